@@ -1,0 +1,1 @@
+"""The AMQP client side: one contract, a pika member and an in-memory one."""

@@ -1,0 +1,263 @@
+"""Every error the project raises, first split by whose fault it is.
+
+::
+
+    ReworkerError
+      ConfigError             a setting is missing or wrong (key, path)
+      MessageError            the sender's fault
+        UndecodableMessage    not the JSON object it should be
+        MissingParameter      a parameter the step needs is not there
+        MessageTooLarge       over the protocol's limit
+      BusError                the network's or the broker's fault
+        CannotConnect         nobody answers, or the login is refused
+        ConnectionLost        the connection went away; reconnecting
+        TopologyMismatch      a queue or exchange exists with other arguments
+        Unroutable            no queue is bound for a routing key
+        PublishNotConfirmed   the broker did not confirm within the deadline
+      PlaybookInvalid         line, path and reason, with a suggestion
+      IllegalTransition       a bug; nothing was changed
+      StorageError            the database's fault
+        DeploymentNotFound
+        StaleVersion          another core was faster
+        PlaybookNotFound
+      AlreadySettled          a delivery was settled twice
+      JobError                raised by plugin code to choose an outcome
+        JobFailed
+        JobRetry
+        JobUnknown
+        JobTimeout
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+#: bytes of an undecodable body that are kept for the report.
+BODY_EXCERPT_BYTES = 200
+
+
+class ReworkerError(Exception):
+    """Base of all errors of this project."""
+
+
+class ConfigError(ReworkerError):
+    """A setting is missing, unknown or has a wrong value.
+
+    Args:
+        reason: what is wrong and what to do about it.
+        key: name of the setting, for example ``server``.
+        path: file, variable or argument the value came from.
+    """
+
+    def __init__(self, reason: str, *, key: str = "", path: str = "") -> None:
+        self.reason, self.key, self.path = reason, key, path
+        where = f"{path}: " if path else ""
+        what = f"{key}: " if key else ""
+        super().__init__(f"{where}{what}{reason}")
+
+
+class MessageError(ReworkerError):
+    """A message breaks the protocol; its sender has to be told."""
+
+
+class UndecodableMessage(MessageError):
+    """A body is not the JSON object that the protocol asks for.
+
+    Args:
+        reason: what was expected and what was found.
+        body: the body as received; its first 200 bytes are kept in `excerpt`.
+    """
+
+    def __init__(self, reason: str, body: bytes | str = b"") -> None:
+        raw = body.encode("utf-8", "replace") if isinstance(body, str) else body
+        self.reason = reason
+        self.excerpt = raw[:BODY_EXCERPT_BYTES]
+        super().__init__(f"{reason}; the body begins {self.excerpt!r}" if raw else reason)
+
+
+class MissingParameter(MessageError):
+    """A parameter that the step needs is missing.
+
+    Args:
+        name: the missing parameter.
+        required: every parameter the step needs.
+    """
+
+    def __init__(self, name: str, required: tuple[str, ...] = ()) -> None:
+        self.name, self.required = name, required
+        wanted = f"; required: {', '.join(required)}" if required else ""
+        super().__init__(f"parameter {name!r} is missing{wanted}")
+
+
+class MessageTooLarge(MessageError):
+    """A message is over its limit and was not published.
+
+    Args:
+        kind: what it is, for example ``step``.
+        size_bytes: its encoded size.
+        limit_bytes: the protocol's limit.
+    """
+
+    def __init__(self, kind: str, size_bytes: int, limit_bytes: int) -> None:
+        self.kind, self.size_bytes, self.limit_bytes = kind, size_bytes, limit_bytes
+        super().__init__(f"{kind} message has {size_bytes} bytes, the limit is {limit_bytes}; send less data")
+
+
+class BusError(ReworkerError):
+    """The network or the broker failed us."""
+
+
+class CannotConnect(BusError):
+    """No broker answers, or it refuses the login.
+
+    Args:
+        url: the broker's address, password masked.
+        reason: the last refusal.
+        attempts: how many connections were tried.
+    """
+
+    def __init__(self, url: str, reason: str, attempts: int = 1) -> None:
+        self.url, self.reason, self.attempts = url, reason, attempts
+        super().__init__(f"cannot connect to {url} ({attempts} tries): {reason}")
+
+
+class ConnectionLost(BusError):
+    """The connection or channel went away; the bus is reconnecting."""
+
+
+class TopologyMismatch(BusError):
+    """A queue or exchange exists with other arguments than ours, or is missing.
+
+    Args:
+        name: the queue or exchange.
+        reply_code: the broker's AMQP reply code, for example 406.
+        expected: what we declare.
+        found: the broker's text, which names what it has.
+    """
+
+    def __init__(self, name: str, reply_code: int, expected: str, found: str) -> None:
+        self.name, self.reply_code, self.expected, self.found = name, reply_code, expected, found
+        super().__init__(
+            f"{name}: broker answered {reply_code} ({found}); we expect {expected}. "
+            "Delete or rename the object, or change our settings to match it"
+        )
+
+
+class Unroutable(BusError):
+    """The broker returned a message because no queue is bound for it.
+
+    Args:
+        exchange: exchange it was published to; empty is the default exchange.
+        routing_key: its routing key.
+    """
+
+    def __init__(self, exchange: str, routing_key: str) -> None:
+        self.exchange, self.routing_key = exchange, routing_key
+        super().__init__(
+            f"no queue is bound to exchange {exchange!r} with routing key {routing_key!r}; "
+            "start the worker that declares it, or apply the topology"
+        )
+
+
+class PublishNotConfirmed(BusError):
+    """The broker did not confirm a publish within its deadline.
+
+    Args:
+        message_id: of the message; empty when it had none.
+        reason: nack, deadline or connection.
+        is_sent: whether the bytes had been handed to the connection.
+    """
+
+    def __init__(self, message_id: str, reason: str, *, is_sent: bool) -> None:
+        self.message_id, self.reason, self.is_sent = message_id, reason, is_sent
+        super().__init__(f"publish of {message_id or 'a message'} was not confirmed: {reason}")
+
+
+class PlaybookInvalid(ReworkerError):
+    """A playbook cannot be used.
+
+    Args:
+        reason: what is wrong, with a suggestion where there is one.
+        line: line in the document, from 1; 0 when not known.
+        path: place in the document, for example ``execution[0].steps[2]``.
+        source: file name.
+    """
+
+    def __init__(self, reason: str, *, line: int = 0, path: str = "", source: str = "playbook") -> None:
+        self.reason, self.line, self.path, self.source = reason, line, path, source
+        place = f"{source}:{line}" if line else source
+        super().__init__(f"{place}: {path}: {reason}" if path else f"{place}: {reason}")
+
+
+class IllegalTransition(ReworkerError):
+    """An event does not fit a state; a bug, nothing was changed."""
+
+    def __init__(self, state: str, event: str) -> None:
+        self.state, self.event = state, event
+        super().__init__(f"event {event} is not possible in state {state}")
+
+
+class StorageError(ReworkerError):
+    """The database refused or failed."""
+
+
+class DeploymentNotFound(StorageError):
+    """No deployment has this id."""
+
+    def __init__(self, deployment_id: str) -> None:
+        self.deployment_id = deployment_id
+        super().__init__(f"no deployment {deployment_id!r}; `reworker ls` lists them")
+
+
+class PlaybookNotFound(StorageError):
+    """No stored playbook has this id."""
+
+    def __init__(self, playbook_id: str) -> None:
+        self.playbook_id = playbook_id
+        super().__init__(f"no playbook {playbook_id!r} is stored")
+
+
+class StaleVersion(StorageError):
+    """A row changed between reading and writing it; read it again."""
+
+
+class AlreadySettled(ReworkerError):
+    """A delivery was settled twice; a bug in the caller."""
+
+
+class JobError(ReworkerError):
+    """Raised by plugin code to choose how its job ends.
+
+    Args:
+        message: text for the reply.
+        data: JSON-able details for the reply.
+    """
+
+    def __init__(self, message: str = "", data: Any = None) -> None:
+        self.message, self.data = message, data
+        super().__init__(message)
+
+
+class JobFailed(JobError):
+    """The job failed; the reply says why."""
+
+
+class JobUnknown(JobError):
+    """It cannot be known whether the job took effect."""
+
+
+class JobTimeout(JobError):
+    """The job ran past its time limit."""
+
+
+class JobRetry(JobError):
+    """The job wants to be run again.
+
+    Args:
+        delay_s: seconds to wait before the next try.
+        message: why.
+    """
+
+    def __init__(self, delay_s: float = 0.0, message: str = "") -> None:
+        self.delay_s = delay_s
+        super().__init__(message)

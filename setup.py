@@ -1,0 +1,51 @@
+"""Package metadata; tool settings live in pyproject.toml."""
+
+from pathlib import Path
+
+from setuptools import find_packages, setup
+
+HERE = Path(__file__).parent
+VERSION = (HERE / "reworker" / "VERSION").read_text(encoding="utf-8").strip()
+
+setup(
+    name="reworker",
+    version=VERSION,
+    description="Release steps and background work over RabbitMQ: workers, playbooks and a crash-proof core",
+    long_description=(HERE / "README.md").read_text(encoding="utf-8"),
+    long_description_content_type="text/markdown",
+    license="Apache-2.0",
+    python_requires=">=3.11",
+    packages=find_packages(include=["reworker", "reworker.*", "replugin", "replugin.*"]),
+    package_data={"reworker": ["py.typed", "VERSION", "demo/*.yaml"]},
+    install_requires=[
+        "pika>=1.4.4,<2",
+        "msgspec>=0.19",
+        "PyYAML>=6",
+        "click>=8.1",
+        "rich>=13",
+    ],
+    extras_require={
+        "server": ["SQLAlchemy>=2.0,<3"],
+        "test": [
+            "jsonschema>=4",
+            "hypothesis>=6",
+            "mock>=5",
+            "pytest>=8",
+            "pytest-cov>=5",
+            "pytest-randomly>=3",
+            "pytest-timeout>=2",
+        ],
+        "check": ["mypy>=1.11", "ruff>=0.6", "types-PyYAML"],
+        "docs": ["sphinx>=7", "furo", "myst-parser"],
+    },
+    entry_points={
+        "console_scripts": ["reworker = reworker.cli.main:main"],
+        "pytest11": ["reworker = reworker.testing.pytest_plugin"],
+    },
+    classifiers=[
+        "License :: OSI Approved :: Apache Software License",
+        "Programming Language :: Python :: 3",
+        "Programming Language :: Python :: 3.11",
+        "Topic :: System :: Distributed Computing",
+    ],
+)
