@@ -1,11 +1,13 @@
 """Package metadata; tool settings live in pyproject.toml."""
 
+import re
 from pathlib import Path
 
 from setuptools import find_packages, setup
 
 HERE = Path(__file__).parent
-VERSION = (HERE / "reworker" / "VERSION").read_text(encoding="utf-8").strip()
+INIT = (HERE / "reworker" / "__init__.py").read_text(encoding="utf-8")
+VERSION = re.search(r'__version__ = "(.+)"', INIT)[1]
 
 setup(
     name="reworker",
@@ -16,7 +18,7 @@ setup(
     license="Apache-2.0",
     python_requires=">=3.11",
     packages=find_packages(include=["reworker", "reworker.*", "replugin", "replugin.*"]),
-    package_data={"reworker": ["py.typed", "VERSION", "demo/*.yaml"]},
+    package_data={"reworker": ["py.typed", "demo/*.yaml"]},
     install_requires=[
         "pika>=1.4.4,<2",
         "msgspec>=0.19",

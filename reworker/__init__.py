@@ -1,6 +1,3 @@
 """reworker runs release steps on RabbitMQ: workers, playbooks, and a core that survives its own death."""
 
-from importlib.resources import files
-
-__version__ = (files(__name__) / "VERSION").read_text(encoding="utf-8").strip()
-__all__ = ["__version__"]
+__version__ = "0.1.0"
