@@ -1,0 +1,320 @@
+"""What every bus can do, whatever carries it: the contract that workers and the core are written against.
+
+A bus owns one I/O thread. Callbacks (`on_delivery`, `on_done`) run on that thread and must return at once;
+all methods may be called from any thread.
+"""
+
+from __future__ import annotations
+
+import enum
+import threading
+from collections.abc import Callable, Mapping
+from typing import Any, Protocol
+
+import msgspec
+
+from reworker.errors import PublishNotConfirmed, Unroutable
+
+#: seconds a publish may wait for its confirm, reconnections included, unless the caller says otherwise.
+PUBLISH_DEADLINE_S = 30.0
+
+
+class Properties(msgspec.Struct, frozen=True):
+    """AMQP basic properties of a message, by their AMQP names; None means absent.
+
+    Source: AMQP 0-9-1, class basic.
+    """
+
+    content_type: str | None = None
+    content_encoding: str | None = None
+    headers: Mapping[str, Any] | None = None
+    delivery_mode: int | None = None
+    priority: int | None = None
+    correlation_id: str | None = None
+    reply_to: str | None = None
+    expiration: str | None = None
+    message_id: str | None = None
+    timestamp: int | None = None
+    type: str | None = None
+    user_id: str | None = None
+    app_id: str | None = None
+    cluster_id: str | None = None
+
+
+class Outgoing(msgspec.Struct, frozen=True):
+    """A message to publish, persistent and mandatory, with a confirm.
+
+    Args:
+        exchange: its name; empty is the default exchange, which routes by queue name.
+        routing_key: routing key.
+        body: encoded body.
+        properties: AMQP properties.
+        may_resend: whether it may be published again when the connection is lost before its confirm.
+            False for a step that is not idempotent: its outcome is then `LOST`.
+    """
+
+    exchange: str
+    routing_key: str
+    body: bytes
+    properties: Properties
+    may_resend: bool = True
+
+
+class Outcome(enum.Enum):
+    """How a publish ended."""
+
+    CONFIRMED = "confirmed"
+    #: no queue is bound for the routing key (basic.return), or the exchange does not exist.
+    RETURNED = "returned"
+    #: the broker refused it (basic.nack).
+    REFUSED = "refused"
+    #: its deadline passed; see `Published.is_sent`.
+    TIMED_OUT = "timed out"
+    #: the connection was lost after it was written, and it may not be sent again.
+    LOST = "lost"
+
+
+class Published(msgspec.Struct, frozen=True):
+    """Result of one publish.
+
+    Args:
+        outcome: how it ended.
+        is_sent: whether its bytes had been handed to a connection, so that the broker may have it.
+        reply_code: the broker's code with `RETURNED`, for example 312; else 0.
+        reason: the broker's or our own words.
+    """
+
+    outcome: Outcome
+    is_sent: bool = True
+    reply_code: int = 0
+    reason: str = ""
+
+
+class Verdict(enum.Enum):
+    """How a delivery is settled."""
+
+    ACK = "ack"
+    #: back to the queue.
+    REQUEUE = "requeue"
+    #: rejected without requeue: to the dead-letter exchange, if the queue has one.
+    DEAD_LETTER = "dead letter"
+
+
+class PropertiesView(Protocol):
+    """Properties as received: the attributes of `Properties`, on whatever object the bus has."""
+
+    @property
+    def headers(self) -> Mapping[str, Any] | None:
+        """Application headers."""
+        ...
+
+    @property
+    def content_encoding(self) -> str | None:
+        """For example ``gzip``; ours is absent or ``utf-8``."""
+        ...
+
+    @property
+    def correlation_id(self) -> str | None:
+        """Id that connects all messages of one attempt."""
+        ...
+
+    @property
+    def reply_to(self) -> str | None:
+        """Queue for replies."""
+        ...
+
+    @property
+    def message_id(self) -> str | None:
+        """Unique id of the message, when its sender gave one."""
+        ...
+
+    @property
+    def app_id(self) -> str | None:
+        """Name of the sender."""
+        ...
+
+
+class Delivery(Protocol):
+    """One message as delivered to a consumer; settled exactly once."""
+
+    body: bytes
+    properties: PropertiesView
+    exchange: str
+    routing_key: str
+    redelivered: bool
+    consumer_tag: str
+    delivery_tag: int
+    queue: str
+
+    def settle(self, verdict: Verdict) -> None:
+        """Acknowledge or reject this delivery; any thread, returns at once.
+
+        After a reconnection the delivery is stale: nothing is sent, the broker redelivers it.
+
+        Raises:
+            AlreadySettled: called twice.
+
+        Source: AMQP 0-9-1 basic.ack, basic.nack, basic.reject.
+        """
+        ...
+
+
+class Consumer(Protocol):
+    """A subscription to one queue, kept alive over reconnections."""
+
+    queue: str
+
+    @property
+    def is_active(self) -> bool:
+        """Whether the broker has confirmed the consumer and not cancelled it since."""
+        ...
+
+    def cancel(self) -> None:
+        """Ask for no more deliveries; those already delivered can still be settled. Safe twice."""
+        ...
+
+
+class ExchangeSpec(msgspec.Struct, frozen=True):
+    """An exchange to declare; `kind` is direct, topic, fanout or headers."""
+
+    name: str
+    kind: str = "topic"
+    durable: bool = True
+
+
+class QueueSpec(msgspec.Struct, frozen=True):
+    """A queue to declare; `arguments` are AMQP queue arguments such as ``x-dead-letter-exchange``."""
+
+    name: str
+    durable: bool = True
+    exclusive: bool = False
+    auto_delete: bool = False
+    arguments: Mapping[str, Any] = msgspec.field(default_factory=dict)
+
+
+class BindingSpec(msgspec.Struct, frozen=True):
+    """A binding of a queue to an exchange."""
+
+    exchange: str
+    queue: str
+    routing_key: str
+
+
+class TopologySpec(msgspec.Struct, frozen=True):
+    """Exchanges, queues and bindings, declared in this order."""
+
+    exchanges: tuple[ExchangeSpec, ...] = ()
+    queues: tuple[QueueSpec, ...] = ()
+    bindings: tuple[BindingSpec, ...] = ()
+
+
+class DeclareMode(enum.Enum):
+    """What a start does with the topology."""
+
+    #: create what is missing.
+    DECLARE = "declare"
+    #: only check that exchanges and queues exist (passive declare).
+    VERIFY = "verify"
+    #: leave it alone.
+    OFF = "off"
+
+
+class Health(msgspec.Struct, frozen=True):
+    """State of a bus at one moment."""
+
+    is_connected: bool
+    #: the broker said connection.blocked: publishing waits.
+    is_blocked: bool
+    reconnect_count: int
+    #: publishes without a confirm yet.
+    unconfirmed_count: int
+    #: consumers that should be there and are.
+    active_consumer_count: int
+    wanted_consumer_count: int
+    #: last error in words; empty when there was none.
+    last_error: str = ""
+
+    @property
+    def is_deaf(self) -> bool:
+        """Connected, but some consumer is not there."""
+        return self.is_connected and self.active_consumer_count < self.wanted_consumer_count
+
+
+class Bus(Protocol):
+    """One connection to a broker, repaired for ever until closed."""
+
+    def open(self, *, timeout_s: float) -> None:
+        """Start the I/O thread and wait until connected.
+
+        Args:
+            timeout_s: how long to try before giving up.
+
+        Raises:
+            CannotConnect: not connected in time, or the login was refused.
+        """
+        ...
+
+    def declare(self, topology: TopologySpec, mode: DeclareMode = DeclareMode.DECLARE) -> None:
+        """Declare now and again after each reconnection; waits for the broker.
+
+        Raises:
+            TopologyMismatch: something exists with other arguments, or is missing with `VERIFY`.
+            ConnectionLost: the connection went away meanwhile; it will be declared on return.
+        """
+        ...
+
+    def consume(self, queue: str, on_delivery: Callable[[Delivery], None], *, prefetch: int) -> Consumer:
+        """Consume on a channel of its own; returns at once, see `Consumer.is_active`.
+
+        Args:
+            queue: name of an existing queue.
+            on_delivery: called on the I/O thread for each delivery.
+            prefetch: unsettled deliveries at most; 0 is without limit.
+        """
+        ...
+
+    def publish(
+        self,
+        message: Outgoing,
+        on_done: Callable[[Published], None] | None = None,
+        *,
+        deadline_s: float = PUBLISH_DEADLINE_S,
+    ) -> None:
+        """Queue a message for publishing; returns at once, in any state of the connection.
+
+        Messages of one thread keep their order. `on_done` is called exactly once, on the I/O thread,
+        also when the bus is closed first (`TIMED_OUT`).
+        """
+        ...
+
+    def health(self) -> Health:
+        """Return the present state; cheap."""
+        ...
+
+    def close(self, *, deadline_s: float = 5.0) -> None:
+        """Flush what is pending, close the connection and end the I/O thread. Safe twice."""
+        ...
+
+
+def publish_and_wait(bus: Bus, message: Outgoing, *, deadline_s: float = PUBLISH_DEADLINE_S) -> None:
+    """Publish and wait for the confirm; never call it on the I/O thread.
+
+    Raises:
+        Unroutable: no queue is bound for the routing key.
+        PublishNotConfirmed: refused, lost, or the deadline passed.
+    """
+    done = threading.Event()
+    results: list[Published] = []
+
+    def on_done(result: Published) -> None:
+        results.append(result)
+        done.set()
+
+    bus.publish(message, on_done, deadline_s=deadline_s)
+    done.wait()
+    result = results[0]
+    if result.outcome is Outcome.RETURNED:
+        raise Unroutable(message.exchange, message.routing_key)
+    if result.outcome is not Outcome.CONFIRMED:
+        reason = f"{result.outcome.value}: {result.reason}" if result.reason else result.outcome.value
+        raise PublishNotConfirmed(message.properties.message_id or "", reason, is_sent=result.is_sent)

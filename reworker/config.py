@@ -1,0 +1,292 @@
+"""Settings: reading JSON and YAML files, layering them (constructor < file < environment), the MQ settings.
+
+Knows no connection library: `bus.parameters` turns `MqSettings` into one's arguments. Secrets are masked.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from pathlib import Path
+from typing import Any
+from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
+
+import msgspec
+import yaml
+
+from reworker.errors import ConfigError
+
+#: AMQP's registered ports, without and with TLS.
+PORT, TLS_PORT = 5672, 5671
+#: seconds between AMQP heartbeats we ask for; the broker may ask for less.
+HEARTBEAT_S = 60
+#: environment variable that names the MQ file or URL.
+MQ_VARIABLE = "REWORKER_MQ"
+
+
+class Secret(str):
+    """A string whose repr hides it, so that it cannot slip into a log."""
+
+    __slots__ = ()
+
+    def __repr__(self) -> str:
+        return "'***'"
+
+
+class TlsSettings(msgspec.Struct, frozen=True):
+    """How to speak TLS to the broker.
+
+    Args:
+        ca: file of trusted certificates; None is the system's trust store.
+        cert: file of our own certificate, for mutual TLS.
+        key: file of its private key.
+        verify: False accepts any certificate; for tests only.
+    """
+
+    ca: str | None = None
+    cert: str | None = None
+    key: str | None = None
+    verify: bool = True
+
+
+class MqSettings(msgspec.Struct, frozen=True):
+    """Where the broker is and who we are.
+
+    Args:
+        servers: ``host`` or ``host:port`` of each cluster member, tried in order.
+        port: for servers that name none.
+        vhost: virtual host.
+        user: login name.
+        password: its password.
+        tls: None is plain TCP.
+        heartbeat_s: seconds; 0 is off.
+    """
+
+    servers: tuple[str, ...] = ("localhost",)
+    port: int = PORT
+    vhost: str = "/"
+    user: str = "guest"
+    password: str = Secret("guest")
+    tls: TlsSettings | None = None
+    heartbeat_s: int = HEARTBEAT_S
+
+    def __repr__(self) -> str:
+        return f"MqSettings({self.masked_url()!r})"
+
+    def addresses(self) -> list[tuple[str, int]]:
+        """Return (host, port) of each server; an IPv6 host may stand in brackets."""
+        return [_address(server, self.port) for server in self.servers]
+
+    def masked_url(self) -> str:
+        """Return the address for people and logs, without the password."""
+        host, port = self.addresses()[0]
+        name = f"[{host}]" if ":" in host else host
+        scheme = "amqps" if self.tls else "amqp"
+        vhost = "" if self.vhost == "/" else self.vhost
+        return f"{scheme}://{self.user}:***@{name}:{port}/{vhost}"
+
+
+class Layered:
+    """Values from several sources, key by key; a later layer wins.
+
+    Args:
+        layers: (origin, values) pairs, weakest first; an origin is a file, variable or ``constructor``.
+    """
+
+    def __init__(self, *layers: tuple[str, Mapping[str, Any]]) -> None:
+        self._layers = layers
+
+    def get(self, key: str, default: Any = None) -> Any:
+        """Return the strongest value of `key`."""
+        return self.find(key, default)[0]
+
+    def find(self, key: str, default: Any = None) -> tuple[Any, str]:
+        """Return (value, origin); the origin is ``default`` when no layer has the key."""
+        for origin, values in reversed(self._layers):
+            if key in values:
+                return values[key], origin
+        return default, "default"
+
+    def integer(self, key: str, default: int, *, least: int = 0) -> int:
+        """Return a whole number.
+
+        Raises:
+            ConfigError: no whole number, or below `least`; names the origin.
+        """
+        value, origin = self.find(key, default)
+        try:
+            number = int(str(value)) if not isinstance(value, bool) else None
+        except ValueError:
+            number = None
+        if number is None or number < least:
+            raise ConfigError(
+                f"expected a whole number of at least {least}, found {value!r}", key=key, path=origin
+            )
+        return number
+
+    def number(self, key: str, default: float | None, *, above: float = 0.0) -> float | None:
+        """Return a number of seconds or the like, or None when unset.
+
+        Raises:
+            ConfigError: no number, or not above `above`; names the origin.
+        """
+        value, origin = self.find(key, default)
+        if value is None:
+            return None
+        try:
+            number = float(value) if not isinstance(value, bool) else above
+        except (TypeError, ValueError):
+            number = above
+        if not above < number < float("inf"):
+            raise ConfigError(f"expected a number above {above:g}, found {value!r}", key=key, path=origin)
+        return number
+
+    def choice(self, key: str, default: str, allowed: tuple[str, ...]) -> str:
+        """Return one of the allowed words.
+
+        Raises:
+            ConfigError: another word; names the origin.
+        """
+        value, origin = self.find(key, default)
+        if value not in allowed:
+            raise ConfigError(f"expected one of {', '.join(allowed)}, found {value!r}", key=key, path=origin)
+        return str(value)
+
+
+def environment_layer(environ: Mapping[str, str], prefix: str, names: Mapping[str, str]) -> dict[str, str]:
+    """Return the settings found in variables ``<prefix><NAME>``.
+
+    Args:
+        environ: usually ``os.environ``.
+        prefix: for example ``REWORKER_MEGAFROBBER_``.
+        names: upper-case variable ending to setting name, for example ``{"ACK": "ack"}``.
+    """
+    return {name: environ[prefix + key] for key, name in names.items() if prefix + key in environ}
+
+
+def load_mapping(path: str | os.PathLike[str]) -> dict[str, Any]:
+    """Return the mapping in a JSON or YAML file; an empty file is an empty mapping.
+
+    Raises:
+        ConfigError: cannot be read, is not JSON or YAML (with the line), or holds no mapping.
+    """
+    name = os.fspath(path)
+    try:
+        text = Path(name).read_text(encoding="utf-8-sig")
+        value = yaml.safe_load(text)
+    except (OSError, UnicodeError) as error:
+        raise ConfigError(f"cannot be read: {error}", path=name) from error
+    except yaml.YAMLError as error:
+        raise ConfigError(f"is neither JSON nor YAML: {' '.join(str(error).split())}", path=name) from error
+    if value is None:
+        return {}
+    if not isinstance(value, dict):
+        raise ConfigError(f"expected a mapping of settings, found a {type(value).__name__}", path=name)
+    return {str(key): item for key, item in value.items()}
+
+
+def mq_settings(
+    source: str | Mapping[str, Any] | None, environ: Mapping[str, str] | None = None
+) -> MqSettings:
+    """Return the MQ settings from a file, an ``amqp(s)://`` URL, or the tutorial's mapping.
+
+    Args:
+        source: path, URL or mapping; None is the variable ``REWORKER_MQ``.
+        environ: where variables are looked up; None is none.
+
+    The mapping: ``{"server": str, "servers": [str], "vhost": str, "user": str, "password": str,
+    "password_file": path, "port": int, "ssl": bool | {"ca", "cert", "key", "verify"}, "heartbeat": int}``.
+
+    Raises:
+        ConfigError: missing, unreadable or wrong; names key and file.
+    """
+    if source is None:
+        source = (environ or {}).get(MQ_VARIABLE)
+        if not source:
+            raise ConfigError(f"no message bus is set: give --mq FILE_OR_URL or set {MQ_VARIABLE}")
+    if isinstance(source, Mapping):
+        return _mq_from_mapping(source, "mq_config")
+    if source.startswith(("amqp://", "amqps://")):
+        return _mq_from_url(source)
+    return _mq_from_mapping(load_mapping(source), source)
+
+
+def _mq_from_mapping(values: Mapping[str, Any], path: str) -> MqSettings:
+    servers = values.get("servers") or values.get("server") or "localhost"
+    names = [servers] if isinstance(servers, str) else servers
+    if not isinstance(names, list | tuple) or not all(isinstance(name, str) and name for name in names):
+        raise ConfigError(f"expected a host name, found {servers!r}", key="server", path=path)
+    tls = _tls_of(values.get("ssl"), path)
+    layered = Layered((path, {key: value for key, value in values.items() if value is not None}))
+    port = layered.integer("port", TLS_PORT if tls else PORT, least=1)
+    if port > 65535:
+        raise ConfigError(f"expected a port up to 65535, found {port}", key="port", path=path)
+    settings = MqSettings(
+        servers=tuple(names),
+        port=port,
+        vhost=str(values.get("vhost") or "/"),
+        user=str(values.get("user") or "guest"),
+        password=_password_of(values, path),
+        tls=tls,
+        heartbeat_s=layered.integer("heartbeat", HEARTBEAT_S),
+    )
+    settings.addresses()
+    return settings
+
+
+def _mq_from_url(url: str) -> MqSettings:
+    try:
+        parts: SplitResult = urlsplit(url)
+        port = parts.port
+    except ValueError as error:
+        raise ConfigError(f"not an AMQP URL: {error}", key="mq") from error
+    tls = TlsSettings() if parts.scheme == "amqps" else None
+    query = parse_qs(parts.query)
+    heartbeat = Layered(("URL", {key: values[-1] for key, values in query.items()}))
+    return MqSettings(
+        servers=(_bracketed(parts.hostname or "localhost"),),
+        port=port or (TLS_PORT if tls else PORT),
+        vhost=unquote(parts.path[1:]) or "/",
+        user=unquote(parts.username or "guest"),
+        password=Secret(unquote(parts.password if parts.password is not None else "guest")),
+        tls=tls,
+        heartbeat_s=heartbeat.integer("heartbeat", HEARTBEAT_S),
+    )
+
+
+def _password_of(values: Mapping[str, Any], path: str) -> Secret:
+    if "password_file" not in values:
+        return Secret(values.get("password", "guest"))
+    name = str(values["password_file"])
+    try:
+        return Secret(Path(name).read_text(encoding="utf-8").rstrip("\r\n"))
+    except (OSError, UnicodeError) as error:
+        raise ConfigError(f"cannot read {name}: {error}", key="password_file", path=path) from error
+
+
+def _tls_of(value: Any, path: str) -> TlsSettings | None:
+    if value in (None, False):
+        return None
+    if value is True:
+        return TlsSettings()
+    try:
+        return msgspec.convert(value, TlsSettings)
+    except msgspec.ValidationError as error:
+        raise ConfigError(
+            f"expected true, false or a mapping of ca, cert, key, verify: {error}", key="ssl", path=path
+        ) from error
+
+
+def _address(server: str, default_port: int) -> tuple[str, int]:
+    parts = urlsplit(f"//{server}")
+    try:
+        port = parts.port or default_port
+    except ValueError as error:
+        raise ConfigError(f"{server!r} has no valid port: {error}", key="server") from error
+    if not parts.hostname:
+        raise ConfigError(f"{server!r} is no host name", key="server")
+    return parts.hostname, port
+
+
+def _bracketed(host: str) -> str:
+    return f"[{host}]" if ":" in host else host

@@ -1,0 +1,51 @@
+"""Names on the wire, in one place. Source: our protocol; `re`, `worker.*` and `output` are those of 2014."""
+
+from __future__ import annotations
+
+#: topic exchange for steps, output and notifications.
+EXCHANGE = "re"
+#: topic exchange for cancel, pause and ping.
+CONTROL_EXCHANGE = "re.control"
+#: where rejected messages go, exchange and queue.
+DEAD_EXCHANGE = "re.dead"
+DEAD_QUEUE = "re.dead"
+#: the core's queues.
+REPLY_QUEUE = "re.replies"
+OUTPUT_QUEUE = "re.output"
+JOB_QUEUE = "recore"
+#: routing keys.
+JOB_KEY = "job.create"
+OUTPUT_KEY = "output"
+NOTIFY_PREFIX = "notify."
+WORKER_PREFIX = "worker."
+#: `reply_to` of messages that want no reply.
+NO_REPLY = "log"
+
+
+def worker_queue(suffix: str, domain: str = "") -> str:
+    """Return the queue of a worker type; a domain separates variants of it."""
+    return f"{WORKER_PREFIX}{domain}.{suffix}" if domain else f"{WORKER_PREFIX}{suffix}"
+
+
+def step_key(command: str) -> str:
+    """Return the routing key of a step's command."""
+    return f"{WORKER_PREFIX}{command}"
+
+
+def notify_key(transport: str) -> str:
+    """Return the routing key of a notification."""
+    return f"{NOTIFY_PREFIX}{transport}"
+
+
+def commands_of(suffix: str) -> tuple[str, ...]:
+    """Return the commands a worker type answers unless it is told otherwise.
+
+    ``megafrobberworker`` answers to its own name and to ``megafrobber``, which is what playbooks say.
+    """
+    short = suffix.removesuffix("worker")
+    return (suffix,) if short in ("", suffix) else (suffix, short)
+
+
+def owes_status(routing_key: str) -> bool:
+    """Tell whether a message with this key expects replies; output and notifications do not."""
+    return routing_key != OUTPUT_KEY and not routing_key.startswith(NOTIFY_PREFIX)
