@@ -1,0 +1,1 @@
+"""The tests of reworker and its bundled plugins."""
