@@ -1,0 +1,66 @@
+# What a person needs: `make demo`, `make test`, `make check`. The rest is below.
+# The virtual environment is made on first use and again when setup.py changes.
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
+PYTEST_ARGS ?=
+
+.PHONY: help demo test unit check format bench docs clean
+.DELETE_ON_ERROR:
+
+help: ## Show this list.
+	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 10
+
+demo: $(VENV)/.for-demo ## Run playbooks end to end with nothing but Python.
+	$(BIN)/reworker demo
+
+test: $(VENV)/.for-test ## Install what the tests need, then run all of them.
+	@tests/services.sh
+	$(BIN)/python -m pytest --ignore=tests/bench $(PYTEST_ARGS)
+
+unit: $(VENV)/.for-test ## Run the tests that need no server and no socket.
+	$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
+
+check: $(VENV)/.for-check ## Check format, lint, types and architecture.
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/python -m pytest --quiet tests/test_architecture.py
+
+format: $(VENV)/.for-check ## Format the code and repair what ruff can.
+	$(BIN)/ruff format .
+	$(BIN)/ruff check --fix .
+
+bench: $(VENV)/.for-test ## Measure; prints figures and passes always.
+	@tests/services.sh
+	$(BIN)/python -m pytest tests/bench --capture=no --timeout=1800 $(PYTEST_ARGS)
+
+docs: $(VENV)/.for-docs ## Build the documentation in docs/_build.
+	$(BIN)/python -m sphinx --fail-on-warning --quiet docs docs/_build/html
+	@echo "open docs/_build/html/index.html"
+
+clean: ## Remove the virtual environment and all that was built.
+	rm -rf $(VENV) build dist docs/_build *.egg-info .coverage .hypothesis .mypy_cache .pytest_cache .ruff_cache
+	find reworker replugin tests -name __pycache__ -type d -prune -exec rm -rf {} +
+
+# One stamp per purpose, so that the demo does not wait for the test tools.
+$(VENV)/.for-demo: EXTRAS := server
+$(VENV)/.for-test: EXTRAS := server,test
+$(VENV)/.for-check: EXTRAS := server,test,check
+$(VENV)/.for-docs: EXTRAS := server,docs
+
+$(VENV)/.for-%: setup.py $(VENV)/.made
+	@echo "installing reworker[$(EXTRAS)] into $(VENV)"
+	@$(PIP) install --editable '.[$(EXTRAS)]'
+	@touch $@
+
+$(VENV)/.made:
+	@$(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11))' || \
+	  { echo "reworker needs Python 3.11 or newer; say which: make PYTHON=python3.12 ..." >&2; exit 1; }
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || PYTHON=$(PYTHON) tests/services.sh venv
+	@$(PYTHON) -c 'import ensurepip, venv' 2>/dev/null || \
+	  { echo "Python has no venv module here; on Debian and Ubuntu: apt install python3-venv" >&2; exit 1; }
+	@$(PYTHON) -m venv $(VENV)
+	@touch $@

@@ -1,0 +1,58 @@
+#!/bin/sh
+# Install the servers that the tests start, where this user may. Safe to run
+# again: when all is there it asks nobody and takes no time. Never fails: what is
+# missing is said in one line, and the tests skip (or, in CI, fail) by name.
+# `tests/services.sh venv` installs only what a virtual environment needs.
+set -u
+
+PYTHON=${PYTHON:-python3}
+missing=""
+if [ "${1:-servers}" = venv ]; then
+    # Debian's Python has the venv module without the wheels that fill a new one.
+    "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null ||
+        missing=$("$PYTHON" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
+else
+    [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || missing="$missing rabbitmq-server"
+fi
+
+missing="${missing# }"
+[ -n "$missing" ] || exit 0
+
+give_up() {
+    echo "tests/services.sh: could not install $missing: $1" >&2
+    exit 0
+}
+
+command -v apt-get >/dev/null 2>&1 || give_up "there is no apt-get"
+if [ "$(id -u)" -eq 0 ]; then
+    as_root="env"
+elif command -v sudo >/dev/null 2>&1 && sudo -n true 2>/dev/null; then
+    as_root="sudo -n env"
+else
+    give_up "needs root or sudo without a password"
+fi
+
+# The packages start a system-wide server when installed. Nobody here uses it,
+# and it would hold the standard ports: forbid it, unless the machine has its
+# own policy already.
+policy=/usr/sbin/policy-rc.d
+if [ ! -e "$policy" ]; then
+    trap '$as_root rm -f "$policy"' EXIT
+    trap 'exit 1' INT TERM
+    $as_root sh -c "printf '#!/bin/sh\nexit 101\n' > $policy && chmod 755 $policy" || give_up "cannot write $policy"
+fi
+
+log=$(mktemp)
+install() {
+    # shellcheck disable=SC2086  # one word per package
+    $as_root DEBIAN_FRONTEND=noninteractive apt-get install -q -y --no-install-recommends \
+        -o DPkg::Lock::Timeout=300 $missing </dev/null >>"$log" 2>&1
+}
+
+echo "tests/services.sh: installing $missing"
+# The package lists may be missing or old, as on a fresh machine: then fetch them.
+if ! install; then
+    $as_root apt-get update -q -o DPkg::Lock::Timeout=300 </dev/null >>"$log" 2>&1
+    install || give_up "apt-get failed: $(grep '^E:' "$log" | tail -n 1) (all of it: $log)"
+fi
+rm -f "$log"
