@@ -1,0 +1,102 @@
+"""What the core has to do after an event: frozen commands, carried out after the snapshot is saved.
+
+`attempt` is the attempt's number within its deployment. Every command may be carried out twice
+without harm except `DispatchStep` of a step that is not idempotent.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from datetime import datetime
+from enum import StrEnum
+from typing import Any
+
+from reworker.fsm.states import AttemptStatus, DeploymentStatus
+
+
+class TimerKind(StrEnum):
+    """The timers of an attempt and the event each becomes when it is due."""
+
+    QUEUE = "queue"  # QueueTimedOut
+    RUN = "run"  # RunTimedOut
+    HEARTBEAT = "heartbeat"  # HeartbeatLost
+    CANCEL = "cancel"  # CancelTimedOut
+
+
+@dataclass(frozen=True, kw_only=True)
+class Command:
+    """Base of all commands."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DispatchStep(Command):
+    """Publish step `step_index` of the plan as attempt `attempt`; `tries` counts from 1 per step."""
+
+    attempt: int
+    step_index: int
+    tries: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class StartTimer(Command):
+    """Start or restart the timer (kind, attempt); it is due `after_s` seconds after the event."""
+
+    kind: TimerKind
+    attempt: int
+    after_s: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class StopTimer(Command):
+    """Forget the timer (kind, attempt)."""
+
+    kind: TimerKind
+    attempt: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class SendControl(Command):
+    """Tell the workers of `command` to cancel an attempt."""
+
+    attempt: int
+    command: str
+    reason: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class SendNotification(Command):
+    """Publish a notification to ``notify.<transport>``; `phase` is started, completed or failed."""
+
+    transport: str
+    targets: tuple[str, ...]
+    phase: str
+    slug: str
+    message: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class RecordAttempt(Command):
+    """Write the attempt's row: its new status, and what came with it."""
+
+    attempt: int
+    step_index: int
+    status: AttemptStatus
+    at: datetime
+    message: str = ""
+    data: Any = None
+    percent: float | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class FinishDeployment(Command):
+    """The deployment has ended; nothing follows."""
+
+    status: DeploymentStatus
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Ignored(Command):
+    """The event changed nothing; record it with this reason."""
+
+    reason: str
