@@ -100,7 +100,7 @@ class MessageTooLarge(MessageError):
 
     def __init__(self, kind: str, size_bytes: int, limit_bytes: int) -> None:
         self.kind, self.size_bytes, self.limit_bytes = kind, size_bytes, limit_bytes
-        super().__init__(f"{kind} message has {size_bytes} bytes, the limit is {limit_bytes}; send less data")
+        super().__init__(f"a {kind} of {size_bytes} bytes is over the limit of {limit_bytes}; send less data")
 
 
 class BusError(ReworkerError):

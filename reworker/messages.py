@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Mapping
-from typing import Any, Literal, NoReturn, TypeVar
+from typing import Any, Literal, TypeVar
 
 import msgspec
 
@@ -140,15 +140,12 @@ def decode_object(body: bytes | str, content_encoding: str | None = None) -> dic
     try:
         raw = body.encode("utf-8") if isinstance(body, str) else body
         value = _decoder.decode(raw)
+        if isinstance(value, dict) and _may_repeat_keys(raw, value):
+            _refuse_repeated_keys(raw)
     except (msgspec.DecodeError, UnicodeError, RecursionError) as error:
         raise UndecodableMessage(f"expected a JSON object: {error}", body) from error
     if not isinstance(value, dict):
         raise UndecodableMessage(f"expected a JSON object, found {_json_type(value)}", body)
-    try:
-        if _may_repeat_keys(raw, value):
-            _refuse_repeated_keys(raw)
-    except RecursionError as error:
-        raise UndecodableMessage("the JSON is nested too deeply", body) from error
     return value
 
 
@@ -316,8 +313,4 @@ def _refuse_repeated_keys(raw: bytes) -> None:
                 raise UndecodableMessage(f"the key {key!r} stands twice in one object", raw)
             seen.add(key)
 
-    json.loads(raw, object_pairs_hook=check, parse_constant=_refuse_constant)
-
-
-def _refuse_constant(name: str) -> NoReturn:
-    raise UndecodableMessage(f"{name} is not JSON")
+    json.loads(raw, object_pairs_hook=check)

@@ -1,0 +1,1 @@
+"""pytest plugin: fixtures for people who test their workers."""
