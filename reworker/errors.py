@@ -17,6 +17,7 @@
       PlaybookInvalid         line, path and reason, with a suggestion
       IllegalTransition       a bug; nothing was changed
       StorageError            the database's fault
+        StorageUnavailable    locked, full or gone for the moment; nothing was changed
         DeploymentNotFound
         StaleVersion          another core was faster
         PlaybookNotFound
@@ -199,6 +200,10 @@ class IllegalTransition(ReworkerError):
 
 class StorageError(ReworkerError):
     """The database refused or failed."""
+
+
+class StorageUnavailable(StorageError):
+    """The database does not answer or cannot write at the moment; nothing was changed, try again."""
 
 
 class DeploymentNotFound(StorageError):
