@@ -7,7 +7,6 @@ and all problems of a playbook are found at once.
 from __future__ import annotations
 
 import re
-import unicodedata
 from collections.abc import Collection, Iterable
 from difflib import get_close_matches
 
@@ -112,19 +111,29 @@ def duration_s(problems: Problems, node: Node, path: str) -> float:
 def hosts(problems: Problems, node: Node, path: str) -> tuple[str, ...]:
     """Return host names that are all different, however they are spelled."""
     names: list[str] = []
-    seen: dict[str, str] = {}
+    seen: dict[bytes, str] = {}
     for index, item in enumerate(items(problems, node, path, "hosts")):
         here = f"{path}[{index}]"
         name = text(problems, item, here, default=f"host{index}")
-        if len(name) > HOST_CHARACTERS or not _HOST.fullmatch(name):
+        key = _host_key(name)
+        if not key:
             problems.add(f"{_shown(name)} is not a host name or address", item.line, here)
-            continue
-        same = unicodedata.normalize("NFKC", name).casefold().rstrip(".")
-        if same in seen:
-            problems.add(f"host {name!r} is listed twice (as {seen[same]!r})", item.line, here)
-        seen.setdefault(same, name)
-        names.append(name)
+        elif key in seen:
+            problems.add(f"host {name!r} is listed twice (as {seen[key]!r})", item.line, here)
+        else:
+            seen[key] = name
+            names.append(name)
     return tuple(names)
+
+
+def _host_key(name: str) -> bytes:
+    """Return what all spellings of a host have in common: upper case, IDN or not, trailing dot."""
+    if len(name) > HOST_CHARACTERS or not _HOST.fullmatch(name):
+        return b""
+    try:
+        return name.encode("idna").lower().rstrip(b".")
+    except UnicodeError:
+        return b""
 
 
 def notify(problems: Problems, node: Node, path: str) -> Notify:
@@ -178,4 +187,6 @@ def _kind(node: Node) -> str:
         return "a list"
     if isinstance(value, str):
         return _shown(value)
-    return {None: "nothing", True: "true", False: "false"}.get(value, str(value))
+    if value is None:
+        return "nothing"
+    return str(value).lower()

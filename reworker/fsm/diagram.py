@@ -39,14 +39,15 @@ _RULES = f"""\
 | the attempt is | the deployment |
 |---|---|
 | `completed` | dispatches the next step, or is `completed` |
-| `failed`, `unroutable`, `timed_out`, `cancelled` | is `failed`, with step, host and reason; no step follows |
+| `failed`, `unroutable`, `timed_out`, `cancelled` | is `failed`, with step, host and reason |
 | `unknown` | does what the step says under `on_unknown` |
 | any end, while `cancelling` | is `cancelled` |
 
 `unknown` means: nobody can tell whether the step took effect. `on_unknown` is `retry` for a step that says
-`idempotent: true`, else `ask`. `retry` opens a new attempt, {MAX_TRIES_IN_DOUBT} in all, then asks. `ask` makes
-the deployment `waiting` until a person decides `retry`, `skip`, `fail` or `complete`; an unattended deployment
-fails instead. Only after `DispatchUnknown` can an answer of the worker still end the doubt.
+`idempotent: true`, else `ask`. `retry` opens a new attempt, {MAX_TRIES_IN_DOUBT} in all, then asks. `ask`
+makes the deployment `waiting` until a person decides `retry`, `skip`, `fail` or `complete`; an unattended
+deployment fails instead. Only a doubt about the publish itself (`DispatchUnknown`) can still be ended by a
+confirm or by the worker: the arrows that leave `unknown`. Steps after a failed one count as skipped.
 
 A `started` that never came is implied by the first `running` or final answer. `paused` lets the open attempt
 end and dispatches nothing. `cancelling` tells the worker and waits for its answer.

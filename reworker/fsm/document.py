@@ -95,13 +95,14 @@ def read_document(text: bytes | str, problems: Problems) -> Node:
         TooManyProblems: `problems` is full.
     """
     clean = _decoded(text, problems.source)
+    if not clean.strip():
+        raise PlaybookInvalid("the document is empty", line=1, source=problems.source)
     builder = _Builder(problems)
     try:
         for event in yaml.parse(clean, Loader=_LOADER):
             builder.feed(event)
     except yaml.MarkedYAMLError as error:
-        mark = error.problem_mark or error.context_mark
-        line = mark.line + 1 if mark else 0
+        line = min(_line_of(error.problem_mark), clean.count("\n") + 1)
         what = " ".join(part for part in (error.context, error.problem) if part)
         raise PlaybookInvalid(
             f"the text is not valid YAML or JSON: {what}", line=line, source=problems.source
@@ -283,5 +284,9 @@ class _Builder:
 
 
 def _line(event: yaml.Event) -> int:
-    mark = event.start_mark
-    return mark.line + 1 if mark else 0
+    return _line_of(event.start_mark)
+
+
+def _line_of(mark: Any) -> int:
+    """Return a mark's line, from 1. Marks are never None here, whatever their type says."""
+    return int(mark.line) + 1

@@ -140,6 +140,7 @@ def _observe(turn: Turn, event: AttemptEvent) -> str:
         return f"{kind.__name__}: attempt {event.attempt} is {attempt.status}"
     if attempt.status is AttemptStatus.UNKNOWN:
         _end_doubt(turn)
+        attempt = replace(attempt, is_unconfirmed=False)
     turn.record(attempt, status, event)
     if status.is_live:
         _progress(turn, attempt, status, event)

@@ -92,7 +92,7 @@ DEPLOYMENT_TRANSITIONS: dict[tuple[DeploymentStatus, Trigger], DeploymentStatus]
 }
 
 #: (status, name of the event's class) -> next status of the attempt.
-#: The rows that leave `unknown` hold only while a publish is in doubt: an answer proves that it arrived.
+#: The rows from `unknown` hold only while a publish is in doubt: a confirm or an answer ends that doubt.
 ATTEMPT_TRANSITIONS: dict[tuple[AttemptStatus, str], AttemptStatus] = {
     (_A.READY, "DispatchConfirmed"): _A.SENT,
     (_A.READY, "DispatchUnroutable"): _A.UNROUTABLE,
@@ -120,8 +120,12 @@ ATTEMPT_TRANSITIONS: dict[tuple[AttemptStatus, str], AttemptStatus] = {
     (_A.STARTED, "RunTimedOut"): _A.UNKNOWN,
     (_A.STARTED, "HeartbeatLost"): _A.UNKNOWN,
     (_A.STARTED, "CancelTimedOut"): _A.CANCELLED,
+    (_A.UNKNOWN, "DispatchConfirmed"): _A.SENT,
+    (_A.UNKNOWN, "DispatchUnroutable"): _A.UNROUTABLE,
     (_A.UNKNOWN, "ReplyStarted"): _A.STARTED,
     (_A.UNKNOWN, "ReplyRunning"): _A.STARTED,
     (_A.UNKNOWN, "ReplyCompleted"): _A.COMPLETED,
     (_A.UNKNOWN, "ReplyFailed"): _A.FAILED,
+    (_A.UNKNOWN, "ReplyUnknown"): _A.UNKNOWN,
+    (_A.UNKNOWN, "ReplyCancelled"): _A.CANCELLED,
 }
