@@ -1,17 +1,14 @@
 """The private RabbitMQ node that other tests stand on."""
 
-from urllib.parse import unquote, urlsplit
+from pathlib import Path
 
 import pika
 import pytest
 
 from tests.support.rabbitmq import RabbitMQNode
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.rabbitmq
-
-
-def vhost_of(url: str) -> str:
-    return unquote(urlsplit(url).path[1:])
 
 
 def open_connection(url: str) -> pika.BlockingConnection:
@@ -37,3 +34,50 @@ def test_evaluate_fails_when_the_node_refuses(rabbitmq: RabbitMQNode) -> None:
     assert rabbitmq.evaluate("1 + 1") == "2"
     with pytest.raises(RuntimeError, match="badmatch"):
         rabbitmq.evaluate("ok = error")
+
+
+def publish(url: str, queue: str) -> None:
+    connection = open_connection(url)
+    channel = connection.channel()
+    channel.confirm_delivery()
+    channel.queue_declare(queue, durable=True)
+    channel.basic_publish("", queue, b"kept", pika.BasicProperties(delivery_mode=2))
+    connection.close()
+
+
+def message_count(url: str, queue: str) -> int:
+    connection = open_connection(url)
+    count: int = connection.channel().queue_declare(queue, passive=True).method.message_count
+    connection.close()
+    return count
+
+
+@pytest.mark.slow
+def test_node_keeps_its_ports_and_data_when_killed_or_restarted() -> None:
+    with RabbitMQNode() as node:
+        publish(node.url(), "durable")
+        node.kill()
+        assert not node.is_running
+        node.start()
+        assert message_count(node.url(), "durable") == 1
+        node.restart()
+        assert message_count(node.url(), "durable") == 1
+        folder = node.folder
+    assert not node.is_running
+    assert not Path(folder).exists()
+
+
+@pytest.mark.slow
+def test_node_closes_the_channel_when_its_consumer_timeout_passes() -> None:
+    with RabbitMQNode(consumer_timeout_s=1) as node:
+        publish(node.url(), "late")
+        connection = open_connection(node.url())
+        channel = connection.channel()
+        channel.basic_consume("late", lambda *delivery: None)
+
+        def is_closed() -> bool:
+            connection.process_data_events(0.1)
+            return bool(channel.is_closed)
+
+        wait_until(is_closed, 20, "the broker to close the channel")
+        connection.close()
