@@ -1,0 +1,80 @@
+"""The broker's time on an asyncio loop, and its beat: commit the store, then let the answers out."""
+
+from __future__ import annotations
+
+import asyncio
+import random
+from collections.abc import Callable
+from typing import Protocol
+
+from reworker.broker.model import Backlog, Timer
+from reworker.clock import Clock, SystemClock
+
+
+class Flushable(Protocol):
+    """A connection, as seen from here."""
+
+    def flush(self) -> None:
+        """Write what is queued."""
+        ...
+
+
+class LoopRuntime:
+    """Time, timers and the end of each loop iteration.
+
+    Args:
+        backlog: shared by all vhosts.
+        jitter_s: put off, by up to this much, what a real broker may reorder.
+        before_flush: called before answers leave; True when they may.
+    """
+
+    def __init__(self, backlog: Backlog, jitter_s: float, before_flush: Callable[[], bool]) -> None:
+        self.backlog, self._jitter_s, self._before_flush = backlog, jitter_s, before_flush
+        self._clock: Clock = SystemClock()
+        self._loop = asyncio.get_running_loop()
+        self._dirty: dict[Flushable, None] = {}
+        self._is_due = False
+        self._random = random.Random()
+
+    def mono_s(self) -> float:
+        """Return monotonic seconds."""
+        return self._clock.mono_s()
+
+    def unix_s(self) -> float:
+        """Return seconds since 1970."""
+        return self._clock.now().timestamp()
+
+    def call_later(self, delay_s: float, call: Callable[[], None]) -> Timer:
+        """Run `call` on the loop after `delay_s` seconds; what it changes is committed and sent afterwards."""
+        return self._loop.call_later(delay_s, self._run, call)
+
+    def _run(self, call: Callable[[], None]) -> None:
+        call()
+        self.beat_soon()
+
+    def jitter_s(self) -> float:
+        """Return a random time to wait in jitter mode, else 0."""
+        return self._random.uniform(0, self._jitter_s) if self._jitter_s else 0.0
+
+    def schedule(self, connection: Flushable) -> None:
+        """Flush a connection at the end of this loop iteration."""
+        self._dirty[connection] = None
+        self.beat_soon()
+
+    def beat_soon(self) -> None:
+        """Commit and flush at the end of this loop iteration."""
+        if not self._is_due:
+            self._is_due = True
+            self._loop.call_soon(self._beat)
+
+    def _beat(self) -> None:
+        self._is_due = False
+        dirty, self._dirty = self._dirty, {}
+        if not self._before_flush():
+            return
+        for connection in dirty:
+            delay_s = self.jitter_s()
+            if delay_s:
+                self._loop.call_later(delay_s, connection.flush)
+            else:
+                connection.flush()
