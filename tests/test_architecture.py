@@ -15,19 +15,24 @@ from tests.support import repository_text, style_rules
 from tests.support.house_rules import IMPORT_RULES, LISTED, Violation
 from tests.support.source_tree import SourceTree
 from tests.support.style_rules import STYLE_RULES
+from tests.support.testing_rules import TESTING_RULES
 
 ROOT = Path(__file__).parent.parent
 
 Rule = Callable[[SourceTree], Iterable[Violation]]
 
-#: Rules of size and text that hold for the tests too.
+#: Rules that hold for the tests: their own, and those of size and text.
 TEST_RULES = (
+    *TESTING_RULES,
     style_rules.module_size,
     style_rules.function_size,
     style_rules.nesting,
     style_rules.parameters,
     style_rules.silencers,
 )
+
+PROJECT_RULES = (*IMPORT_RULES, *STYLE_RULES)
+ALL_RULES = (*PROJECT_RULES, *TESTING_RULES)
 
 #: (rule, path or path::name) -> why this one may break it. Kept as short as it is.
 EXCEPTIONS: dict[tuple[str, str], str] = {}
@@ -47,7 +52,7 @@ def unexcused(rule: Rule, tree: SourceTree) -> list[str]:
     return [str(found) for found in rule(tree) if (rule.__name__, found.where) not in EXCEPTIONS]
 
 
-@pytest.mark.parametrize("rule", [*IMPORT_RULES, *STYLE_RULES], ids=lambda rule: rule.__name__)
+@pytest.mark.parametrize("rule", PROJECT_RULES, ids=lambda rule: rule.__name__)
 def test_project_keeps_the_rule_when_read(rule: Rule, project: SourceTree) -> None:
     assert unexcused(rule, project) == [], rule.__doc__
 
@@ -63,7 +68,7 @@ def test_exceptions_have_a_reason_and_are_needed_when_listed(
     needed = {
         (rule.__name__, found.where)
         for tree in (project, tests_tree)
-        for rule in (*IMPORT_RULES, *STYLE_RULES)
+        for rule in ALL_RULES
         for found in rule(tree)
     }
     assert set(EXCEPTIONS) <= needed
@@ -234,11 +239,22 @@ CAUGHT: dict[str, list[tuple[dict[str, str], str]]] = {
         ({"reworker/a.py": "x = 1  # no" + "qa: E501"}, "no reason"),
         ({"reworker/a.py": "x = 1  # type: " + "ignore[attr-defined]"}, "no reason"),
     ],
+    "unit_tests_stay_inside": [
+        ({"tests/unit/test_a.py": "from socket import socket"}, "imports socket.socket"),
+        ({"tests/unit/test_a.py": "def test_a():\n    time.sleep(1)"}, "sleeps"),
+    ],
+    "own_modules_are_not_patched": [
+        (
+            {"tests/test_a.py": "@mock.patch('reworker.ids.new_id')\ndef test_a(m): ..."},
+            "patches reworker.ids",
+        ),
+        ({"tests/test_a.py": "monkeypatch.setattr('replugin.aworker.x', 1)"}, "patches replugin.aworker.x"),
+    ],
 }
 
 
 def caught_cases() -> list[object]:
-    rules = {rule.__name__: rule for rule in (*IMPORT_RULES, *STYLE_RULES)}
+    rules = {rule.__name__: rule for rule in ALL_RULES}
     return [
         pytest.param(rules[name], files, text, id=f"{name}-{text.replace(' ', '_')}")
         for name, cases in CAUGHT.items()
@@ -253,7 +269,7 @@ def test_rule_catches_the_violation_when_there_is_one(rule: Rule, files: dict[st
 
 
 def test_every_rule_has_a_violation_to_catch_when_added() -> None:
-    assert set(CAUGHT) == {rule.__name__ for rule in (*IMPORT_RULES, *STYLE_RULES)}
+    assert set(CAUGHT) == {rule.__name__ for rule in ALL_RULES}
 
 
 #: What all rules let pass: close to the edge, on the right side of it.
@@ -279,11 +295,13 @@ RIGHT = {
     "        elif a:\n"
     "            ...\n        elif f:\n            with a:\n                ...",
     "replugin/aworker/__init__.py": "'''Doc.'''\nfrom reworker.worker import W\nimport reworker.codes",
+    "tests/unit/test_a.py": "'''Doc.'''\nmock.patch('reworker.worker.pika.SelectConnection')",
+    "tests/integration/test_a.py": "'''Doc.'''\nimport socket",
     "reworker/config.py": "'''Doc.'''\nx = f()  # no" + "qa: F821  the name is injected by the loader",
 }
 
 
-@pytest.mark.parametrize("rule", [*IMPORT_RULES, *STYLE_RULES], ids=lambda rule: rule.__name__)
+@pytest.mark.parametrize("rule", ALL_RULES, ids=lambda rule: rule.__name__)
 def test_rule_is_silent_when_all_is_right(rule: Rule) -> None:
     assert [str(found) for found in rule(SourceTree(RIGHT))] == []
 
