@@ -1,0 +1,78 @@
+"""The command group, loaded lazily so that `--help` is quick, and the one map from errors to exit codes."""
+
+from __future__ import annotations
+
+import sys
+from importlib import import_module
+
+import click
+
+from reworker import __version__
+from reworker.errors import BusError, ConfigError, MessageError, PlaybookInvalid, ReworkerError
+
+#: command -> module and attribute that hold it.
+COMMANDS = {
+    "broker": "reworker.cli.broker:broker",
+    "cancel": "reworker.cli.actions:cancel",
+    "core": "reworker.cli.core:core",
+    "decide": "reworker.cli.actions:decide",
+    "demo": "reworker.cli.demo:demo",
+    "lint": "reworker.cli.playbooks:lint",
+    "logs": "reworker.cli.show:logs",
+    "ls": "reworker.cli.show:ls",
+    "new": "reworker.cli.new:new",
+    "pause": "reworker.cli.actions:pause",
+    "plan": "reworker.cli.playbooks:plan",
+    "resume": "reworker.cli.actions:resume",
+    "run": "reworker.cli.run:run",
+    "schema": "reworker.cli.schema:schema",
+    "show": "reworker.cli.show:show",
+    "topology": "reworker.cli.topology:topology",
+    "up": "reworker.cli.up:up",
+    "watch": "reworker.cli.run:watch",
+    "worker": "reworker.cli.worker:worker",
+}
+
+EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_CANCELLED, EXIT_WAITING, EXIT_UNREACHABLE = range(6)
+
+
+class LazyGroup(click.Group):
+    """A group whose commands are imported when they are asked for."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        """Return the names, sorted."""
+        return sorted(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        """Return the command, or None when there is none of this name."""
+        place = COMMANDS.get(cmd_name)
+        if place is None:
+            return None
+        module, _, attribute = place.partition(":")
+        command = getattr(import_module(module), attribute)
+        assert isinstance(command, click.Command)
+        return command
+
+
+@click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})
+@click.version_option(__version__, prog_name="reworker")
+def cli() -> None:
+    """Run release steps and background work over RabbitMQ."""
+
+
+def exit_code(error: ReworkerError) -> int:
+    """Return the exit code that tells a script whose fault an error is."""
+    if isinstance(error, ConfigError | PlaybookInvalid | MessageError):
+        return EXIT_USAGE
+    if isinstance(error, BusError):
+        return EXIT_UNREACHABLE
+    return EXIT_FAILED
+
+
+def main() -> None:
+    """Run the command line; errors of ours end in one line on stderr and an exit code."""
+    try:
+        cli()
+    except ReworkerError as error:
+        click.echo(f"reworker: {error}", err=True)
+        sys.exit(exit_code(error))

@@ -1,0 +1,74 @@
+"""Options that several commands share."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+from typing import Any, TypeVar
+
+import click
+import yaml
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+#: where `reworker` keeps its database unless it is told otherwise; relative to the current folder.
+DEFAULT_DB = "sqlite:///state/reworker.db"
+
+
+def mq_option(function: F) -> F:
+    """Add ``--mq``."""
+    help_text = "Message bus: a JSON or YAML file, or an amqp:// URL."
+    return click.option("--mq", envvar="REWORKER_MQ", metavar="FILE_OR_URL", required=True, help=help_text)(
+        function
+    )
+
+
+def db_option(function: F) -> F:
+    """Add ``--db``."""
+    help_text = "Database of the core."
+    option = click.option(
+        "--db", envvar="REWORKER_DB", metavar="URL", default=DEFAULT_DB, show_default=True, help=help_text
+    )
+    return option(function)
+
+
+def output_option(function: F) -> F:
+    """Add ``-o``."""
+    kinds = click.Choice(["text", "json"])
+    return click.option(
+        "-o", "--output", type=kinds, default="text", show_default=True, help="Form of the output."
+    )(function)
+
+
+def log_options(function: F) -> F:
+    """Add ``--log-level`` and ``--json-logs``, for commands that keep running."""
+    levels = click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False)
+    level = click.option(
+        "--log-level", type=levels, default="INFO", show_default=True, envvar="REWORKER_LOG_LEVEL"
+    )
+    return level(
+        click.option("--json-logs", is_flag=True, envvar="REWORKER_JSON_LOGS", help="Logs as JSON lines.")(
+            function
+        )
+    )
+
+
+def dynamic_option(function: F) -> F:
+    """Add ``-e NAME=VALUE``, which may be repeated."""
+    help_text = "Dynamic value; VALUE is read as YAML, so 3 is a number and '\"3\"' a text."
+    option = click.option(
+        "-e", "--set", "dynamic", metavar="NAME=VALUE", multiple=True, callback=_pairs, help=help_text
+    )
+    return option(function)
+
+
+def _pairs(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
+    pairs: dict[str, Any] = {}
+    for text in values:
+        name, sign, value = text.partition("=")
+        if not sign or not name.isidentifier():
+            raise click.BadParameter(f"{text!r} is not NAME=VALUE")
+        try:
+            pairs[name] = yaml.safe_load(value) if value else ""
+        except yaml.YAMLError as error:
+            raise click.BadParameter(f"{value!r} is not YAML: {error}") from error
+    return pairs

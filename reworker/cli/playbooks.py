@@ -1,0 +1,91 @@
+"""``reworker lint`` and ``reworker plan``: look at playbooks without running them."""
+
+from __future__ import annotations
+
+import json
+import sys
+from pathlib import Path
+from typing import Any
+
+import click
+
+from reworker.cli.options import dynamic_option, output_option
+from reworker.errors import ConfigError
+from reworker.fsm.plan import Plan, PlannedStep, compile_plan
+from reworker.fsm.playbook import parse, problems
+from reworker.logs import escaped
+from reworker.topology import names
+
+
+def read_playbook(path: str) -> bytes:
+    """Return the bytes of a playbook file; ``-`` is standard input.
+
+    Raises:
+        ConfigError: it cannot be read.
+    """
+    try:
+        return sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+    except OSError as error:
+        raise ConfigError(f"cannot be read: {error.strerror}", path=path) from error
+
+
+@click.command()
+@click.argument("playbooks", nargs=-1, required=True, metavar="PLAYBOOK...")
+def lint(playbooks: tuple[str, ...]) -> None:
+    """Check playbooks; every problem on a line of its own, with file and line."""
+    found = [problem for path in playbooks for problem in problems(read_playbook(path), path)]
+    for problem in found:
+        click.echo(escaped(str(problem)))
+    if found:
+        sys.exit(2)
+    click.echo(f"{len(playbooks)} valid")
+
+
+@click.command()
+@click.argument("playbook")
+@dynamic_option
+@output_option
+def plan(playbook: str, dynamic: dict[str, Any], output: str) -> None:
+    """Show each step of a playbook in its order: where it is sent, and what happens if it fails."""
+    compiled = compile_plan(parse(read_playbook(playbook), playbook), dynamic, source=playbook)
+    if output == "json":
+        for step in compiled.steps():
+            click.echo(json.dumps(step_to_json(step)))
+        return
+    _show(compiled)
+
+
+def step_to_json(step: PlannedStep) -> dict[str, Any]:
+    """Return ``{"index", "sequence", "host", "step", "routing_key", "parameters", ...}``."""
+    return {
+        "index": step.index,
+        "sequence": step.sequence_description or step.sequence_index + 1,
+        "host": step.host,
+        "step": step.key,
+        "routing_key": names.step_key(step.command),
+        "parameters": dict(step.parameters),
+        "timeout_s": step.timeout_s,
+        "queue_timeout_s": step.queue_timeout_s,
+        "idempotent": step.is_idempotent,
+        "on_unknown": str(step.on_unknown),
+    }
+
+
+def _show(compiled: Plan) -> None:
+    click.echo(escaped(f"{compiled.group} / {compiled.name}: {compiled.step_count} steps"))
+    shown = -1
+    for step in compiled.steps():
+        if step.sequence_index != shown:
+            shown = step.sequence_index
+            title = step.sequence_description or "(no description)"
+            click.echo(escaped(f"sequence {shown + 1}: {title}"))
+        click.echo(escaped(_line(step)))
+
+
+def _line(step: PlannedStep) -> str:
+    limit = f"{step.timeout_s:g} s" if step.timeout_s else "none"
+    return (
+        f"  {step.index + 1:>4}  {step.host}  {step.key}  -> {names.EXCHANGE}/{names.step_key(step.command)}"
+        f"  {json.dumps(dict(step.parameters))}  timeout {limit}"
+        f"  if it fails: the deployment fails; if in doubt: {step.on_unknown}"
+    )

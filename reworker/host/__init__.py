@@ -1,0 +1,1 @@
+"""Running workers: finding a worker's class by name."""

@@ -1,0 +1,60 @@
+"""From a worker's name to its class."""
+
+from __future__ import annotations
+
+import inspect
+from importlib import import_module
+from types import ModuleType
+
+from reworker.errors import ConfigError
+from reworker.worker import Worker
+
+
+def load_worker(name: str) -> type[Worker]:
+    """Return the worker class that `name` means.
+
+    Args:
+        name: ``module:Class``; or a plugin's name: ``sleep`` and ``sleepworker`` both mean the one
+            worker class in ``replugin.sleepworker``.
+
+    Raises:
+        ConfigError: no such module or class, or the module fails to import; the text says which were tried.
+    """
+    module_name, _, class_name = name.partition(":")
+    if class_name:
+        return _checked(getattr(_imported((module_name,), name), class_name, None), name)
+    if "." in name:
+        return _only_worker(_imported((name,), name), name)
+    return _only_worker(_imported((f"replugin.{name}worker", f"replugin.{name}"), name), name)
+
+
+def _imported(candidates: tuple[str, ...], name: str) -> ModuleType:
+    for candidate in candidates:
+        try:
+            return import_module(candidate)
+        except ModuleNotFoundError as error:
+            if error.name is None or not f"{candidate}.".startswith(f"{error.name}."):
+                raise ConfigError(f"{candidate} needs the module {error.name}", key=name) from error
+        except ImportError as error:
+            raise ConfigError(f"{candidate} cannot be imported: {error}", key=name) from error
+    raise ConfigError(f"no such worker; tried {', '.join(candidates)}. Is its plugin installed?", key=name)
+
+
+def _only_worker(module: ModuleType, name: str) -> type[Worker]:
+    own = [
+        kind
+        for _, kind in inspect.getmembers(module, inspect.isclass)
+        if issubclass(kind, Worker) and kind.__module__ == module.__name__
+    ]
+    if len(own) != 1:
+        found = ", ".join(kind.__name__ for kind in own) or "none"
+        raise ConfigError(
+            f"{module.__name__} should define one Worker class, found {found}; use module:Class", key=name
+        )
+    return own[0]
+
+
+def _checked(value: object, name: str) -> type[Worker]:
+    if not (inspect.isclass(value) and issubclass(value, Worker)):
+        raise ConfigError("is no subclass of reworker.worker.Worker", key=name)
+    return value
