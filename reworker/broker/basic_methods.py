@@ -1,4 +1,4 @@
-"""Handlers of the basic, confirm, tx and channel.flow methods, one each; publish and ack have a faster way."""
+"""Handlers of the basic, confirm, tx and channel.flow methods, one each; publish and ack have a short cut."""
 
 from __future__ import annotations
 

@@ -148,7 +148,8 @@ class Channel:
         facts = properties.facts(self._props)
         if facts.user_id is not None and codec.text(facts.user_id) != self.link.user:
             raise precondition_failed(
-                f"user_id property set to '{codec.text(facts.user_id)}' but authenticated user was '{self.link.user}'"
+                f"user_id property set to '{codec.text(facts.user_id)}' "
+                f"but authenticated user was '{self.link.user}'"
             )
         props = (
             self._with_reply_address(self._props)
@@ -198,44 +199,46 @@ class Channel:
 
     def deliver(self, consumer: Consumer, entry: Entry) -> None:
         """Send a delivery; it is unacknowledged unless the consumer said no_ack."""
-        message = entry.message
-        tag = self._note_delivery(consumer.queue, entry, consumer)
-        self.link.send(
-            codec.encode_deliver(self.number, consumer.raw_tag, tag, entry.is_redelivered, message.address)
-            + self._content(_delivered_props(consumer.queue, entry), message.body)
-        )
-
-    def _note_delivery(
-        self, queue: Source, entry: Entry, consumer: Consumer | None, *, no_ack: bool = False
-    ) -> int:
-        tag = self._next_tag
-        self._next_tag += 1
-        if no_ack or (consumer and consumer.no_ack):
+        tag, queue, address = self._new_tag(), consumer.queue, entry.message.address
+        head = codec.encode_deliver(self.number, consumer.raw_tag, tag, entry.is_redelivered, address)
+        self._send_entry(head, queue, entry)
+        if consumer.no_ack:
             queue.ack(entry)
-            return tag
-        self.unacked[tag] = Unacked(queue, entry, consumer)
-        if consumer:
+        else:
+            self.unacked[tag] = Unacked(queue, entry, consumer)
             consumer.unacked_count += 1
             self._consumer_unacked_count += 1
-        return tag
 
     def deliver_get(self, queue: Queue, entry: Entry, *, no_ack: bool) -> None:
         """Answer a basic.get."""
-        tag = self._note_delivery(queue, entry, None, no_ack=no_ack)
-        message = entry.message
-        self.link.send(
-            codec.encode_get_ok(self.number, tag, entry.is_redelivered, message.address, queue.ready_count)
-            + self._content(_delivered_props(queue, entry), message.body)
+        tag, left, address = self._new_tag(), queue.ready_count, entry.message.address
+        self._send_entry(
+            codec.encode_get_ok(self.number, tag, entry.is_redelivered, address, left), queue, entry
         )
+        if no_ack:
+            queue.ack(entry)
+        else:
+            self.unacked[tag] = Unacked(queue, entry, None)
+
+    def _new_tag(self) -> int:
+        tag = self._next_tag
+        self._next_tag += 1
+        return tag
+
+    def _send_entry(self, head: bytes, queue: Source, entry: Entry) -> None:
+        props = entry.message.props
+        if entry.delivery_count and queue.counts_deliveries:
+            headers = properties.headers_of(props)
+            headers[b"x-delivery-count"] = properties.int_value(entry.delivery_count)
+            props = properties.with_headers(props, headers)
+        self.link.send(head + self._content(props, entry.message.body))
+        entry.is_redelivered = True
 
     def deliver_reply(self, message: Message) -> None:
         """Send a direct reply to this channel's consumer."""
-        tag = self._next_tag
-        self._next_tag += 1
-        self.link.send(
-            codec.encode_deliver(self.number, codec.short(self.reply_consumer), tag, False, message.address)
-            + self._content(message.props, message.body)
-        )
+        consumer = codec.short(self.reply_consumer)
+        head = codec.encode_deliver(self.number, consumer, self._new_tag(), False, message.address)
+        self.link.send(head + self._content(message.props, message.body))
 
     def park(self, consumer: Consumer) -> None:
         """Remember a consumer that could not take."""
@@ -363,12 +366,3 @@ def reject(queue: Source, entry: Entry) -> None:
 def requeue(queue: Source, entry: Entry) -> None:
     """Settle as not done: it goes back to its place."""
     queue.requeue(entry)
-
-
-def _delivered_props(queue: Source, entry: Entry) -> bytes:
-    """Return the properties to deliver: a quorum queue tells how often it tried."""
-    if not entry.delivery_count or not queue.counts_deliveries:
-        return entry.message.props
-    headers = properties.headers_of(entry.message.props)
-    headers[b"x-delivery-count"] = properties.int_value(entry.delivery_count)
-    return properties.with_headers(entry.message.props, headers)

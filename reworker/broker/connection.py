@@ -1,4 +1,4 @@
-"""One client's socket: frames in and out, channels, heartbeats, throttling, closing."""
+"""One client: its handshake, its channels, and what becomes of both when it goes."""
 
 from __future__ import annotations
 
@@ -12,9 +12,11 @@ from reworker.broker.channel import Channel, ack
 from reworker.broker.codec import spec
 from reworker.broker.errors import BrokerError
 from reworker.broker.handshake import Handshake
-from reworker.broker.model import Runtime, Timer
+from reworker.broker.model import Timer
+from reworker.broker.runtime import LoopRuntime
 from reworker.broker.settings import Settings
 from reworker.broker.vhost import VHost
+from reworker.broker.wire import Wire
 
 log = logging.getLogger(__name__)
 
@@ -22,10 +24,6 @@ log = logging.getLogger(__name__)
 HANDSHAKE_TIMEOUT_S = 10.0
 #: seconds a client has to answer connection.close.
 CLOSE_TIMEOUT_S = 3.0
-#: bytes waiting for a slow reader after which it gets no more deliveries.
-ROOM_BYTES = 512 * 1024
-#: bytes waiting for a client that reads nothing after which we stop reading from it too.
-CHOKE_BYTES = 16 * 1024 * 1024
 
 HANDLERS = topology_methods.HANDLERS | basic_methods.HANDLERS
 
@@ -34,7 +32,6 @@ class Hub(Protocol):
     """What a connection asks of its broker."""
 
     settings: Settings
-    runtime: Runtime
     is_paused: bool
 
     def find_vhost(self, name: str) -> VHost:
@@ -49,99 +46,72 @@ class Hub(Protocol):
         """Note that a connection is gone."""
         ...
 
-    def schedule(self, connection: Connection) -> None:
-        """Call the connection's `flush` at the end of this loop iteration, after the store's commit."""
-        ...
-
     def blocked_reason(self) -> str:
         """Return why publishers must wait; empty when they need not."""
         ...
 
 
-class Connection(asyncio.Protocol):
-    """The protocol object of one socket.
+class Connection(Wire):
+    """One client: its handshake, its channels, and what happens to both when it goes."""
 
-    Everything it sends is joined and leaves once per loop iteration, after the store's commit.
-    """
-
-    def __init__(self, hub: Hub) -> None:
+    def __init__(self, hub: Hub, runtime: LoopRuntime) -> None:
+        super().__init__(runtime)
         self._hub = hub
         self._handshake = Handshake(hub.settings, hub.find_vhost)
         self.channels: dict[int, Channel] = {}
         self.frame_max = hub.settings.frame_max
         self.user = ""
-        self.is_throttled = False
-        self._transport: asyncio.Transport | None = None
-        self._take: Callable[[bytes], bytes] = self._take_header
+        self._parse: Callable[[bytes], bytes] = self._parse_header
         self._rest = b""
         self._vhost: VHost | None = None
         self._closing_channels: set[int] = set()
-        self._is_closing = self._is_released = False
-        self._out: list[bytes] = []
-        self._out_bytes = 0
         self._publishing: dict[int, Channel] = {}
-        self._is_writable, self._is_choked, self._is_reading = True, False, True
-        self._has_written = False
-        self._read_mono_s = hub.runtime.mono_s()
+        self._is_closing = self._is_released = False
         self._deadline: Timer | None = None
         self._beat: Timer | None = None
 
-    # asyncio.Protocol
-
     def connection_made(self, transport: asyncio.BaseTransport) -> None:
         """Wait for the protocol header."""
-        self._transport = cast(asyncio.Transport, transport)
-        self._transport.set_write_buffer_limits(high=ROOM_BYTES)
-        self._deadline = self._hub.runtime.call_later(HANDSHAKE_TIMEOUT_S, self.abort)
+        self.is_paused = self._hub.is_paused
+        super().connection_made(transport)
+        self._deadline = self.runtime.call_later(HANDSHAKE_TIMEOUT_S, self.abort)
         self._hub.joined(self)
-        self.update_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Give back everything the client held."""
+        super().connection_lost(exc)
         self._is_closing = True
-        self._transport = None
         for timer in (self._deadline, self._beat):
             if timer:
                 timer.cancel()
         self._release()
         self._hub.left(self)
-
-    def data_received(self, data: bytes) -> None:
-        """Take what arrived."""
-        self._read_mono_s = self._hub.runtime.mono_s()
-        try:
-            self._rest = self._take(self._rest + data if self._rest else data)
-        except BrokerError as error:
-            # where the next frame begins is not known any more
-            self._rest, self._take = b"", self._take_last_words
-            self._fail(error)
-
-    def pause_writing(self) -> None:
-        """Stop deliveries: the client does not read."""
-        self._is_writable = False
-
-    def resume_writing(self) -> None:
-        """Go on with deliveries."""
-        self._is_writable, self._is_choked = True, False
-        self.update_reading()
-        self._wake_channels()
+        self.runtime.beat_soon()
 
     # Frames in
 
-    def _take_header(self, data: bytes) -> bytes:
+    def take(self, data: bytes) -> None:
+        """Handle the whole frames that arrived and keep the rest."""
+        try:
+            self._rest = self._parse(self._rest + data if self._rest else data)
+        except BrokerError as error:
+            # where the next frame begins is not known any more
+            self._rest, self._parse = b"", self._parse_last_words
+            self._fail(error)
+
+    def _parse_header(self, data: bytes) -> bytes:
         if len(data) < 8 and codec.PROTOCOL_HEADER.startswith(data):
             return data
         if data[:8] != codec.PROTOCOL_HEADER:
-            self._out = [codec.PROTOCOL_HEADER]
+            self.send(codec.PROTOCOL_HEADER)
             self._is_closing = True
-            self.flush()
             self.close_socket()
             return b""
-        self._take = self._take_frames
+        self._parse = self._parse_frames
         self.send(codec.encode_method(0, self._handshake.start()))
-        return self._take_frames(data[8:])
+        return self._parse_frames(data[8:])
 
-    def _take_frames(self, data: bytes) -> bytes:
+    def _parse_frames(self, data: bytes) -> bytes:
         at, end = 0, len(data)
         unpack = codec.FRAME_START.unpack_from
         while end - at >= 7:
@@ -163,7 +133,7 @@ class Connection(asyncio.Protocol):
             at = stop + 1
         return data[at:] if at else data
 
-    def _take_last_words(self, data: bytes) -> bytes:
+    def _parse_last_words(self, data: bytes) -> bytes:
         if data.endswith(codec.CLOSE_OK_FRAME):
             self.close_socket()
         return b""
@@ -237,7 +207,8 @@ class Connection(asyncio.Protocol):
         if limit and len(self.channels) >= limit:
             raise BrokerError(
                 530,
-                f"number of channels opened ({len(self.channels)}) has reached the negotiated channel_max ({limit})",
+                f"number of channels opened ({len(self.channels)}) "
+                f"has reached the negotiated channel_max ({limit})",
                 index,
             )
         self.channels[number] = Channel(number, self, cast(VHost, self._vhost))
@@ -272,7 +243,6 @@ class Connection(asyncio.Protocol):
             self._release()
             self._is_closing = True
             self.send(codec.encode_method(0, spec.Connection.CloseOk()))
-            self.flush()
             self.close_socket()
         elif self._vhost is None:
             self._open(method)
@@ -289,7 +259,7 @@ class Connection(asyncio.Protocol):
         self.frame_max, self.user = shake.frame_max, shake.user
         self._vhost = shake.vhost
         if method.INDEX == spec.Connection.TuneOk.INDEX and shake.heartbeat_s:
-            self._beat = self._hub.runtime.call_later(shake.heartbeat_s / 2, self._on_beat)
+            self._beat = self.runtime.call_later(shake.heartbeat_s / 2, self._on_beat)
         if self._vhost and self._deadline:
             self._deadline.cancel()
 
@@ -326,7 +296,7 @@ class Connection(asyncio.Protocol):
             self.close(error)
 
     def close(self, error: BrokerError) -> None:
-        """Say goodbye with a reason, give everything back, and cut the socket if the client does not answer."""
+        """Say goodbye with a reason and give everything back; a client that does not answer is cut."""
         if self._is_closing:
             return
         self._is_closing = True
@@ -336,7 +306,7 @@ class Connection(asyncio.Protocol):
         self.send(codec.encode_method(0, close))
         if self._deadline:
             self._deadline.cancel()
-        self._deadline = self._hub.runtime.call_later(CLOSE_TIMEOUT_S, self.abort)
+        self._deadline = self.runtime.call_later(CLOSE_TIMEOUT_S, self.abort)
 
     def _release(self) -> None:
         """Give back what the client held: consumers, then unacknowledged messages, then exclusive queues."""
@@ -360,48 +330,15 @@ class Connection(asyncio.Protocol):
             self.flush()
             self._transport.close()
 
-    def abort(self) -> None:
-        """Cut the socket at once."""
-        if self._transport:
-            self._transport.abort()
+    # What channels ask for
 
-    # Frames out
-
-    def send(self, data: bytes) -> None:
-        """Queue frames for the socket; they leave after the store has committed."""
-        if data:
-            self._out_bytes += len(data)
-            self._out.append(data)
-            if len(self._out) == 1:
-                self._hub.schedule(self)
-
-    def flush(self) -> None:
-        """Write what is queued, confirms last; then let consumers go on that had no room."""
-        if self._hub.is_paused or self._transport is None:
-            return
+    def last_words(self) -> bytes:
+        """Return the confirms that are due: behind the deliveries and returns they belong to."""
         publishing, self._publishing = self._publishing, {}
-        for channel in publishing.values():
-            confirms = channel.flush_confirms()
-            if confirms:
-                self._out.append(confirms)
-        if not self._out:
-            return
-        data = self._out[0] if len(self._out) == 1 else b"".join(self._out)
-        was_full = self._out_bytes >= ROOM_BYTES
-        self._out, self._out_bytes = [], 0
-        self._has_written = True
-        self._transport.write(data)
-        if self._transport.get_write_buffer_size() > CHOKE_BYTES:
-            self._is_choked = True
-            self.update_reading()
-        if was_full and self._is_writable:
-            self._wake_channels()
+        return b"".join([channel.flush_confirms() for channel in publishing.values()])
 
-    def has_room(self) -> bool:
-        """Tell whether the client reads fast enough for more deliveries."""
-        return self._is_writable and self._out_bytes < ROOM_BYTES
-
-    def _wake_channels(self) -> None:
+    def on_room(self) -> None:
+        """Let parked consumers go on."""
         for channel in list(self.channels.values()):
             channel.wake()
 
@@ -409,52 +346,25 @@ class Connection(asyncio.Protocol):
         """Tell whether the client said that it can do this."""
         return bool(self._handshake.capabilities.get(name))
 
-    # Throttling
-
     def published(self, channel: Channel) -> None:
         """Note a publish: its confirm is due, and with a full backlog its client has to wait."""
         if not self._publishing:
-            self._hub.schedule(self)
+            self.runtime.schedule(self)
         self._publishing[channel.number] = channel
         reason = self._hub.blocked_reason()
         if reason and not self.is_throttled:
-            self.is_throttled = True
             if self.has_capability("connection.blocked"):
                 self.send(codec.encode_method(0, spec.Connection.Blocked(reason)))
-            self.update_reading()
+            self.throttle(True)
 
     def unblock(self) -> None:
         """Let a throttled client publish again."""
         if self.is_throttled:
-            self.is_throttled = False
             if self.has_capability("connection.blocked"):
                 self.send(codec.encode_method(0, spec.Connection.Unblocked()))
-            self.update_reading()
-
-    def update_reading(self) -> None:
-        """Read from the socket unless something speaks against it."""
-        wanted = not (self.is_throttled or self._is_choked or self._hub.is_paused)
-        if self._transport is None or self._transport.is_closing() or wanted == self._is_reading:
-            return
-        self._is_reading = wanted
-        self._read_mono_s = self._hub.runtime.mono_s()
-        if wanted:
-            self._transport.resume_reading()
-        else:
-            self._transport.pause_reading()
-
-    # Heartbeats
+            self.throttle(False)
 
     def _on_beat(self) -> None:
         interval_s = self._handshake.heartbeat_s
-        self._beat = self._hub.runtime.call_later(interval_s / 2, self._on_beat)
-        silent_s = self._hub.runtime.mono_s() - self._read_mono_s
-        if self._is_reading and silent_s > 2 * interval_s:
-            log.warning(
-                "a client sent nothing for %.1f s, its heartbeat is %d s: cutting it", silent_s, interval_s
-            )
-            self.abort()
-        elif self._transport and not self._hub.is_paused:
-            if not self._has_written:
-                self._transport.write(codec.HEARTBEAT_FRAME)
-            self._has_written = False
+        self._beat = self.runtime.call_later(interval_s / 2, self._on_beat)
+        self.beat(interval_s)

@@ -56,8 +56,19 @@ class Sink(Protocol):
 class Consumer:
     """A subscription of a channel to a queue."""
 
-    __slots__ = ("exclusive", "is_cancelled", "is_waiting", "no_ack", "prefetch", "priority", "queue", "raw_tag",
-                 "sink", "tag", "unacked_count")  # fmt: skip
+    __slots__ = (
+        "exclusive",
+        "is_cancelled",
+        "is_waiting",
+        "no_ack",
+        "prefetch",
+        "priority",
+        "queue",
+        "raw_tag",
+        "sink",
+        "tag",
+        "unacked_count",
+    )
 
     def __init__(
         self,

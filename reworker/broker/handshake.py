@@ -64,7 +64,7 @@ class Handshake:
             BrokerError: 403 refused login, 503 wrong method, 530 wrong limits or vhost.
         """
         index, step = self._expected
-        if method.INDEX != index:
+        if index != method.INDEX:
             raise BrokerError(503, f"unexpected method {method.NAME} while opening the connection")
         return step(method)
 

@@ -10,7 +10,8 @@ from typing import NamedTuple
 
 from reworker.broker.errors import BrokerError
 
-#: flag bit, name and wire type (s short string, t table, b octet, q 64 bits), in wire order. Source: AMQP 0-9-1, basic.
+#: flag bit, name and wire type (s short string, t table, b octet, q 64 bits), in wire order.
+#: Source: AMQP 0-9-1, class basic.
 FIELDS = (
     (1 << 15, "content_type", "s"),
     (1 << 14, "content_encoding", "s"),

@@ -127,7 +127,6 @@ class Queue:
             self.reject(entry, "delivery_limit")
             return
         self.unacked_count -= 1
-        entry.is_redelivered = True
         if entry.is_stored:
             self._host.keep(self, entry)
         self._insert(entry)
@@ -141,6 +140,8 @@ class Queue:
             return None
         entry = self._pop()
         self.unacked_count += 1
+        if entry.is_stored:
+            self._host.keep(self, entry)
         return entry
 
     def _pop(self) -> Entry:
@@ -197,8 +198,6 @@ class Queue:
             entry = self.take() if consumer else None
             if consumer is None or entry is None:
                 break
-            if entry.is_stored and not consumer.no_ack:
-                self._host.keep(self, entry)
             consumer.deliver(entry)
         if self._ready:
             self._drop_expired()

@@ -45,7 +45,7 @@ class LoopRuntime:
         return self._clock.now().timestamp()
 
     def call_later(self, delay_s: float, call: Callable[[], None]) -> Timer:
-        """Run `call` on the loop after `delay_s` seconds; what it changes is committed and sent afterwards."""
+        """Run `call` on the loop after `delay_s` seconds; what it changes is committed and sent."""
         return self._loop.call_later(delay_s, self._run, call)
 
     def _run(self, call: Callable[[], None]) -> None:

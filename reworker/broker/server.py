@@ -5,18 +5,22 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
+import sqlite3
 import sys
+import threading
+from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, Unpack
+from typing import Any, Self, TypeVar, Unpack
 from urllib.parse import quote
 
 from reworker.broker.connection import Connection
 from reworker.broker.errors import BrokerError
 from reworker.broker.inspection import describe
 from reworker.broker.model import Backlog
+from reworker.broker.restoring import restored_vhosts
 from reworker.broker.runtime import LoopRuntime
 from reworker.broker.settings import PRODUCT, Options, Settings
-from reworker.broker.thread import BrokerThread as _BrokerThread
+from reworker.broker.store import Store
 from reworker.broker.vhost import VHost
 
 log = logging.getLogger(__name__)
@@ -25,6 +29,10 @@ log = logging.getLogger(__name__)
 UNBLOCK_SHARE = 0.8
 #: seconds that clients have to read the goodbye of a broker that stops.
 GOODBYE_S = 0.5
+#: seconds a call into the broker's thread may take; it answers in microseconds unless it is broken.
+CALL_TIMEOUT_S = 10.0
+
+T = TypeVar("T")
 
 
 class Broker:
@@ -50,6 +58,7 @@ class Broker:
         self.connections: dict[Connection, None] = {}
         self.runtime: LoopRuntime
         self._server: asyncio.Server | None = None
+        self._store: Store | None = None
         self._blocked_by_test = ""
         self._is_full = False
 
@@ -65,12 +74,24 @@ class Broker:
 
         Raises:
             OSError: the port is taken.
+            ConfigError: the store cannot be used.
         """
         settings = self.settings
         self.runtime = LoopRuntime(Backlog(settings.max_backlog_bytes), settings.jitter_s, self._before_flush)
-        self.vhosts = {"/": VHost("/", self.runtime)}
+        self.is_paused = False
+        if settings.store_path is not None:
+            self._store = Store(settings.store_path, self.runtime.mono_s() - self.runtime.unix_s())
+            self.vhosts = restored_vhosts(self._store, self.runtime)
+        self.add_vhost("/")
+        try:
+            await self._listen(settings)
+        except OSError:
+            self._close_store()
+            raise
+
+    async def _listen(self, settings: Settings) -> None:
         self._server = await asyncio.get_running_loop().create_server(
-            lambda: Connection(self),
+            lambda: Connection(self, self.runtime),
             settings.host,
             self.port,
             ssl=settings.tls,
@@ -95,7 +116,13 @@ class Broker:
                 self.drop_connections()
             await asyncio.sleep(0.001)
         self._server = None
+        self._close_store()
+
+    def _close_store(self) -> None:
         self.vhosts.clear()
+        if self._store:
+            self._store.close()
+            self._store = None
 
     # What a connection asks for
 
@@ -111,7 +138,9 @@ class Broker:
     def add_vhost(self, name: str) -> VHost:
         """Create a vhost, or return the one of that name."""
         if name not in self.vhosts:
-            self.vhosts[name] = VHost(name, self.runtime)
+            self.vhosts[name] = VHost(name, self.runtime, self._store)
+            if self._store:
+                self._store.add_vhost(name)
         return self.vhosts[name]
 
     def joined(self, connection: Connection) -> None:
@@ -121,10 +150,6 @@ class Broker:
     def left(self, connection: Connection) -> None:
         """Note that a connection is gone."""
         self.connections.pop(connection, None)
-
-    def schedule(self, connection: Connection) -> None:
-        """Flush a connection at the end of this loop iteration."""
-        self.runtime.schedule(connection)
 
     def blocked_reason(self) -> str:
         """Return why publishers must wait; empty when they need not."""
@@ -137,6 +162,14 @@ class Broker:
         if self._is_full and backlog.size_bytes < UNBLOCK_SHARE * backlog.limit_bytes:
             self._is_full = False
             self._unblock_all()
+        try:
+            if self._store:
+                self._store.commit()
+        except sqlite3.Error:
+            # nobody is told that anything is safe: clients come back and find what was committed
+            log.exception("the store cannot commit; cutting all clients")
+            self.drop_connections()
+            return False
         return True
 
     def _unblock_all(self) -> None:
@@ -170,17 +203,16 @@ class Broker:
         """Freeze reading and writing: to a client the connection is half open."""
         self.is_paused = True
         for connection in self.connections:
-            connection.update_reading()
+            connection.pause(True)
 
     def resume(self) -> None:
         """End `pause`."""
         self.is_paused = False
         for connection in self.connections:
-            connection.update_reading()
-            self.schedule(connection)
+            connection.pause(False)
 
 
-class BrokerThread(_BrokerThread):
+class BrokerThread:
     """A `Broker` on an event loop of its own in a thread of its own; for tests.
 
     Used as a context manager or with `start` and `stop`; `start` after `stop` is a restart on the same port.
@@ -188,7 +220,91 @@ class BrokerThread(_BrokerThread):
     """
 
     def __init__(self, host: str = "127.0.0.1", port: int = 0, **options: Unpack[Options]) -> None:
-        super().__init__(Broker(host, port, **options))
+        self._broker = Broker(host, port, **options)
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._thread: threading.Thread | None = None
+
+    @property
+    def port(self) -> int:
+        """The port it listens on; known after the first `start`."""
+        return self._broker.port
+
+    def url(self, vhost: str = "/") -> str:
+        """Return the address for clients, password included."""
+        return self._broker.url(vhost)
+
+    def start(self) -> Self:
+        """Start the thread and listen; after `stop` on the same port again."""
+        self._loop = asyncio.new_event_loop()
+        self._thread = threading.Thread(target=self._loop.run_forever, name="reworker-broker", daemon=True)
+        self._thread.start()
+        try:
+            self._run(self._broker.start())
+        except BaseException:
+            self._end()
+            raise
+        return self
+
+    def stop(self) -> None:
+        """Close all connections and end the thread; safe twice."""
+        if self._loop is not None:
+            try:
+                self._run(self._broker.stop())
+            finally:
+                self._end()
+
+    def _end(self) -> None:
+        loop, self._loop = self._loop, None
+        if loop and self._thread:
+            loop.call_soon_threadsafe(loop.stop)
+            self._thread.join(CALL_TIMEOUT_S)
+            loop.close()
+
+    def __enter__(self) -> Self:
+        return self.start()
+
+    def __exit__(self, *exc_info: object) -> None:
+        self.stop()
+
+    def _run(self, coroutine: Coroutine[Any, Any, T]) -> T:
+        if self._loop is None:
+            coroutine.close()
+            raise RuntimeError("the broker thread is not running")
+        return asyncio.run_coroutine_threadsafe(coroutine, self._loop).result(CALL_TIMEOUT_S)
+
+    def _call(self, function: Callable[[], T]) -> T:
+        async def call() -> T:
+            return function()
+
+        return self._run(call())
+
+    def add_vhost(self, name: str) -> None:
+        """Create a vhost; no effect when it exists."""
+        self._call(lambda: self._broker.add_vhost(name))
+
+    def inspect(self) -> dict[str, Any]:
+        """Return queues, depths, consumers and bindings as plain values; see `inspection.describe`."""
+        return self._call(self._broker.inspect)
+
+    def drop_connections(self) -> int:
+        """Cut all sockets without a word and return how many there were."""
+        return self._call(self._broker.drop_connections)
+
+    def block(self, reason: str = "blocked by a test") -> None:
+        """Make publishers wait, as a broker without memory or disk does; told at their next publish."""
+        self._call(lambda: self._broker.block(reason))
+
+    def unblock(self) -> None:
+        """Let publishers go on."""
+        self._call(self._broker.unblock)
+
+    def pause(self) -> None:
+        """Freeze reading and writing: to a client the connection is half open."""
+        self._call(self._broker.pause)
+
+    def resume(self) -> None:
+        """End `pause`."""
+        self._call(self._broker.resume)
 
 
 def serve(

@@ -63,7 +63,7 @@ class Settings:
         """
         if not _is_loopback(self.host) and self.password == DEFAULT_PASSWORD:
             raise ConfigError(
-                f"{self.host} can be reached from other machines: give a user and a password, or bind to 127.0.0.1",
+                f"{self.host} can be reached from other machines: give a user and password, or use 127.0.0.1",
                 key="host",
             )
 

@@ -86,6 +86,8 @@ def queue_declare(channel: Channel, method: Any) -> None:
         queue = find_queue(channel, name)
         queue.touch()
     else:
+        if name.startswith("amq.") and name not in channel.vhost.queues:
+            raise refused(f"queue name '{name}' contains reserved prefix 'amq.*'")
         owner = channel.link if method.exclusive else None
         wanted = channel.vhost.new_queue(
             name, method.arguments, durable=method.durable, auto_delete=method.auto_delete, owner=owner

@@ -22,6 +22,7 @@ from reworker.broker.model import (
     check_bind_arguments,
 )
 from reworker.broker.queues import Queue
+from reworker.broker.store import Store
 
 #: the exchanges every vhost has. Source: AMQP 0-9-1, 3.1.3, and RabbitMQ.
 PREDECLARED = {
@@ -32,42 +33,6 @@ PREDECLARED = {
     "amq.headers": "headers",
     "amq.match": "headers",
 }
-
-
-class Keeper(Protocol):
-    """Where durable definitions and persistent messages are kept; see `store`."""
-
-    def add_exchange(self, vhost: str, exchange: Exchange) -> None:
-        """Keep a durable exchange."""
-        ...
-
-    def remove_exchange(self, vhost: str, name: str) -> None:
-        """Forget an exchange."""
-        ...
-
-    def add_queue(self, vhost: str, queue: Queue) -> int:
-        """Keep a durable queue and return its key in the store, above 0."""
-        ...
-
-    def remove_queue(self, store_id: int) -> None:
-        """Forget a queue and its messages."""
-        ...
-
-    def add_binding(self, vhost: str, binding: Binding) -> None:
-        """Keep a binding between durable ends."""
-        ...
-
-    def remove_binding(self, vhost: str, binding: Binding) -> None:
-        """Forget a binding."""
-        ...
-
-    def keep(self, store_id: int, entry: Entry) -> None:
-        """Keep an entry, or its new delivery state."""
-        ...
-
-    def forget(self, store_id: int, entry: Entry) -> None:
-        """Forget an entry."""
-        ...
 
 
 class ReplySink(Protocol):
@@ -84,12 +49,12 @@ class VHost:
     Args:
         name: the vhost's name.
         runtime: time and the backlog.
-        keeper: the store, or None.
+        store: keeps what is durable, or None.
     """
 
-    def __init__(self, name: str, runtime: Runtime, keeper: Keeper | None = None) -> None:
+    def __init__(self, name: str, runtime: Runtime, store: Store | None = None) -> None:
         self.name, self.runtime = name, runtime
-        self.keeper = keeper
+        self.store = store
         self.exchanges = {name: Exchange(name, kind) for name, kind in PREDECLARED.items()}
         self.queues: dict[str, Queue] = {}
         self.reply_sinks: dict[str, ReplySink] = {}
@@ -119,9 +84,9 @@ class VHost:
         """Return the error for another connection's exclusive queue."""
         return BrokerError(
             405,
-            f"cannot obtain exclusive access to locked queue '{name}' in vhost '{self.name}'. It could be originally "
-            "declared on another connection or the exclusive property value does not match that of the original "
-            "declaration.",
+            f"cannot obtain exclusive access to locked queue '{name}' in vhost '{self.name}'. It could be "
+            "originally declared on another connection or the exclusive property value does not match that "
+            "of the original declaration.",
         )
 
     # Exchanges
@@ -139,8 +104,8 @@ class VHost:
                     f"invalid arg 'alternate-exchange' for exchange '{wanted.name}' in vhost '{self.name}'"
                 )
             self.exchanges[wanted.name] = wanted
-            if wanted.durable and self.keeper:
-                self.keeper.add_exchange(self.name, wanted)
+            if wanted.durable and self.store:
+                self.store.add_exchange(self.name, wanted)
             return
         for word, field in (("type", "kind"), ("durable",) * 2, ("auto_delete",) * 2, ("internal",) * 2):
             self._must_equal(word, "exchange", wanted.name, getattr(wanted, field), getattr(found, field))
@@ -163,8 +128,8 @@ class VHost:
         if if_unused and found.bindings:
             raise precondition_failed(f"exchange '{name}' in vhost '{self.name}' in use")
         del self.exchanges[name]
-        if found.durable and self.keeper:
-            self.keeper.remove_exchange(self.name, name)
+        if found.durable and self.store:
+            self.store.remove_exchange(self.name, name)
         for binding in list(found.bindings):
             self._drop_binding(binding)
         self._unbind_all("exchange", name)
@@ -179,8 +144,8 @@ class VHost:
             return
         source.add(binding)
         self._bindings_to.setdefault((binding.kind, binding.destination), set()).add(binding)
-        if self.keeper and source.durable and self._is_durable(binding):
-            self.keeper.add_binding(self.name, binding)
+        if self.store and source.durable and self._is_durable(binding):
+            self.store.add_binding(self.name, binding)
 
     def _is_durable(self, binding: Binding) -> bool:
         ends: dict[str, Queue] | dict[str, Exchange] = (
@@ -201,8 +166,8 @@ class VHost:
         if source:
             source.remove(binding)
         self._bindings_to[binding.kind, binding.destination].discard(binding)
-        if self.keeper:
-            self.keeper.remove_binding(self.name, binding)
+        if self.store:
+            self.store.remove_binding(self.name, binding)
 
     def _unbind_all(self, kind: str, name: str) -> None:
         gone = self._bindings_to.pop((kind, name), set())
@@ -211,8 +176,8 @@ class VHost:
             if source is None:
                 continue
             source.remove(binding)
-            if self.keeper:
-                self.keeper.remove_binding(self.name, binding)
+            if self.store:
+                self.store.remove_binding(self.name, binding)
             self._reap(source)
 
     def _reap(self, exchange: Exchange) -> None:
@@ -227,8 +192,8 @@ class VHost:
         if found is None:
             self.queues[name] = wanted
             wanted.touch()
-            if wanted.durable and wanted.owner is None and self.keeper:
-                wanted.store_id = self.keeper.add_queue(self.name, wanted)
+            if wanted.durable and wanted.owner is None and self.store:
+                wanted.store_id = self.store.add_queue(self.name, wanted)
             return wanted
         if found.owner is not wanted.owner:
             raise self.locked(name)
@@ -242,16 +207,14 @@ class VHost:
     def new_queue(
         self, name: str, arguments: Table, *, durable: bool, auto_delete: bool, owner: object | None
     ) -> Queue:
-        """Return a queue for `declare_queue`; an empty name becomes one of the server's. Raises 403, 406."""
-        if name.startswith("amq.") and name not in self.queues:
-            raise refused(f"queue name '{name}' contains reserved prefix 'amq.*'")
+        """Return a queue for `declare_queue`; an empty name becomes one of the server's. Raises 406."""
         name = name or f"amq.gen-{secrets.token_urlsafe(16)}"
         options = queue_options(arguments, name, self.name)
         if options.is_quorum and (not durable or owner is not None or auto_delete):
             wrong = "durable" if not durable else "exclusive" if owner is not None else "auto-delete"
             raise precondition_failed(
-                f"invalid property '{wrong}' for queue '{name}' in vhost '{self.name}': quorum queues are durable, "
-                "not exclusive and not auto-delete"
+                f"invalid property '{wrong}' for queue '{name}' in vhost '{self.name}': quorum queues are "
+                "durable, not exclusive and not auto-delete"
             )
         return Queue(name, self, options, arguments, durable=durable, auto_delete=auto_delete, owner=owner)
 
@@ -259,8 +222,8 @@ class VHost:
         """Delete a queue, tell its consumers and return how many messages it had waiting."""
         count = queue.ready_count
         self.queues.pop(queue.name, None)
-        if queue.store_id and self.keeper:
-            self.keeper.remove_queue(queue.store_id)
+        if queue.store_id and self.store:
+            self.store.remove_queue(queue.store_id)
             queue.store_id = 0
         for consumer in queue.close():
             consumer.sink.cancel_notify(consumer)
@@ -352,13 +315,13 @@ class VHost:
 
     def keep(self, queue: Queue, entry: Entry) -> None:
         """Store an entry, or its new delivery state."""
-        if self.keeper and queue.store_id:
-            self.keeper.keep(queue.store_id, entry)
+        if self.store and queue.store_id:
+            self.store.keep(queue.store_id, entry)
 
     def forget(self, queue: Queue, entry: Entry) -> None:
         """Remove an entry from the store."""
-        if self.keeper and queue.store_id:
-            self.keeper.forget(queue.store_id, entry)
+        if self.store and queue.store_id:
+            self.store.forget(queue.store_id, entry)
 
 
 def _carbon_copies(message: Message) -> tuple[tuple[str, ...], Message]:
