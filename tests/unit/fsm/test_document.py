@@ -6,6 +6,8 @@ import json
 import time
 
 import pytest
+from hypothesis import given, settings
+from hypothesis import strategies as st
 
 from reworker.errors import PlaybookInvalid
 from reworker.fsm import document
@@ -199,3 +201,53 @@ def test_read_stops_when_there_are_too_many_problems():
     with pytest.raises(TooManyProblems):
         read_document("a: 1\n" * 1000, problems)
     assert len(problems.found) == document.MAX_PROBLEMS
+
+
+FRAGMENTS = [
+    "a",
+    "b: ",
+    "- ",
+    "[",
+    "]",
+    "{",
+    "}",
+    ",",
+    ":",
+    "\n",
+    "  ",
+    "\t",
+    "&x ",
+    "*x",
+    "!!int ",
+    "|\n",
+    "'",
+    '"',
+    "\\",
+]
+FRAGMENTS += [
+    "\\u00",
+    "\ufeff",
+    "\x85",
+    "\u2028",
+    "---",
+    "...",
+    "%YAML 1.1\n",
+    "? ",
+    "#",
+    "@",
+    "\r",
+    "<<",
+    "\\ud83d",
+    "\0",
+]
+
+
+@settings(max_examples=300, deadline=None)
+@given(text=st.lists(st.sampled_from(FRAGMENTS), max_size=25).map("".join) | st.binary(max_size=60))
+def test_read_gives_a_value_or_a_refusal_with_a_line_when_text_is_anything(text):
+    problems = Problems("f.yaml")
+    try:
+        json.dumps(read_document(text, problems).plain())
+    except PlaybookInvalid as error:
+        problems.found.append(error)
+    assert all(1 <= found.line <= len(text.splitlines()) + 2 for found in problems.found)
