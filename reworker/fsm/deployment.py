@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass, replace
+from dataclasses import asdict, dataclass
 from datetime import datetime
 from typing import Any
 
@@ -63,15 +63,6 @@ class Deployment:
     def attempt(self, number: int) -> Attempt | None:
         """Return the open attempt of this number, or None."""
         return next((attempt for attempt in self.attempts if attempt.number == number), None)
-
-    def with_attempt(self, changed: Attempt) -> Deployment:
-        """Return this deployment with an open attempt added or replaced."""
-        others = tuple(attempt for attempt in self.attempts if attempt.number != changed.number)
-        return replace(self, attempts=(*others, changed))
-
-    def without_attempt(self, number: int) -> Deployment:
-        """Return this deployment without the open attempt of this number."""
-        return replace(self, attempts=tuple(one for one in self.attempts if one.number != number))
 
 
 _TIMES = ("created_at", "started_at", "ended_at")

@@ -151,7 +151,7 @@ def _observe(turn: Turn, event: AttemptEvent) -> str:
 
 def _progress(turn: Turn, attempt: Attempt, status: AttemptStatus, event: AttemptEvent) -> None:
     """Move an attempt on towards its end, and watch its next stretch."""
-    step = turn.plan.step(attempt.step_index)
+    step = turn.step(attempt.step_index)
     if status is AttemptStatus.SENT:
         turn.start_timer(replace(attempt, status=status), TimerKind.QUEUE, step.queue_timeout_s)
         return
@@ -166,24 +166,22 @@ def _progress(turn: Turn, attempt: Attempt, status: AttemptStatus, event: Attemp
 def _settle(turn: Turn, attempt: Attempt, status: AttemptStatus, event: AttemptEvent) -> None:
     """End an attempt, and do what its outcome asks for."""
     attempt = turn.stop_timers(attempt)
-    reason = _reason(turn, attempt, status, event)
     if isinstance(event, (QueueTimedOut, RunTimedOut, HeartbeatLost)):
-        turn.tell_to_cancel(attempt, reason)
+        turn.tell_to_cancel(attempt, _reason(turn, attempt, status, event))
     if turn.deployment.status is DeploymentStatus.CANCELLING:
-        turn.count(status)
-        turn.close(attempt.number)
+        turn.close(attempt.number, status)
         _end_when_cancelled(turn)
     elif status is AttemptStatus.COMPLETED:
         _complete(turn, attempt)
     elif status is AttemptStatus.UNKNOWN:
-        _doubt(turn, attempt, reason, is_unconfirmed=isinstance(event, DispatchUnknown))
+        _doubt(turn, attempt, event)
     else:
-        _fail(turn, attempt, reason)
+        _fail(turn, attempt, _reason(turn, attempt, status, event))
 
 
 def _reason(turn: Turn, attempt: Attempt, status: AttemptStatus, event: AttemptEvent) -> str:
     """Return why an attempt ended as it did, in words for people."""
-    command = turn.plan.step(attempt.step_index).command
+    command = turn.step(attempt.step_index).command
     given = event_text(event)
     ready_made: dict[type[Event], str] = {
         QueueTimedOut: f"no worker took it: is worker.{command} running?",
@@ -196,16 +194,14 @@ def _reason(turn: Turn, attempt: Attempt, status: AttemptStatus, event: AttemptE
 
 
 def _complete(turn: Turn, attempt: Attempt) -> None:
-    turn.close(attempt.number)
-    turn.count(AttemptStatus.COMPLETED)
-    turn.notify_step(turn.plan.step(attempt.step_index), "completed")
+    turn.close(attempt.number, AttemptStatus.COMPLETED)
+    turn.notify_step(turn.step(attempt.step_index), "completed")
     _advance(turn)
 
 
 def _fail(turn: Turn, attempt: Attempt, reason: str) -> None:
-    step = turn.plan.step(attempt.step_index)
-    turn.close(attempt.number)
-    turn.count(AttemptStatus.FAILED)
+    step = turn.step(attempt.step_index)
+    turn.close(attempt.number, AttemptStatus.FAILED)
     turn.change(
         failure=Failure(
             step_index=step.index, host=step.host, step=step.key, attempt=attempt.number, reason=reason
@@ -216,15 +212,17 @@ def _fail(turn: Turn, attempt: Attempt, reason: str) -> None:
     turn.finish(Trigger.STEP_FAILED, reason)
 
 
-def _doubt(turn: Turn, attempt: Attempt, reason: str, *, is_unconfirmed: bool) -> None:
+def _doubt(turn: Turn, attempt: Attempt, event: AttemptEvent) -> None:
     """Nobody knows whether the step took effect: do what it says under `on_unknown`."""
-    policy = turn.plan.step(attempt.step_index).on_unknown
+    policy = turn.step(attempt.step_index).on_unknown
+    reason = _reason(turn, attempt, AttemptStatus.UNKNOWN, event)
     if policy is OnUnknown.RETRY and turn.deployment.tries < MAX_TRIES_IN_DOUBT:
         turn.close(attempt.number)
         _go_on(turn)
     elif policy is OnUnknown.FAIL or turn.deployment.is_unattended:
         _fail(turn, attempt, f"it is not known whether the step took effect: {reason}")
     else:
+        is_unconfirmed = isinstance(event, DispatchUnknown)
         turn.put(replace(attempt, status=AttemptStatus.UNKNOWN, is_unconfirmed=is_unconfirmed))
         turn.change(reason=reason)
         turn.move(Trigger.DOUBT)
@@ -277,7 +275,7 @@ _DECISIONS: dict[Decision, Callable[[Turn, Attempt, Decided], None]] = {
 
 def _advance(turn: Turn) -> None:
     """Step past the step at `position`, which is done or skipped."""
-    step = turn.plan.step(turn.deployment.position)
+    step = turn.step(turn.deployment.position)
     if step.is_last_of_sequence:
         turn.notify_sequence(step, "completed")
     turn.change(position=step.index + 1, tries=0)
@@ -299,7 +297,7 @@ def _go_on(turn: Turn) -> None:
 
 
 def _dispatch(turn: Turn) -> None:
-    step = turn.plan.step(turn.deployment.position)
+    step = turn.step(turn.deployment.position)
     if turn.deployment.tries == 0:
         if step.is_first_of_sequence:
             turn.notify_sequence(step, "started")

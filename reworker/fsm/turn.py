@@ -41,6 +41,7 @@ class Turn:
         self.deployment = deployment
         self.at = at
         self.commands: list[Command] = []
+        self._steps: dict[int, PlannedStep] = {}
 
     def do(self, command: Command) -> None:
         """Add a command."""
@@ -55,8 +56,15 @@ class Turn:
         status = DEPLOYMENT_TRANSITIONS.get((self.deployment.status, trigger))
         if status is None:
             return False
-        self.change(status=status)
+        if status is not self.deployment.status:
+            self.change(status=status)
         return True
+
+    def step(self, index: int) -> PlannedStep:
+        """Return a step of the plan, made once per turn."""
+        if index not in self._steps:
+            self._steps[index] = self.plan.step(index)
+        return self._steps[index]
 
     def finish(self, trigger: Trigger, reason: str = "") -> None:
         """End the deployment; every step that did not complete or fail counts as skipped."""
@@ -70,18 +78,26 @@ class Turn:
         """Open the next attempt at a step and dispatch it."""
         number, tries = self.deployment.attempt_count + 1, self.deployment.tries + 1
         attempt = Attempt(number=number, step_index=step.index)
-        self.change(attempt_count=number, tries=tries)
-        self.put(attempt)
+        attempts = (*self.deployment.attempts, attempt)
+        self.change(attempt_count=number, tries=tries, attempts=attempts)
         self.record(attempt, attempt.status)
         self.do(DispatchStep(attempt=number, step_index=step.index, tries=tries))
 
-    def put(self, attempt: Attempt) -> None:
-        """Keep an attempt in place of the one of its number."""
-        self.deployment = self.deployment.with_attempt(attempt)
+    def put(self, changed: Attempt) -> None:
+        """Keep an attempt in place of the open one of its number."""
+        self.change(attempts=(*self._others(changed.number), changed))
 
-    def close(self, number: int) -> None:
-        """Forget an attempt: nothing that is said about it later counts."""
-        self.deployment = self.deployment.without_attempt(number)
+    def close(self, number: int, status: AttemptStatus | None = None) -> None:
+        """Forget an attempt: nothing said about it later counts. Count its step if it completed or failed."""
+        now = self.deployment
+        self.change(
+            attempts=self._others(number),
+            completed_count=now.completed_count + (status is AttemptStatus.COMPLETED),
+            failed_count=now.failed_count + (status is AttemptStatus.FAILED),
+        )
+
+    def _others(self, number: int) -> tuple[Attempt, ...]:
+        return tuple(one for one in self.deployment.attempts if one.number != number)
 
     def begin(self, attempt: Attempt) -> Attempt:
         """Mark an attempt as started: it waits in no queue any more; return it."""
@@ -92,14 +108,6 @@ class Turn:
             changed = replace(changed, timers=left)
         self.put(changed)
         return changed
-
-    def count(self, status: AttemptStatus) -> None:
-        """Count a step that completed or failed."""
-        now = self.deployment
-        self.change(
-            completed_count=now.completed_count + (status is AttemptStatus.COMPLETED),
-            failed_count=now.failed_count + (status is AttemptStatus.FAILED),
-        )
 
     def record(self, attempt: Attempt, status: AttemptStatus, event: Event | None = None) -> None:
         """Have the attempt's row written, with what the event brought."""
@@ -124,16 +132,14 @@ class Turn:
         return changed
 
     def stop_timers(self, attempt: Attempt) -> Attempt:
-        """Stop every timer of an attempt; return the attempt without them."""
+        """Stop every timer of an attempt that ends; return the attempt without them."""
         for kind in attempt.timers:
             self.do(StopTimer(kind=kind, attempt=attempt.number))
-        changed = replace(attempt, timers=())
-        self.put(changed)
-        return changed
+        return replace(attempt, timers=())
 
     def tell_to_cancel(self, attempt: Attempt, reason: str) -> None:
         """Have the workers of the attempt's command told to stop or refuse it."""
-        command = self.plan.step(attempt.step_index).command
+        command = self.step(attempt.step_index).command
         self.do(SendControl(attempt=attempt.number, command=command, reason=reason))
 
     def notify_step(self, step: PlannedStep, phase: str, detail: str = "") -> None:

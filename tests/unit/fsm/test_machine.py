@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 from dataclasses import dataclass, replace
 
 import pytest
@@ -232,3 +233,28 @@ def test_deployment_stays_small_and_completes_when_it_has_10_000_steps(drive, st
     assert (found.status, found.completed_count) == (DeploymentStatus.COMPLETED, 10_000)
     assert len(repr(found)) < 1000
     assert replay(driver.plan, found.id, driver.events) == driver.deployment
+
+
+def calls_of_a_run(driver):
+    """Return how many Python functions a whole deployment calls."""
+    count = 0
+
+    def note(frame, kind, argument):
+        nonlocal count
+        count += kind == "call"
+
+    previous = sys.getprofile()
+    sys.setprofile(note)
+    try:
+        driver.submit()
+        while not driver.deployment.status.is_terminal:
+            driver.feed(ReplyCompleted)
+    finally:
+        sys.setprofile(previous)
+    return count
+
+
+def test_work_is_linear_when_a_plan_has_2_000_steps(drive, step):
+    small = calls_of_a_run(drive(*[step("a:B")] * 200))
+    large = calls_of_a_run(drive(*[step("a:B")] * 2_000))
+    assert large < 10.1 * small
