@@ -1,0 +1,148 @@
+"""The bus on a real broker: one connection of pika's, one I/O thread, everything repaired until closed."""
+
+from __future__ import annotations
+
+import functools
+import random
+import threading
+from collections.abc import Callable
+
+from reworker.bus import frames
+from reworker.bus.contract import (
+    PUBLISH_DEADLINE_S,
+    DeclareMode,
+    Delivery,
+    Health,
+    Outgoing,
+    Published,
+    TopologySpec,
+)
+from reworker.bus.engine import Engine
+from reworker.bus.parameters import connection_parameters, masked_urls, quiet_pika
+from reworker.bus.publish_channel import CHANNEL_NUMBER
+from reworker.bus.publisher import Pending
+from reworker.bus.subscription import Subscription
+from reworker.clock import Clock, SystemClock
+from reworker.config import MqSettings
+from reworker.errors import CannotConnect, ConnectionLost, TopologyMismatch
+
+#: encoded method frames kept, by exchange and routing key.
+CACHED_FRAMES_COUNT = 1024
+#: seconds between two looks whether a bus that is asked to declare has been closed meanwhile.
+CLOSED_CHECK_S = 0.5
+
+
+class PikaBus:
+    """A bus on RabbitMQ, the embedded broker or anything that speaks AMQP 0-9-1; see `contract.Bus`.
+
+    The constructor starts no thread and opens no socket, so that a process may fork before `open`.
+    Once closed it stays closed; a failed `open` may be repeated.
+
+    Args:
+        settings: where the broker is and who we are.
+        name: of the connection, as the broker shows it, and of the thread.
+        clock: for deadlines and the log.
+        rand: randomness of pauses between tries.
+    """
+
+    def __init__(
+        self,
+        settings: MqSettings,
+        *,
+        name: str = "",
+        clock: Clock | None = None,
+        rand: Callable[[], float] = random.random,
+    ) -> None:
+        self._settings, self._name = settings, name
+        self._url = masked_urls(settings)
+        self._clock: Clock = clock or SystemClock()
+        self._engine = Engine(self._clock, rand)
+        self._method_frame = functools.lru_cache(CACHED_FRAMES_COUNT)(_method_frame)
+
+    def open(self, *, timeout_s: float) -> None:
+        """Start the I/O thread and wait until connected; see `contract.Bus.open`.
+
+        Raises:
+            ConfigError: a TLS file cannot be used.
+            CannotConnect: not connected in time, or the broker refuses login or virtual host.
+        """
+        parameters = connection_parameters(self._settings, self._name)
+        quiet_pika()
+        engine = self._engine
+        engine.start(parameters, self._url, f"bus {self._name}".strip())
+        if engine.opened.wait(timeout_s) and not engine.refusal:
+            return
+        tries, reason = 0, engine.refusal
+        if engine.link is not None:
+            tries, reason = engine.link.failed_count, reason or engine.link.last_error
+        engine.close(0)
+        raise CannotConnect(self._url, reason or f"no answer in {timeout_s:g} s", tries)
+
+    def declare(self, topology: TopologySpec, mode: DeclareMode = DeclareMode.DECLARE) -> None:
+        """Declare now and after each reconnection; see `contract.Bus.declare`."""
+        done = threading.Event()
+        answers: list[list[TopologyMismatch] | None] = []
+
+        def on_done(errors: list[TopologyMismatch] | None) -> None:
+            answers.append(errors)
+            done.set()
+
+        self._engine.declare(topology, mode, on_done)
+        while not done.wait(CLOSED_CHECK_S):
+            if self._engine.is_closed:
+                raise ConnectionLost("the bus is closed")
+        errors = answers[0]
+        if errors is None:
+            raise ConnectionLost("the connection was lost; the topology is declared when it is back")
+        if errors:
+            raise errors[0]
+
+    def consume(self, queue: str, on_delivery: Callable[[Delivery], None], *, prefetch: int) -> Subscription:
+        """Consume on a channel of its own; see `contract.Bus.consume`."""
+        return self._engine.add_subscription(queue, on_delivery, prefetch)
+
+    def publish(
+        self,
+        message: Outgoing,
+        on_done: Callable[[Published], None] | None = None,
+        *,
+        deadline_s: float = PUBLISH_DEADLINE_S,
+    ) -> None:
+        """Queue a message for publishing; see `contract.Bus.publish`.
+
+        Raises:
+            ValueError, TypeError: AMQP cannot carry a name or a property; nothing was queued.
+        """
+        method = self._method_frame(message.exchange, message.routing_key)
+        header = frames.header_frame(CHANNEL_NUMBER, len(message.body), message.properties)
+        self._engine.add_publish(
+            Pending(message, method + header, on_done, self._clock.mono_s() + deadline_s)
+        )
+
+    def health(self) -> Health:
+        """Return the present state; see `contract.Bus.health`."""
+        engine, link = self._engine, self._engine.link
+        wanted = [one for one in list(engine.subscriptions) if not one.is_cancelled]
+        errors = [engine.last_error, *(one.last_error for one in wanted if not one.is_active)]
+        return Health(
+            is_connected=link is not None and link.connection is not None,
+            is_blocked=engine.publishing.is_blocked,
+            reconnect_count=link.reconnect_count if link else 0,
+            unconfirmed_count=engine.publisher.pending_count,
+            active_consumer_count=sum(one.is_active for one in wanted),
+            wanted_consumer_count=len(wanted),
+            last_error=next(filter(None, errors), link.last_error if link else ""),
+        )
+
+    @property
+    def stale_count(self) -> int:
+        """How many deliveries were settled after their channel was gone."""
+        return self._engine.settler.stale_count
+
+    def close(self, *, deadline_s: float = 5.0) -> None:
+        """Flush, close the connection, end the I/O thread; see `contract.Bus.close`."""
+        self._engine.close(deadline_s)
+
+
+def _method_frame(exchange: str, routing_key: str) -> bytes:
+    return frames.publish_frame(CHANNEL_NUMBER, exchange, routing_key)

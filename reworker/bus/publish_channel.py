@@ -1,0 +1,92 @@
+"""The channel that everything is published on: its life, its confirms and returns; only on the I/O thread."""
+
+from __future__ import annotations
+
+import logging
+from typing import Any
+
+from pika.exceptions import ChannelClosedByBroker
+
+from reworker.bus import frames
+from reworker.bus.contract import Outcome, Published
+from reworker.bus.publisher import Publisher
+from reworker.bus.transport import WireConnection
+from reworker.clock import Clock
+
+logger = logging.getLogger(__name__)
+
+#: number of the publishing channel; fixed, so that frames can be encoded before they are written.
+CHANNEL_NUMBER = 1
+#: bytes of unwritten output over which publishes wait: more would only be lost with the connection.
+UNWRITTEN_LIMIT_BYTES = 8 << 20
+
+
+class PublishChannel:
+    """Writes what the `Publisher` has waiting, while the channel is ready and the broker not blocked."""
+
+    def __init__(self, publisher: Publisher, clock: Clock) -> None:
+        self.is_blocked = False
+        self._publisher, self._clock = publisher, clock
+        self._connection: WireConnection | None = None
+        self._is_ready = False
+
+    def on_up(self, connection: WireConnection) -> None:
+        """Open the channel on a new connection."""
+        self._connection = connection
+        self.is_blocked = False
+        connection.on_confirm = self._publisher.confirm
+        self._open()
+
+    def on_down(self) -> None:
+        """Sort out what was on the wire: the connection is lost."""
+        self._connection, self._is_ready, self.is_blocked = None, False, False
+        self._publisher.connection_lost()
+
+    def _open(self) -> None:
+        if self._connection is not None:
+            channel = self._connection.channel(CHANNEL_NUMBER, on_open_callback=self._on_open)
+            channel.add_on_close_callback(self._on_closed)
+
+    def _on_open(self, channel: Any) -> None:
+        channel.add_on_return_callback(self._on_return)
+        # Confirms themselves come by `WireConnection.on_confirm`, set before the first publish.
+        channel.confirm_delivery(_never_called, callback=self._on_confirm_mode)
+
+    def _on_confirm_mode(self, _frame: Any) -> None:
+        if self._connection is not None:
+            self._connection.confirm_channel = CHANNEL_NUMBER
+            self._is_ready = True
+            self.pump()
+
+    def pump(self) -> None:
+        """Write everything that may be written now."""
+        connection = self._connection
+        if not self._is_ready or self.is_blocked or connection is None:
+            return
+        if connection.unwritten_bytes > UNWRITTEN_LIMIT_BYTES:
+            return
+        write, frame_max_bytes = connection.write_raw, connection.frame_max_bytes
+        for pending in self._publisher.take(self._clock.mono_s()):
+            body = pending.message.body
+            if body:
+                write(pending.frames + frames.body_frames(CHANNEL_NUMBER, body, frame_max_bytes))
+            else:
+                write(pending.frames)
+
+    def _on_return(self, _channel: Any, method: Any, properties: Any, body: bytes) -> None:
+        result = Published(Outcome.RETURNED, reply_code=method.reply_code, reason=method.reply_text)
+        self._publisher.returned(method.exchange, method.routing_key, properties.message_id, body, result)
+
+    def _on_closed(self, _channel: Any, reason: Exception) -> None:
+        self._is_ready = False
+        if self._connection is None or not isinstance(reason, ChannelClosedByBroker):
+            return
+        logger.warning("the broker closed the publishing channel: %s; it is opened again", reason.reply_text)
+        self._connection.confirm_channel = 0
+        self._publisher.channel_closed(reason.reply_code, reason.reply_text)
+        # pika forgets the channel only after this callback; until then its number is taken.
+        self._connection.ioloop.call_later(0, self._open)
+
+
+def _never_called(_frame: Any) -> None:
+    raise AssertionError("a confirm took the long way round")
