@@ -5,12 +5,13 @@ from __future__ import annotations
 import secrets
 from typing import Any
 
-from reworker.broker.channel import DIRECT_REPLY_TO, Channel, ack, reject, requeue
+from reworker.broker.channel import Channel
 from reworker.broker.codec import spec
-from reworker.broker.confirms import Confirms
 from reworker.broker.consumers import Consumer
 from reworker.broker.errors import BrokerError, not_implemented, precondition_failed, refused
+from reworker.broker.ledger import ack, reject, requeue
 from reworker.broker.queues import Queue
+from reworker.broker.replies import DIRECT_REPLY_TO
 from reworker.broker.topology_methods import find_queue
 
 
@@ -29,10 +30,12 @@ def basic_qos(channel: Channel, method: Any) -> None:
 def basic_consume(channel: Channel, method: Any) -> None:
     """Start a consumer."""
     tag = method.consumer_tag or f"amq.ctag-{secrets.token_urlsafe(16)}"
-    if tag in channel.consumers or tag == channel.reply_consumer:
+    if tag in channel.consumers or tag == channel.replies.tag:
         raise BrokerError(530, f"attempt to reuse consumer tag '{tag}'")
     if method.queue == DIRECT_REPLY_TO:
-        _consume_replies(channel, method, tag)
+        channel.replies.consume(tag, no_ack=method.no_ack)
+        if not method.nowait:
+            channel.reply(spec.Basic.ConsumeOk(tag))
         return
     queue = find_queue(channel, method.queue)
     _check_exclusive(channel, queue, exclusive=method.exclusive)
@@ -64,17 +67,6 @@ def _check_exclusive(channel: Channel, queue: Queue, *, exclusive: bool) -> None
         )
 
 
-def _consume_replies(channel: Channel, method: Any, tag: str) -> None:
-    if not method.no_ack:
-        raise precondition_failed("reply consumer cannot acknowledge")
-    if channel.reply_token:
-        raise precondition_failed("reply consumer already set")
-    channel.reply_consumer, channel.reply_token = tag, secrets.token_urlsafe(24)
-    channel.vhost.reply_sinks[channel.reply_token] = channel
-    if not method.nowait:
-        channel.reply(spec.Basic.ConsumeOk(tag))
-
-
 def basic_cancel(channel: Channel, method: Any) -> None:
     """End a consumer."""
     channel.cancel(method.consumer_tag)
@@ -97,62 +89,55 @@ def basic_get(channel: Channel, method: Any) -> None:
 
 def basic_ack(channel: Channel, method: Any) -> None:
     """Settle deliveries as done."""
-    channel.settle(method.delivery_tag, multiple=method.multiple, how=ack)
+    channel.ledger.settle(method.delivery_tag, ack, multiple=method.multiple)
 
 
 def basic_nack(channel: Channel, method: Any) -> None:
     """Settle deliveries as refused, or put them back."""
-    channel.settle(method.delivery_tag, multiple=method.multiple, how=requeue if method.requeue else reject)
+    how = requeue if method.requeue else reject
+    channel.ledger.settle(method.delivery_tag, how, multiple=method.multiple)
 
 
 def basic_reject(channel: Channel, method: Any) -> None:
     """Settle a delivery as refused, or put it back."""
-    channel.settle(method.delivery_tag, multiple=False, how=requeue if method.requeue else reject)
+    channel.ledger.settle(method.delivery_tag, requeue if method.requeue else reject)
 
 
 def basic_recover(channel: Channel, method: Any) -> None:
     """Put everything unacknowledged back."""
     if not method.requeue:
         raise not_implemented("requeue=false")
-    channel.recover()
+    channel.ledger.requeue_all()
     if method.INDEX == spec.Basic.Recover.INDEX:
         channel.reply(spec.Basic.RecoverOk())
 
 
 def confirm_select(channel: Channel, method: Any) -> None:
     """Turn on publisher confirms."""
-    if channel.pending is not None:
+    if channel.ledger.is_transactional:
         raise precondition_failed("cannot switch from tx to confirm mode")
-    channel.confirms = channel.confirms or Confirms(channel.number)
+    channel.confirms.is_on = True
     if not method.nowait:
         channel.reply(spec.Confirm.SelectOk())
 
 
 def tx_select(channel: Channel, method: Any) -> None:
     """Turn on transactions."""
-    if channel.confirms is not None:
+    if channel.confirms.is_on:
         raise precondition_failed("cannot switch from confirm to tx mode")
-    if channel.pending is None:
-        channel.pending = []
+    channel.ledger.begin()
     channel.reply(spec.Tx.SelectOk())
-
-
-def _check_transactional(channel: Channel) -> None:
-    if channel.pending is None:
-        raise precondition_failed("channel is not transactional")
 
 
 def tx_commit(channel: Channel, method: Any) -> None:
     """Do what was collected since the last commit."""
-    _check_transactional(channel)
-    channel.commit()
+    channel.ledger.commit()
     channel.reply(spec.Tx.CommitOk())
 
 
 def tx_rollback(channel: Channel, method: Any) -> None:
     """Forget what was collected since the last commit."""
-    _check_transactional(channel)
-    channel.rollback()
+    channel.ledger.rollback()
     channel.reply(spec.Tx.RollbackOk())
 
 

@@ -2,20 +2,19 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterable
-from typing import Any, NamedTuple, Protocol
+from typing import Any, Protocol
 
 from reworker.broker import codec, properties
 from reworker.broker.codec import spec
 from reworker.broker.confirms import Confirms
 from reworker.broker.consumers import Consumer, Source
-from reworker.broker.errors import BrokerError, precondition_failed, refused
-from reworker.broker.model import MAX_BODY_BYTES, Entry, Message
+from reworker.broker.errors import precondition_failed, refused
+from reworker.broker.intake import Intake, Publish
+from reworker.broker.ledger import Ledger, Unacked
+from reworker.broker.model import Entry, Message
 from reworker.broker.queues import Queue
+from reworker.broker.replies import DIRECT_REPLY_TO, DirectReplies, deliver, is_reply
 from reworker.broker.vhost import VHost
-
-#: the pseudo queue of direct reply-to. Source: RabbitMQ, direct reply-to.
-DIRECT_REPLY_TO = "amq.rabbitmq.reply-to"
 
 
 class Link(Protocol):
@@ -41,22 +40,6 @@ class Link(Protocol):
         ...
 
 
-class Unacked(NamedTuple):
-    """A delivery that waits to be settled; `consumer` is None for basic.get."""
-
-    queue: Source
-    entry: Entry
-    consumer: Consumer | None
-
-
-class Publish(NamedTuple):
-    """A basic.publish whose content is still arriving."""
-
-    exchange: str
-    routing_key: str
-    mandatory: bool
-
-
 class Channel:
     """A channel; everything in it happens on the broker's loop.
 
@@ -72,20 +55,12 @@ class Channel:
         self.last_queue = ""
         self.prefetch = self.global_prefetch = 0
         self.consumers: dict[str, Consumer] = {}
-        self.unacked: dict[int, Unacked] = {}
-        self.confirms: Confirms | None = None
-        #: what a transaction will do when it is committed; None outside of tx mode.
-        self.pending: list[Callable[[], None]] | None = None
-        self._pending_unacked: list[tuple[int, Unacked]] = []
-        self.reply_consumer = ""
-        self.reply_token = ""
+        self.confirms = Confirms(number)
+        self.ledger = Ledger(self.wake)
+        self.intake = Intake()
+        self.replies = DirectReplies(self, vhost)
         self._next_tag = 1
-        self._consumer_unacked_count = 0
         self._parked: list[Consumer] = []
-        self._publish: Publish | None = None
-        self._props = b""
-        self._size = -1
-        self._parts: list[bytes] = []
 
     def reply(self, method: Any) -> None:
         """Send a method to the client."""
@@ -93,97 +68,42 @@ class Channel:
 
     # Publishing
 
-    @property
-    def expects_content(self) -> bool:
-        """Whether a content frame has to come next."""
-        return self._publish is not None
+    def publish(self, publish: Publish) -> None:
+        """Route a publish, or keep it until the transaction is committed.
 
-    def begin_publish(self, payload: bytes) -> None:
-        """Take a basic.publish; its content follows."""
-        exchange, key, mandatory, immediate = codec.decode_publish(payload)
-        if immediate:
-            raise BrokerError(540, "immediate=true", self.method_id)
-        self._publish, self._size = Publish(exchange, key, mandatory), -1
-
-    def take_header(self, payload: bytes) -> None:
-        """Take a content header."""
-        if self._publish is None or self._size >= 0:
-            raise BrokerError(505, "expected method frame, got content header frame instead")
-        class_id, self._size, self._props = codec.decode_header(payload)
-        if class_id != spec.Basic.INDEX:
-            raise BrokerError(
-                505, f"expected content header for class 60, got one for class {class_id} instead"
-            )
-        if self._size > MAX_BODY_BYTES:
-            self._publish = None
-            raise precondition_failed(
-                f"message size {self._size} is larger than configured max size {MAX_BODY_BYTES}"
-            )
-        self._parts = []
-        if not self._size:
-            self._finish_publish(b"")
-
-    def take_body(self, payload: bytes) -> None:
-        """Take a piece of a body."""
-        if self._publish is None or self._size < 0:
-            raise BrokerError(505, "expected content header or method frame, got content body frame instead")
-        self._parts.append(payload)
-        self._size -= len(payload)
-        if self._size < 0:
-            raise BrokerError(505, "content body is longer than its header said")
-        if not self._size:
-            self._finish_publish(self._parts[0] if len(self._parts) == 1 else b"".join(self._parts))
-
-    def _finish_publish(self, body: bytes) -> None:
-        publish, self._publish = self._publish, None
-        if publish is None:
-            return
-        self._parts = []
+        Raises:
+            BrokerError: 403 for an internal exchange, 404 for an unknown one, 406 for bad properties.
+        """
         self.link.published(self)
         exchange = self.vhost.exchange(publish.exchange)
         if exchange.internal:
-            raise refused(
-                f"cannot publish to internal exchange '{exchange.name}' in vhost '{self.vhost.name}'"
-            )
-        facts = properties.facts(self._props)
+            name, vhost = exchange.name, self.vhost.name
+            raise refused(f"cannot publish to internal exchange '{name}' in vhost '{vhost}'")
+        props = publish.props
+        facts = properties.facts(props)
         if facts.user_id is not None and codec.text(facts.user_id) != self.link.user:
             raise precondition_failed(
                 f"user_id property set to '{codec.text(facts.user_id)}' "
                 f"but authenticated user was '{self.link.user}'"
             )
-        props = (
-            self._with_reply_address(self._props)
-            if facts.reply_to == DIRECT_REPLY_TO.encode()
-            else self._props
-        )
-        message = Message(publish.exchange, publish.routing_key, props, body, facts)
-        if self.pending is not None:
-            self.pending.append(lambda: self._route(message, mandatory=publish.mandatory))
+        if facts.reply_to == DIRECT_REPLY_TO.encode():
+            props = self.replies.addressed(props)
+        message = Message(publish.exchange, publish.routing_key, props, publish.body, facts)
+        if self.ledger.is_transactional:
+            self.ledger.do(lambda: self._route(message, mandatory=publish.mandatory))
         else:
             self._route(message, mandatory=publish.mandatory)
 
-    def _with_reply_address(self, props: bytes) -> bytes:
-        if not self.reply_token:
-            raise precondition_failed("fast reply consumer does not exist")
-        return properties.with_property(
-            props, "reply_to", codec.short(f"{DIRECT_REPLY_TO}.{self.reply_token}")
-        )
-
     def _route(self, message: Message, *, mandatory: bool) -> None:
-        if message.exchange == "" and message.routing_key.startswith(DIRECT_REPLY_TO + "."):
-            sink = self.vhost.reply_sinks.get(message.routing_key.removeprefix(DIRECT_REPLY_TO + "."))
-            found, taken = sink is not None, True
-            if sink is not None:
-                sink.deliver_reply(message)
+        if is_reply(message):
+            found, taken = deliver(self.vhost, message), True
         else:
             exchange = self.vhost.exchanges.get(message.exchange)
             found, taken = self.vhost.publish(exchange, message) if exchange else (False, True)
         if mandatory and not found:
-            self.link.send(
-                codec.encode_return(self.number, message.address) + self._content(message.props, message.body)
-            )
-        if self.confirms is not None:
-            self.confirms.settle_next(is_taken=taken)
+            head = codec.encode_return(self.number, message.address)
+            self.link.send(head + self._content(message.props, message.body))
+        self.confirms.settle_next(is_taken=taken)
 
     def _content(self, props: bytes, body: bytes) -> bytes:
         return codec.encode_content(self.number, props, body, self.link.frame_max)
@@ -193,7 +113,7 @@ class Channel:
     def has_room(self, consumer: Consumer) -> bool:
         """Tell whether this consumer may be sent another delivery."""
         is_limited = self.global_prefetch and not consumer.no_ack
-        if is_limited and self._consumer_unacked_count >= self.global_prefetch:
+        if is_limited and self.ledger.consumer_count >= self.global_prefetch:
             return False
         return self.link.has_room()
 
@@ -205,9 +125,7 @@ class Channel:
         if consumer.no_ack:
             queue.ack(entry)
         else:
-            self.unacked[tag] = Unacked(queue, entry, consumer)
-            consumer.unacked_count += 1
-            self._consumer_unacked_count += 1
+            self.ledger.add(Unacked(tag, queue, entry, consumer))
 
     def deliver_get(self, queue: Queue, entry: Entry, *, no_ack: bool) -> None:
         """Answer a basic.get."""
@@ -218,7 +136,7 @@ class Channel:
         if no_ack:
             queue.ack(entry)
         else:
-            self.unacked[tag] = Unacked(queue, entry, None)
+            self.ledger.add(Unacked(tag, queue, entry, None))
 
     def _new_tag(self) -> int:
         tag = self._next_tag
@@ -234,10 +152,11 @@ class Channel:
         self.link.send(head + self._content(props, entry.message.body))
         entry.is_redelivered = True
 
-    def deliver_reply(self, message: Message) -> None:
-        """Send a direct reply to this channel's consumer."""
-        consumer = codec.short(self.reply_consumer)
-        head = codec.encode_deliver(self.number, consumer, self._new_tag(), False, message.address)
+    def send_message(self, consumer_tag: str, message: Message) -> None:
+        """Send a delivery that needs no acknowledgement and came from no queue."""
+        head = codec.encode_deliver(
+            self.number, codec.short(consumer_tag), self._new_tag(), False, message.address
+        )
         self.link.send(head + self._content(message.props, message.body))
 
     def park(self, consumer: Consumer) -> None:
@@ -246,75 +165,13 @@ class Channel:
 
     def wake(self) -> None:
         """Let parked consumers try again: something was settled, or the client reads again."""
+        if not self._parked:
+            return
         parked, self._parked = self._parked, []
         for consumer in parked:
             consumer.queue.turns.enlist(consumer)
         for consumer in parked:
             consumer.queue.dispatch()
-
-    # Settling
-
-    def settle(self, tag: int, *, multiple: bool, how: Callable[[Source, Entry], None]) -> None:
-        """Settle one delivery, or all up to one; tag 0 with multiple means all there are.
-
-        Args:
-            tag: delivery tag of this channel.
-            multiple: whether earlier ones are meant too.
-            how: what to do with each, for example `Source.ack`.
-
-        Raises:
-            BrokerError: 406, the tag is unknown or settled already.
-        """
-        taken = self._collect(tag, multiple=multiple)
-        if self.pending is not None:
-            self._pending_unacked.extend(taken)
-            self.pending.append(lambda: self._apply(taken, how))
-        else:
-            self._apply(taken, how)
-
-    def _collect(self, tag: int, *, multiple: bool) -> list[tuple[int, Unacked]]:
-        if multiple and tag == 0:
-            taken = list(self.unacked.items())
-            self.unacked.clear()
-            return taken
-        if tag not in self.unacked:
-            raise precondition_failed(f"unknown delivery tag {tag}")
-        if not multiple:
-            return [(tag, self.unacked.pop(tag))]
-        tags = [earlier for earlier in self.unacked if earlier <= tag]
-        return [(earlier, self.unacked.pop(earlier)) for earlier in tags]
-
-    def _apply(self, taken: Iterable[tuple[int, Unacked]], how: Callable[[Source, Entry], None]) -> None:
-        queues: dict[int, Source] = {}
-        for _, (queue, entry, consumer) in taken:
-            how(queue, entry)
-            queues[id(queue)] = queue
-            if consumer:
-                consumer.unacked_count -= 1
-                self._consumer_unacked_count -= 1
-        if self._parked:
-            self.wake()
-        if how is not ack:
-            for queue in queues.values():
-                queue.dispatch()
-
-    def recover(self) -> None:
-        """Requeue everything that is unacknowledged."""
-        taken = list(self.unacked.items())
-        self.unacked.clear()
-        self._apply(taken, requeue)
-
-    def commit(self) -> None:
-        """Do what the transaction collected."""
-        pending, self.pending, self._pending_unacked = self.pending or [], None, []
-        for action in pending:
-            action()
-        self.pending = []
-
-    def rollback(self) -> None:
-        """Forget what the transaction collected; its deliveries are unacknowledged again."""
-        self.unacked = dict(sorted([*self.unacked.items(), *self._pending_unacked]))
-        self.pending, self._pending_unacked = [], []
 
     # Life
 
@@ -326,9 +183,7 @@ class Channel:
 
     def cancel(self, tag: str) -> None:
         """End a consumer; an unknown tag is no error."""
-        if self.reply_token and tag == self.reply_consumer:
-            self.vhost.reply_sinks.pop(self.reply_token, None)
-            self.reply_token = self.reply_consumer = ""
+        self.replies.cancel(tag)
         consumer = self.consumers.pop(tag, None)
         if consumer is not None:
             queue = self.vhost.queues.get(consumer.queue.name)
@@ -337,32 +192,12 @@ class Channel:
 
     def cancel_all(self) -> None:
         """End all consumers: the channel takes no more."""
-        for tag in [*self.consumers, self.reply_consumer]:
+        for tag in [*self.consumers, self.replies.tag]:
             self.cancel(tag)
-
-    def flush_confirms(self) -> bytes:
-        """Return the confirms that are due."""
-        return self.confirms.flush() if self.confirms is not None else b""
 
     def close(self) -> None:
         """End the channel: consumers are cancelled, unacknowledged messages go back."""
         self.cancel_all()
-        self._publish, self._parts = None, []
-        if self.pending is not None:
-            self.rollback()
-        self.recover()
-
-
-def ack(queue: Source, entry: Entry) -> None:
-    """Settle as done."""
-    queue.ack(entry)
-
-
-def reject(queue: Source, entry: Entry) -> None:
-    """Settle as refused for ever."""
-    queue.reject(entry)
-
-
-def requeue(queue: Source, entry: Entry) -> None:
-    """Settle as not done: it goes back to its place."""
-    queue.requeue(entry)
+        if self.ledger.is_transactional:
+            self.ledger.rollback()
+        self.ledger.requeue_all()

@@ -9,12 +9,15 @@ class Confirms:
     """Counts publishes and says what became of them; publishes are settled in their order."""
 
     def __init__(self, channel: int) -> None:
+        self.is_on = False
         self._channel = channel
         self._last = 0
         self._runs: list[tuple[bool, int, int]] = []
 
     def settle_next(self, *, is_taken: bool) -> None:
-        """Note what became of the next publish."""
+        """Note what became of the next publish; no effect before confirms are turned on."""
+        if not self.is_on:
+            return
         self._last += 1
         if self._runs and self._runs[-1][0] == is_taken:
             self._runs[-1] = (is_taken, self._runs[-1][1], self._last)

@@ -8,10 +8,11 @@ from collections.abc import Callable
 from typing import Any, Protocol, cast
 
 from reworker.broker import basic_methods, codec, topology_methods
-from reworker.broker.channel import Channel, ack
+from reworker.broker.channel import Channel
 from reworker.broker.codec import spec
 from reworker.broker.errors import BrokerError
 from reworker.broker.handshake import Handshake
+from reworker.broker.ledger import ack
 from reworker.broker.model import Timer
 from reworker.broker.runtime import LoopRuntime
 from reworker.broker.settings import Settings
@@ -90,7 +91,7 @@ class Connection(Wire):
 
     # Frames in
 
-    def take(self, data: bytes) -> None:
+    def _take(self, data: bytes) -> None:
         """Handle the whole frames that arrived and keep the rest."""
         try:
             self._rest = self._parse(self._rest + data if self._rest else data)
@@ -161,21 +162,21 @@ class Connection(Wire):
             self._close_channel(channel, error)
 
     def _on_channel_frame(self, channel: Channel, kind: int, payload: bytes) -> None:
-        if kind == codec.HEADER:
-            channel.take_header(payload)
+        intake = channel.intake
+        if kind != codec.METHOD:
+            publish = intake.header(payload) if kind == codec.HEADER else intake.body(payload)
+            if publish:
+                channel.publish(publish)
             return
-        if kind == codec.BODY:
-            channel.take_body(payload)
-            return
-        if channel.expects_content:
+        if intake.is_busy:
             raise BrokerError(505, "expected content frame, got method frame instead")
         channel.method_id = codec.method_id(payload)
         head = payload[:4]
         if head == codec.PUBLISH:
-            channel.begin_publish(payload)
+            intake.begin(payload)
         elif head == codec.ACK:
             tag, multiple = codec.decode_ack(payload)
-            channel.settle(tag, multiple=multiple, how=ack)
+            channel.ledger.settle(tag, ack, multiple=multiple)
         else:
             self._on_channel_method(channel, codec.decode_method(payload))
 
@@ -275,7 +276,7 @@ class Connection(Wire):
 
     def _drop_channel(self, channel: Channel) -> None:
         self.channels.pop(channel.number, None)
-        self.send(channel.flush_confirms())
+        self.send(channel.confirms.flush())
         self._publishing.pop(channel.number, None)
         channel.close()
 
@@ -318,7 +319,7 @@ class Connection(Wire):
         for channel in channels:
             channel.cancel_all()
         for channel in channels:
-            self.send(channel.flush_confirms())
+            self.send(channel.confirms.flush())
             channel.close()
         if self._vhost:
             for queue in [queue for queue in self._vhost.queues.values() if queue.owner is self]:
@@ -332,12 +333,12 @@ class Connection(Wire):
 
     # What channels ask for
 
-    def last_words(self) -> bytes:
+    def _last_words(self) -> bytes:
         """Return the confirms that are due: behind the deliveries and returns they belong to."""
         publishing, self._publishing = self._publishing, {}
-        return b"".join([channel.flush_confirms() for channel in publishing.values()])
+        return b"".join([channel.confirms.flush() for channel in publishing.values()])
 
-    def on_room(self) -> None:
+    def _on_room(self) -> None:
         """Let parked consumers go on."""
         for channel in list(self.channels.values()):
             channel.wake()
@@ -367,4 +368,4 @@ class Connection(Wire):
     def _on_beat(self) -> None:
         interval_s = self._handshake.heartbeat_s
         self._beat = self.runtime.call_later(interval_s / 2, self._on_beat)
-        self.beat(interval_s)
+        self._beat_once(interval_s)

@@ -29,7 +29,7 @@ def _connection(connection: Connection) -> dict[str, Any]:
     return {
         "user": connection.user,
         "channels": len(channels),
-        "unacked": sum(len(channel.unacked) for channel in channels),
+        "unacked": sum(len(channel.ledger.unacked) for channel in channels),
         "throttled": connection.is_throttled,
     }
 

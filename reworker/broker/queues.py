@@ -24,8 +24,8 @@ class QueueHost(Protocol):
         """Pass on a message that left the queue for a reason other than being acknowledged."""
         ...
 
-    def expire_queue(self, queue: Queue) -> None:
-        """Delete a queue that nobody used for its expiry time."""
+    def delete_queue(self, queue: Queue) -> object:
+        """Delete a queue; here because nobody used it for its expiry time."""
         ...
 
     def keep(self, queue: Queue, entry: Entry) -> None:
@@ -251,7 +251,7 @@ class Queue:
 
     def _on_idle(self) -> None:
         if not self.turns.consumers and not self.is_deleted:
-            self._host.expire_queue(self)
+            self._host.delete_queue(self)
 
     # Life
 

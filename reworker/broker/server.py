@@ -140,7 +140,7 @@ class Broker:
         if name not in self.vhosts:
             self.vhosts[name] = VHost(name, self.runtime, self._store)
             if self._store:
-                self._store.add_vhost(name)
+                self._store.definitions.add_vhost(name)
         return self.vhosts[name]
 
     def joined(self, connection: Connection) -> None:

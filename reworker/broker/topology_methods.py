@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from typing import Any
 
+from reworker.broker import replies
 from reworker.broker.channel import Channel
 from reworker.broker.codec import Table, spec
 from reworker.broker.errors import BrokerError, precondition_failed, refused
@@ -82,6 +83,9 @@ def find_queue(channel: Channel, name: str) -> Queue:
 def queue_declare(channel: Channel, method: Any) -> None:
     """Declare a queue, or with passive check that it exists."""
     name = strip_line_ends(method.queue)
+    if method.passive and name and replies.exists(channel.vhost, name):
+        _answer(channel, method, spec.Queue.DeclareOk(name, 0, 1))
+        return
     if method.passive:
         queue = find_queue(channel, name)
         queue.touch()

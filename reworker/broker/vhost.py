@@ -77,10 +77,10 @@ class VHost:
         if found is None:
             raise not_found("queue", name, self.name)
         if found.owner is not None and found.owner is not owner:
-            raise self.locked(name)
+            raise self._locked(name)
         return found
 
-    def locked(self, name: str) -> BrokerError:
+    def _locked(self, name: str) -> BrokerError:
         """Return the error for another connection's exclusive queue."""
         return BrokerError(
             405,
@@ -105,7 +105,7 @@ class VHost:
                 )
             self.exchanges[wanted.name] = wanted
             if wanted.durable and self.store:
-                self.store.add_exchange(self.name, wanted)
+                self.store.definitions.add_exchange(self.name, wanted)
             return
         for word, field in (("type", "kind"), ("durable",) * 2, ("auto_delete",) * 2, ("internal",) * 2):
             self._must_equal(word, "exchange", wanted.name, getattr(wanted, field), getattr(found, field))
@@ -129,7 +129,7 @@ class VHost:
             raise precondition_failed(f"exchange '{name}' in vhost '{self.name}' in use")
         del self.exchanges[name]
         if found.durable and self.store:
-            self.store.remove_exchange(self.name, name)
+            self.store.definitions.remove_exchange(self.name, name)
         for binding in list(found.bindings):
             self._drop_binding(binding)
         self._unbind_all("exchange", name)
@@ -145,7 +145,7 @@ class VHost:
         source.add(binding)
         self._bindings_to.setdefault((binding.kind, binding.destination), set()).add(binding)
         if self.store and source.durable and self._is_durable(binding):
-            self.store.add_binding(self.name, binding)
+            self.store.definitions.add_binding(self.name, binding)
 
     def _is_durable(self, binding: Binding) -> bool:
         ends: dict[str, Queue] | dict[str, Exchange] = (
@@ -167,7 +167,7 @@ class VHost:
             source.remove(binding)
         self._bindings_to[binding.kind, binding.destination].discard(binding)
         if self.store:
-            self.store.remove_binding(self.name, binding)
+            self.store.definitions.remove_binding(self.name, binding)
 
     def _unbind_all(self, kind: str, name: str) -> None:
         gone = self._bindings_to.pop((kind, name), set())
@@ -177,7 +177,7 @@ class VHost:
                 continue
             source.remove(binding)
             if self.store:
-                self.store.remove_binding(self.name, binding)
+                self.store.definitions.remove_binding(self.name, binding)
             self._reap(source)
 
     def _reap(self, exchange: Exchange) -> None:
@@ -193,10 +193,10 @@ class VHost:
             self.queues[name] = wanted
             wanted.touch()
             if wanted.durable and wanted.owner is None and self.store:
-                wanted.store_id = self.store.add_queue(self.name, wanted)
+                wanted.store_id = self.store.definitions.add_queue(self.name, wanted)
             return wanted
         if found.owner is not wanted.owner:
-            raise self.locked(name)
+            raise self._locked(name)
         for word in ("durable", "auto_delete"):
             self._must_equal(word, "queue", name, getattr(wanted, word), getattr(found, word))
         for key in sorted(wanted.arguments.keys() | found.arguments.keys()):
@@ -230,10 +230,6 @@ class VHost:
         self._unbind_all("queue", queue.name)
         return count
 
-    def expire_queue(self, queue: Queue) -> None:
-        """Delete a queue that nobody used for its expiry time."""
-        self.delete_queue(queue)
-
     def unsubscribe(self, queue: Queue, consumer: Consumer) -> None:
         """Remove a consumer, and its queue when that was an auto-delete queue's last."""
         if queue.unsubscribe(consumer) and not queue.is_deleted:
@@ -241,7 +237,7 @@ class VHost:
 
     # Messages
 
-    def route(
+    def _route(
         self, exchange: Exchange, message: Message, *, carbon_keys: tuple[str, ...] = ()
     ) -> list[Queue]:
         """Return the queues a message goes to, each once, by way of bound and alternate exchanges."""
@@ -280,7 +276,7 @@ class VHost:
             (whether any queue was found, whether every one of them took it).
         """
         carbon_keys, message = _carbon_copies(message) if b"CC" in message.props else ((), message)
-        queues = self.route(exchange, message, carbon_keys=carbon_keys)
+        queues = self._route(exchange, message, carbon_keys=carbon_keys)
         taken = True
         for queue in queues:
             taken = queue.push(message) and taken
@@ -309,7 +305,7 @@ class VHost:
             return
         dead = dead_lettered(message, queue.name, queue.options, reason, int(self.runtime.unix_s()))
         carbon_keys, dead = _carbon_copies(dead) if b"CC" in dead.props else ((), dead)
-        for target in self.route(exchange, dead, carbon_keys=carbon_keys):
+        for target in self._route(exchange, dead, carbon_keys=carbon_keys):
             if not is_cycle(dead, target.name):
                 target.push(dead)
 

@@ -20,7 +20,8 @@ CHOKE_BYTES = 16 * 1024 * 1024
 class Wire(asyncio.Protocol):
     """One socket. What is sent is joined and leaves once per loop iteration, after the store's commit.
 
-    A subclass says what to do with bytes (`take`), with new room (`on_room`) and at the end (`on_lost`).
+    A subclass says what to do with bytes (`_take`), with new room (`_on_room`) and before a flush
+    (`_last_words`).
     """
 
     def __init__(self, runtime: LoopRuntime) -> None:
@@ -35,15 +36,15 @@ class Wire(asyncio.Protocol):
 
     # What a subclass does
 
-    def take(self, data: bytes) -> None:
+    def _take(self, data: bytes) -> None:
         """Take bytes that arrived."""
         raise NotImplementedError
 
-    def on_room(self) -> None:
+    def _on_room(self) -> None:
         """Go on with what was held back because the client did not read."""
         raise NotImplementedError
 
-    def last_words(self) -> bytes:
+    def _last_words(self) -> bytes:
         """Return what has to leave with this flush, behind everything else."""
         raise NotImplementedError
 
@@ -53,7 +54,7 @@ class Wire(asyncio.Protocol):
         """Take the socket over."""
         self._transport = cast(asyncio.Transport, transport)
         self._transport.set_write_buffer_limits(high=ROOM_BYTES)
-        self.update_reading()
+        self._update_reading()
 
     def connection_lost(self, exc: Exception | None) -> None:
         """Let go of the socket."""
@@ -62,7 +63,7 @@ class Wire(asyncio.Protocol):
     def data_received(self, data: bytes) -> None:
         """Take what arrived."""
         self._read_mono_s = self.runtime.mono_s()
-        self.take(data)
+        self._take(data)
 
     def pause_writing(self) -> None:
         """Stop deliveries: the client does not read."""
@@ -71,8 +72,8 @@ class Wire(asyncio.Protocol):
     def resume_writing(self) -> None:
         """Go on with deliveries."""
         self._is_writable, self._is_choked = True, False
-        self.update_reading()
-        self.on_room()
+        self._update_reading()
+        self._on_room()
 
     # Writing
 
@@ -92,7 +93,7 @@ class Wire(asyncio.Protocol):
         """Write what is queued, the last words behind it; then let go on what had no room."""
         if self.is_paused or self._transport is None or self._transport.is_closing():
             return
-        last = self.last_words()
+        last = self._last_words()
         if last:
             self._out.append(last)
         if not self._out:
@@ -103,24 +104,24 @@ class Wire(asyncio.Protocol):
         self._transport.write(data)
         if self._transport.get_write_buffer_size() > CHOKE_BYTES:
             self._is_choked = True
-            self.update_reading()
+            self._update_reading()
         if was_full and self._is_writable:
-            self.on_room()
+            self._on_room()
 
     # Reading
 
     def throttle(self, is_throttled: bool) -> None:
         """Stop or go on reading because of the broker's backlog."""
         self.is_throttled = is_throttled
-        self.update_reading()
+        self._update_reading()
 
     def pause(self, is_paused: bool) -> None:
         """Freeze or thaw reading and writing; for tests."""
         self.is_paused = is_paused
-        self.update_reading()
+        self._update_reading()
         self.runtime.schedule(self)
 
-    def update_reading(self) -> None:
+    def _update_reading(self) -> None:
         """Read from the socket unless something speaks against it."""
         wanted = not (self.is_throttled or self._is_choked or self.is_paused)
         if self._transport is None or self._transport.is_closing() or wanted == self._is_reading:
@@ -134,7 +135,7 @@ class Wire(asyncio.Protocol):
 
     # Heartbeats and the end
 
-    def beat(self, interval_s: float) -> None:
+    def _beat_once(self, interval_s: float) -> None:
         """Send a heartbeat if nothing else was sent, and cut a client that was silent for two intervals."""
         silent_s = self.runtime.mono_s() - self._read_mono_s
         if self._is_reading and silent_s > 2 * interval_s:
