@@ -19,6 +19,7 @@ from reworker.fsm.events import (
     Decided,
     Decision,
     DispatchUnknown,
+    DispatchUnroutable,
     Event,
     HeartbeatLost,
     PauseRequested,
@@ -141,11 +142,12 @@ def _observe(turn: Turn, event: AttemptEvent) -> str:
     if attempt.status is AttemptStatus.UNKNOWN:
         _end_doubt(turn)
         attempt = replace(attempt, is_unconfirmed=False)
-    turn.record(attempt, status, event)
+    reason = _reason(turn, attempt, status, event)
+    turn.record(attempt, status, event, reason)
     if status.is_live:
         _progress(turn, attempt, status, event)
     else:
-        _settle(turn, attempt, status, event)
+        _settle(turn, attempt, status, event, reason)
     return ""
 
 
@@ -163,34 +165,37 @@ def _progress(turn: Turn, attempt: Attempt, status: AttemptStatus, event: Attemp
         turn.start_timer(attempt, TimerKind.HEARTBEAT, HEARTBEAT_SILENCE_S)
 
 
-def _settle(turn: Turn, attempt: Attempt, status: AttemptStatus, event: AttemptEvent) -> None:
+def _settle(turn: Turn, attempt: Attempt, status: AttemptStatus, event: AttemptEvent, reason: str) -> None:
     """End an attempt, and do what its outcome asks for."""
     attempt = turn.stop_timers(attempt)
     if isinstance(event, (QueueTimedOut, RunTimedOut, HeartbeatLost)):
-        turn.tell_to_cancel(attempt, _reason(turn, attempt, status, event))
+        turn.tell_to_cancel(attempt, reason)
     if turn.deployment.status is DeploymentStatus.CANCELLING:
         turn.close(attempt.number, status)
         _end_when_cancelled(turn)
     elif status is AttemptStatus.COMPLETED:
         _complete(turn, attempt)
     elif status is AttemptStatus.UNKNOWN:
-        _doubt(turn, attempt, event)
+        _doubt(turn, attempt, reason, is_unconfirmed=isinstance(event, DispatchUnknown))
     else:
-        _fail(turn, attempt, _reason(turn, attempt, status, event))
+        _fail(turn, attempt, reason)
 
 
 def _reason(turn: Turn, attempt: Attempt, status: AttemptStatus, event: AttemptEvent) -> str:
-    """Return why an attempt ended as it did, in words for people."""
-    command = turn.step(attempt.step_index).command
+    """Return what is said of an attempt; why it ended badly, if it did, is never left open."""
     given = event_text(event)
-    ready_made: dict[type[Event], str] = {
+    if given or status.is_live or status is AttemptStatus.COMPLETED:
+        return given
+    command = turn.step(attempt.step_index).command
+    usual: dict[type[Event], str] = {
+        DispatchUnroutable: f"no queue is bound to worker.{command}",
+        DispatchUnknown: "the message may or may not have reached the broker",
         QueueTimedOut: f"no worker took it: is worker.{command} running?",
         RunTimedOut: "the worker did not end within the step's timeout and may still be running",
         HeartbeatLost: f"the worker fell silent for {HEARTBEAT_SILENCE_S:g} s",
+        CancelTimedOut: f"the worker did not answer the cancel within {CANCEL_GRACE_S:g} s",
     }
-    if status is AttemptStatus.UNROUTABLE:
-        return given or f"no queue is bound to worker.{command}"
-    return ready_made.get(type(event)) or given or f"the worker said {status} and gave no reason"
+    return usual.get(type(event), f"the worker said {status} and gave no reason")
 
 
 def _complete(turn: Turn, attempt: Attempt) -> None:
@@ -212,17 +217,15 @@ def _fail(turn: Turn, attempt: Attempt, reason: str) -> None:
     turn.finish(Trigger.STEP_FAILED, reason)
 
 
-def _doubt(turn: Turn, attempt: Attempt, event: AttemptEvent) -> None:
+def _doubt(turn: Turn, attempt: Attempt, reason: str, *, is_unconfirmed: bool) -> None:
     """Nobody knows whether the step took effect: do what it says under `on_unknown`."""
     policy = turn.step(attempt.step_index).on_unknown
-    reason = _reason(turn, attempt, AttemptStatus.UNKNOWN, event)
     if policy is OnUnknown.RETRY and turn.deployment.tries < MAX_TRIES_IN_DOUBT:
         turn.close(attempt.number)
         _go_on(turn)
     elif policy is OnUnknown.FAIL or turn.deployment.is_unattended:
         _fail(turn, attempt, f"it is not known whether the step took effect: {reason}")
     else:
-        is_unconfirmed = isinstance(event, DispatchUnknown)
         turn.put(replace(attempt, status=AttemptStatus.UNKNOWN, is_unconfirmed=is_unconfirmed))
         turn.change(reason=reason)
         turn.move(Trigger.DOUBT)
@@ -261,7 +264,7 @@ def _give_up(turn: Turn, attempt: Attempt, event: Decided) -> None:
 
 
 def _accept(turn: Turn, attempt: Attempt, event: Decided) -> None:
-    turn.record(attempt, AttemptStatus.COMPLETED, event)
+    turn.record(attempt, AttemptStatus.COMPLETED, event, event_text(event))
     _complete(turn, attempt)
 
 

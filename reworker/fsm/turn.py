@@ -109,15 +109,17 @@ class Turn:
         self.put(changed)
         return changed
 
-    def record(self, attempt: Attempt, status: AttemptStatus, event: Event | None = None) -> None:
-        """Have the attempt's row written, with what the event brought."""
+    def record(
+        self, attempt: Attempt, status: AttemptStatus, event: Event | None = None, message: str = ""
+    ) -> None:
+        """Have the attempt's row written, with a message and what else the event brought."""
         self.do(
             RecordAttempt(
                 attempt=attempt.number,
                 step_index=attempt.step_index,
                 status=status,
                 at=self.at,
-                message=event_text(event),
+                message=message,
                 data=getattr(event, "data", None),
                 percent=getattr(event, "percent", None),
             )
@@ -169,7 +171,7 @@ class Turn:
             )
 
 
-def event_text(event: Event | None) -> str:
+def event_text(event: Event) -> str:
     """Return the text for people that an event brings, or an empty one."""
     for name in ("reason", "message", "data"):
         text = getattr(event, name, None)

@@ -206,6 +206,7 @@ def test_queue_timeout_cancels_and_fails_when_no_worker_took_it(drive):
     driver.feed(DispatchConfirmed)
     driver.feed(QueueTimedOut)
     assert driver.only(RecordAttempt).status is AttemptStatus.TIMED_OUT
+    assert driver.only(RecordAttempt).message == "no worker took it: is worker.noop running?"
     assert driver.only(SendControl).command == "noop"
     assert driver.deployment.failure.reason == "no worker took it: is worker.noop running?"
     assert timers(driver, StopTimer) == [(TimerKind.QUEUE, 1)]

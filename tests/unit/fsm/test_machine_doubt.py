@@ -143,6 +143,7 @@ def test_doubt_about_a_publish_ends_when_the_message_proves_to_have_arrived(driv
     assert driver.only(RecordAttempt).status is attempt
     assert driver.deployment.status is deployment
     assert "the core died" not in driver.deployment.reason
+    assert not any(attempt.is_unconfirmed for attempt in driver.deployment.attempts)
 
 
 def test_second_doubt_stays_when_the_worker_itself_does_not_know(drive):
@@ -203,3 +204,10 @@ def test_decision_is_ignored_when_it_is_none(drive):
     driver = ask(drive())
     driver.feed(Decided, decision="maybe")
     assert driver.only(Ignored).reason == "'maybe' is no decision: retry, skip, fail, complete"
+
+
+def test_doubt_has_a_reason_when_the_event_brings_none(drive):
+    driver = drive().submit()
+    driver.feed(DispatchUnknown)
+    reason = "the message may or may not have reached the broker"
+    assert driver.deployment.reason == driver.only(RecordAttempt).message == reason
