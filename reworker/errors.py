@@ -27,6 +27,7 @@
         JobRetry
         JobUnknown
         JobTimeout
+        JobCancelled
 """
 
 from __future__ import annotations
@@ -253,6 +254,10 @@ class JobUnknown(JobError):
 
 class JobTimeout(JobError):
     """The job ran past its time limit."""
+
+
+class JobCancelled(JobError):
+    """The job was told to stop and did."""
 
 
 class JobRetry(JobError):

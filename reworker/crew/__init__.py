@@ -1,0 +1,1 @@
+"""Worker instances of one process: settings, threads, life cycle, signals."""

@@ -1,0 +1,264 @@
+"""One delivery through small stages: decode, start, perform, report, settle; each can be called alone.
+
+The only place that turns errors into the outcome of a job.
+"""
+
+from __future__ import annotations
+
+import logging
+import os
+import traceback
+from logging import Logger
+from typing import Any, Protocol
+
+from reworker.bus.contract import Delivery, Verdict
+from reworker.clock import iso
+from reworker.errors import (
+    BusError,
+    JobCancelled,
+    JobFailed,
+    JobRetry,
+    JobTimeout,
+    JobUnknown,
+    MessageError,
+    MessageTooLarge,
+)
+from reworker.jobs.attempt import Attempt
+from reworker.jobs.returning import returns_of
+from reworker.jobs.station import Station
+from reworker.logs import correlation_id
+from reworker.messages import STEP_LIMIT_BYTES, Reply, decode_object, step_of
+from reworker.output import Output
+from reworker.topology.names import owes_status
+
+#: times a step may come back from lost workers, or be given back, before it counts as poison.
+MAX_RETURNS = 3
+MAX_GIVEN_BACK = 20
+#: exit code of a process that user code forked and let return into the library.
+FORKED_EXIT_CODE = 70
+
+
+class Performer(Protocol):
+    """What execution asks of a worker."""
+
+    app_logger: Logger
+    reports_status: bool
+
+    @property
+    def dynamic(self) -> Any:
+        """Names of the dynamic values that the worker needs."""
+        ...
+
+    def _perform_attempt(self, attempt: Attempt, output: Output) -> None:
+        """Run the user's code for this attempt; a step's result is left in `attempt.result`."""
+        ...
+
+    def _is_idempotent_step(self, subcommand: Any) -> bool:
+        """Tell whether a subcommand may safely run twice."""
+        ...
+
+
+def execute(worker: Performer, station: Station, delivery: Delivery) -> None:
+    """Take one delivery through all stages; returns when the job is over, not when it is settled."""
+    attempt = Attempt(station, delivery)
+    token = correlation_id.set(attempt.correlation_id or "")
+    try:
+        if decode(worker, attempt) and start(worker, attempt):
+            output = Output(attempt.send_output, attempt.correlation_id, station.settings.output_level)
+            log_phase(worker, attempt, output, "Starting")
+            report(attempt, perform(worker, attempt, output))
+            log_phase(worker, attempt, output, "Finished")
+    finally:
+        correlation_id.reset(token)
+        attempt.finish()
+
+
+def decode(worker: Performer, attempt: Attempt) -> bool:
+    """Read the body; a malformed one is answered `failed` and dead-lettered."""
+    delivery = attempt.delivery
+    attempt.owes_status = attempt.owes_status and worker.reports_status
+    try:
+        if attempt.owes_status and len(delivery.body) > STEP_LIMIT_BYTES:
+            raise MessageTooLarge("step", len(delivery.body), STEP_LIMIT_BYTES)
+        attempt.body = decode_object(delivery.body, delivery.properties.content_encoding)
+        if attempt.owes_status:
+            attempt.step = step_of(attempt.body)
+            attempt.body["dynamic"], attempt.body["notify"] = attempt.step.dynamic, attempt.step.notify
+    except MessageError as error:
+        worker.app_logger.error("%s: dead-lettered: %s", attempt.correlation_id, error)
+        attempt.station.counts["malformed"] += 1
+        attempt.override(Verdict.DEAD_LETTER)
+        report(attempt, Reply("failed", message=f"the message was not understood: {error}"))
+        return False
+    return True
+
+
+def start(worker: Performer, attempt: Attempt) -> bool:
+    """Decide whether to run at all: duplicates, redeliveries and cancelled attempts are answered instead."""
+    if not attempt.owes_status:
+        return True
+    if _is_known(attempt):
+        return False
+    reason = attempt.station.cancellations.reason(attempt.correlation_id)
+    reply = _redelivery(worker, attempt) if reason is None else Reply("cancelled", reason=reason)
+    if reply is not None:
+        report(attempt, reply)
+        return False
+    attempt.station.open_attempts[attempt.key] = attempt
+    return True
+
+
+def perform(worker: Performer, attempt: Attempt, output: Output) -> Reply | None:
+    """Run the user's code and return its outcome; None when there is nothing left to say."""
+    station, pid = attempt.station, os.getpid()
+    attempt.started_mono_s = station.clock.mono_s()
+    attempt.timeout_s = station.settings.timeout_s
+    attempt.limit(attempt.headers.deadline_s if attempt.headers is not None else None)
+    try:
+        attempt.interrupt.begin()
+        station.current = attempt
+        try:
+            worker._perform_attempt(attempt, output)
+        finally:
+            station.current = None
+            attempt.interrupt.end()
+    except BaseException as error:  # noqa: BLE001  the one place that maps errors to outcomes
+        attempt.interrupt.end()
+        reply = outcome_of(worker, attempt, error, output)
+    else:
+        reply = attempt.result or _without_status(attempt)
+    if os.getpid() != pid:
+        os._exit(FORKED_EXIT_CODE)  # user code forked; the child has no bus and must not answer
+    return reply
+
+
+def outcome_of(worker: Performer, attempt: Attempt, error: BaseException, output: Output) -> Reply | None:
+    """Return the reply for a job that raised; an unexpected error is logged with its traceback."""
+    match error:
+        case JobFailed():
+            return Reply("failed", message=error.message, data=error.data)
+        case JobTimeout():
+            text = error.message or f"ran longer than its limit of {attempt.timeout_s} s"
+            return Reply("failed", message=text, data=error.data)
+        case JobCancelled():
+            return Reply("cancelled", message=error.message, data=error.data, reason=error.message)
+        case JobUnknown():
+            return Reply("unknown", message=error.message, data=error.data, reason=error.message)
+        case JobRetry():
+            return _again_later(attempt, error)
+        case KeyError() if attempt.method is None:
+            return _missing_key(worker, error, output)
+    frames = "".join(traceback.format_exception(error))
+    worker.app_logger.error("%s: the job raised\n%s", attempt.correlation_id, frames)
+    return Reply("failed", message=f"{type(error).__name__}: {error}")
+
+
+def report(attempt: Attempt, reply: Reply | None) -> None:
+    """Send the final reply, when one is owed; what JSON cannot carry is answered `failed`, saying so."""
+    if reply is None or not attempt.owes_status:
+        return
+    if attempt.headers is None and reply.status in ("unknown", "cancelled"):
+        text = reply.message or reply.reason or ""
+        reply = Reply("failed", message=f"{reply.status}: {text}", data=reply.data)
+    try:
+        attempt.reply(reply)
+    except MessageError as error:
+        attempt.station.logger.error("%s: %s", attempt.correlation_id, error)
+        attempt.reply(Reply("failed", message=f"the job ended as {reply.status}, but its {error}"))
+
+
+def log_phase(worker: Performer, attempt: Attempt, output: Output, word: str) -> None:
+    """Send a line about the start or the end of a job, at level DEBUG.
+
+    Not for output and notifications: the output worker would feed itself.
+    """
+    if attempt.station.settings.output_level > logging.DEBUG or not owes_status(attempt.delivery.routing_key):
+        return
+    end = "\n\n" if word == "Finished" else ""
+    now = iso(attempt.station.clock.now())
+    output.debug(f"{word} {type(worker).__name__}.{attempt.correlation_id} - {now}{end}")
+
+
+def _is_known(attempt: Attempt) -> bool:
+    """Deal with another delivery of an attempt that is running or finished here."""
+    station, is_redelivered = attempt.station, attempt.delivery.redelivered
+    if attempt.headers is None:
+        return _is_known_at_level_1(attempt)
+    if not attempt.correlation_id:
+        return False
+    original = station.open_attempts.get(attempt.key)
+    if original is not None:
+        original.adopt(attempt)
+        return True
+    finished = station.ledger.find(attempt.key, is_redelivered=is_redelivered)
+    if finished is not None:
+        attempt.answer_again(finished)
+    return finished is not None
+
+
+def _is_known_at_level_1(attempt: Attempt) -> bool:
+    """A core of 2014 takes a second final reply for the next step's, so it is not sent again."""
+    station = attempt.station
+    if not attempt.delivery.redelivered:
+        station.recent.forget(attempt.key)
+        return False
+    original = station.open_attempts.get(attempt.key)
+    if original is not None:
+        original.adopt(attempt)
+    return original is not None or station.recent.find(attempt.key) is not None
+
+
+def _redelivery(worker: Performer, attempt: Attempt) -> Reply | None:
+    """Return the answer to a step that was with another worker before; None is to run it."""
+    station, headers, step = attempt.station, attempt.headers, attempt.step
+    if not attempt.delivery.redelivered:
+        return None
+    count = station.ledger.count_return(attempt.key)
+    if count >= MAX_RETURNS:
+        attempt.override(Verdict.DEAD_LETTER)
+        return Reply("failed", message=f"dead-lettered: {count} workers were lost while they had this step")
+    is_idempotent = bool(headers and headers.is_idempotent)
+    if is_idempotent or (step is not None and worker._is_idempotent_step(step.parameters.get("subcommand"))):
+        return None
+    if headers is not None:
+        return Reply(
+            "unknown", reason="the worker that had this step was lost; it may have run, in part or whole"
+        )
+    if station.settings.is_run_on_redelivery:
+        return None
+    return Reply("failed", message="worker was lost while running this step")
+
+
+def _without_status(attempt: Attempt) -> Reply | None:
+    """Return the reply for a classic `process()` that has returned."""
+    if attempt.final_status:
+        return None
+    if not attempt.is_returned():
+        return Reply("failed", message="process() returned without a final status")
+    if attempt.owes_status and returns_of(attempt.delivery) >= MAX_GIVEN_BACK:
+        attempt.override(Verdict.DEAD_LETTER)
+        return Reply("failed", message=f"dead-lettered: given back to the queue {MAX_GIVEN_BACK} times")
+    return None
+
+
+def _again_later(attempt: Attempt, error: JobRetry) -> Reply | None:
+    why = f": {error.message}" if error.message else ""
+    tries = returns_of(attempt.delivery) + 1
+    if tries >= MAX_GIVEN_BACK:
+        return Reply("failed", message=f"gave up after {tries} tries{why}")
+    if attempt.headers is not None:
+        attempt.reply(Reply("running", message=f"try {tries} ended, again in {error.delay_s:g} s{why}"))
+    try:
+        attempt.give_back(error.delay_s)
+    except BusError as cause:
+        return Reply("failed", message=f"could not be tried again: {cause}{why}")
+    return None
+
+
+def _missing_key(worker: Performer, error: KeyError, output: Output) -> Reply:
+    """Return the reply of 2014 for a KeyError in a classic worker; other software reads its text."""
+    text = f"{type(worker).__name__} failed due to missing key: {error}."
+    required = ",".join(map(str, worker.dynamic))
+    output.debug(text)
+    worker.app_logger.error(text)
+    return Reply("failed", data=f"{text} Required Keys: {required}")

@@ -1,0 +1,66 @@
+"""Running a method marked `@step` for an attempt."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any
+
+from reworker.errors import JobCancelled, JobFailed
+from reworker.jobs.attempt import Attempt
+from reworker.jobs.job import Job
+from reworker.jobs.steps import StepMethod, arguments_of, suggestion
+from reworker.messages import Reply, Step
+from reworker.output import Output
+
+
+def run_step(worker: object, methods: Mapping[str, StepMethod], attempt: Attempt, output: Output) -> None:
+    """Check the parameters, say `started`, run the method and leave its result in the attempt.
+
+    Raises:
+        JobFailed: no such subcommand, or wrong parameters; nothing was started.
+        BaseException: whatever the method raises.
+    """
+    message = attempt.step or Step("", {})
+    method = _method_for(methods, message.parameters.get("subcommand"))
+    attempt.method = method
+    values, problems = arguments_of(method, message)
+    if problems:
+        raise JobFailed(f"wrong parameters for {method.options.name}: {'; '.join(problems)}")
+    attempt.limit(method.options.timeout_s)
+    attempt.reply(Reply("started"))
+    function: Callable[..., Any] = getattr(worker, method.method)
+    data = function(Job(attempt, message, output), **values)
+    attempt.result = Reply("completed", data=_awaited(data, attempt) if method.is_async else data)
+
+
+def _method_for(methods: Mapping[str, StepMethod], name: Any) -> StepMethod:
+    found = methods.get(name) if isinstance(name, str) else None
+    if found is None:
+        close = suggestion(str(name), methods)
+        raise JobFailed(f"unknown subcommand {name!r}{close}; known: {', '.join(sorted(methods))}")
+    return found
+
+
+def _awaited(work: Awaitable[Any], attempt: Attempt) -> Any:
+    """Run a coroutine to its end on an event loop of its own."""
+
+    async def supervised() -> Any:
+        loop, task = asyncio.get_running_loop(), asyncio.current_task()
+        assert task is not None
+        attempt.interrupt.use(lambda: _cancel(loop, task))
+        if attempt.is_cancelled:
+            task.cancel()
+        try:
+            return await work
+        finally:
+            attempt.interrupt.use(None)
+
+    try:
+        return asyncio.run(supervised())
+    except asyncio.CancelledError as error:
+        raise (attempt.interrupt.fired or JobCancelled)() from error
+
+
+def _cancel(loop: asyncio.AbstractEventLoop, task: asyncio.Task[Any]) -> None:
+    loop.call_soon_threadsafe(task.cancel)

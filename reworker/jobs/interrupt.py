@@ -1,0 +1,64 @@
+"""Interrupting the thread of a running job from another thread.
+
+An exception is raised in the job's thread between two bytecodes. It cannot interrupt a call that sits in C
+(a system call, a long query, a regular expression): it arrives when that call returns.
+"""
+
+from __future__ import annotations
+
+import ctypes
+import threading
+from collections.abc import Callable
+
+_raise_in_thread = ctypes.pythonapi.PyThreadState_SetAsyncExc
+
+
+class Interrupt:
+    """Guards one stretch of work on one thread; nothing is raised before `begin` or after `end`."""
+
+    __slots__ = ("_is_pending", "_lock", "_soft", "_thread_id", "fired")
+
+    def __init__(self) -> None:
+        self._lock = threading.Lock()
+        self._thread_id = 0
+        self._is_pending = False
+        self._soft: Callable[[], None] | None = None
+        #: what was fired, if anything.
+        self.fired: type[BaseException] | None = None
+
+    def begin(self) -> None:
+        """From here on, this thread may be interrupted."""
+        self._thread_id = threading.get_ident()
+
+    def use(self, soft: Callable[[], None] | None) -> None:
+        """Have `fire` call `soft` instead of raising: how an event loop's task is cancelled."""
+        with self._lock:
+            self._soft = soft
+
+    def fire(self, kind: type[BaseException]) -> bool:
+        """Raise `kind` in the thread, from another one; return whether it was in time."""
+        with self._lock:
+            if not self._thread_id:
+                return False
+            self.fired = kind
+            if self._soft is not None:
+                self._soft()
+                return True
+            self._is_pending = True
+            _raise_in_thread(ctypes.c_ulong(self._thread_id), ctypes.py_object(kind))
+            return True
+
+    def fire_soft(self, kind: type[BaseException]) -> None:
+        """Like `fire`, but never raise in the middle of anything."""
+        with self._lock:
+            if self._soft is not None:
+                self.fired = kind
+                self._soft()
+
+    def end(self) -> None:
+        """Allow no more interruptions, and take back one that has not arrived yet."""
+        with self._lock:
+            thread_id, self._thread_id = self._thread_id, 0
+            if self._is_pending:
+                self._is_pending = False
+                _raise_in_thread(ctypes.c_ulong(thread_id), None)

@@ -1,0 +1,94 @@
+"""Giving a delivery back to its queue for another worker."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from reworker.bus.contract import (
+    Delivery,
+    Outcome,
+    Outgoing,
+    Properties,
+    Published,
+    QueueSpec,
+    TopologySpec,
+    Verdict,
+)
+from reworker.jobs.station import Publisher
+from reworker.topology.names import owes_status
+
+#: seconds a retry waits at the broker: it is rounded up to one of these, each a queue of its own.
+DELAYS_S = (1, 2, 5, 10, 30, 60, 300, 900, 3600)
+#: milliseconds after which an unused queue of that kind goes away, on top of its delay.
+IDLE_MS = 3_600_000
+#: header that counts how often a step was given back.
+RETURNS_HEADER = "x-returns"
+
+
+def returns_of(delivery: Delivery) -> int:
+    """Return how often this step was given back before."""
+    headers: Mapping[str, Any] = delivery.properties.headers or {}
+    count = headers.get(RETURNS_HEADER)
+    return count if isinstance(count, int) else 0
+
+
+def return_to_queue(bus: Publisher, delivery: Delivery, queue: str = "") -> None:
+    """Give a delivery back, unstarted, or to be tried again; any thread, returns at once.
+
+    A step is published to the queue anew and the old delivery acknowledged when that is confirmed: a plain
+    requeue would mark it as redelivered, which means that a worker may have been lost while running it.
+
+    Args:
+        bus: publishes.
+        delivery: to give back.
+        queue: another queue than its own; from `declare_delay`.
+    """
+    if not owes_status(delivery.routing_key):
+        delivery.settle(Verdict.REQUEUE)
+        return
+
+    def on_done(result: Published) -> None:
+        delivery.settle(Verdict.ACK if result.outcome is Outcome.CONFIRMED else Verdict.REQUEUE)
+
+    bus.publish(copy_of(delivery, queue or delivery.queue), on_done)
+
+
+def declare_delay(bus: Publisher, queue: str, delay_s: float) -> str:
+    """Declare a queue whose messages go to `queue` after a delay, and return its name.
+
+    Args:
+        bus: declares; waits for the broker, so not on the I/O thread.
+        queue: where messages go afterwards.
+        delay_s: seconds at least; an hour at most.
+
+    Raises:
+        BusError: it cannot be declared.
+    """
+    rounded_s = next((one for one in DELAYS_S if one >= delay_s), DELAYS_S[-1])
+    name = f"{queue}.retry.{rounded_s}s"
+    arguments = {
+        "x-message-ttl": rounded_s * 1000,
+        "x-expires": rounded_s * 1000 + IDLE_MS,
+        "x-dead-letter-exchange": "",
+        "x-dead-letter-routing-key": queue,
+    }
+    bus.declare(TopologySpec(queues=(QueueSpec(name, arguments=arguments),)))
+    return name
+
+
+def copy_of(delivery: Delivery, queue: str) -> Outgoing:
+    """Return the message of a delivery, addressed to a queue, with one more return counted."""
+    old = delivery.properties
+    headers = {**(old.headers or {}), RETURNS_HEADER: returns_of(delivery) + 1}
+    properties = Properties(
+        content_type="application/json",
+        content_encoding=old.content_encoding,
+        headers=headers,
+        delivery_mode=2,
+        correlation_id=old.correlation_id,
+        reply_to=old.reply_to,
+        message_id=old.message_id,
+        app_id=old.app_id,
+    )
+    return Outgoing("", queue, delivery.body, properties)

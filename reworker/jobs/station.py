@@ -1,0 +1,99 @@
+"""What the attempts of one worker instance share: bus, identity, what is open, finished and cancelled."""
+
+from __future__ import annotations
+
+import itertools
+import secrets
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from logging import Logger
+from typing import Any, Protocol
+
+from reworker.bus.contract import PUBLISH_DEADLINE_S, DeclareMode, Outgoing, Published, TopologySpec
+from reworker.clock import Clock, SystemClock
+from reworker.jobs.settings import WorkerSettings
+from reworker.ledger import Ledger, MemoryLedger
+
+#: output lines and notifications of a process that may wait for their confirm; more make the job wait.
+ROOM_COUNT = 1_000
+#: cancelled attempts that are remembered.
+CANCELLED_COUNT = 10_000
+
+
+class Publisher(Protocol):
+    """What a job needs of a bus."""
+
+    def publish(
+        self,
+        message: Outgoing,
+        on_done: Callable[[Published], None] | None = None,
+        *,
+        deadline_s: float = PUBLISH_DEADLINE_S,
+    ) -> None:
+        """See `bus.contract.Bus.publish`."""
+        ...
+
+    def declare(self, topology: TopologySpec, mode: DeclareMode = DeclareMode.DECLARE) -> None:
+        """See `bus.contract.Bus.declare`."""
+        ...
+
+
+class Cancellations:
+    """Attempts that are to be refused, with the reason; the oldest are forgotten."""
+
+    def __init__(self, max_count: int = CANCELLED_COUNT) -> None:
+        self._reasons: OrderedDict[str, str] = OrderedDict()
+        self._max_count = max_count
+        self._lock = threading.Lock()
+
+    def add(self, attempt_id: str, reason: str) -> None:
+        """Remember a cancelled attempt."""
+        with self._lock:
+            self._reasons[attempt_id] = reason
+            if len(self._reasons) > self._max_count:
+                self._reasons.popitem(last=False)
+
+    def reason(self, attempt_id: str | None) -> str | None:
+        """Return why an attempt was cancelled, or None when it was not."""
+        return self._reasons.get(attempt_id) if attempt_id is not None and self._reasons else None
+
+
+@dataclass(slots=True)
+class Station:
+    """Where one instance works.
+
+    Args:
+        bus: for publishing.
+        app_id: the worker class's name in lower case.
+        worker_id: ``host:pid:instance``.
+        logger: the worker's own.
+        settings: of the worker.
+        ledger: finished level 2 attempts.
+        recent: finished level 1 steps of this process, by correlation id and body.
+        clock: for durations.
+        open_attempts: each `Attempt` that is not settled yet, by its key.
+        cancellations: attempts to refuse.
+        room: lets so many output lines be on their way.
+        counts: of what happened; for health and metrics.
+        nonce: tells the replies of two runs of one attempt apart.
+        numbers: for the same purpose, within this process.
+        current: the `Attempt` that the instance performs now, or None.
+    """
+
+    bus: Publisher
+    app_id: str
+    worker_id: str
+    logger: Logger
+    settings: WorkerSettings
+    ledger: Ledger = field(default_factory=MemoryLedger)
+    recent: Ledger = field(default_factory=MemoryLedger)
+    clock: Clock = field(default_factory=SystemClock)
+    open_attempts: dict[str, Any] = field(default_factory=dict)
+    cancellations: Cancellations = field(default_factory=Cancellations)
+    room: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(ROOM_COUNT))
+    counts: Counter[str] = field(default_factory=Counter)
+    nonce: str = field(default_factory=lambda: secrets.token_hex(4))
+    numbers: itertools.count[int] = field(default_factory=itertools.count)
+    current: Any = None

@@ -1,0 +1,201 @@
+"""Methods marked `@step`: what they take, checking what a message gives them, and their JSON Schema."""
+
+from __future__ import annotations
+
+import difflib
+import inspect
+import typing
+from collections.abc import Callable, Iterable, Mapping
+from typing import Any, TypeVar
+
+import msgspec
+
+from reworker.messages import Step
+
+F = TypeVar("F", bound=Callable[..., Any])
+
+#: parameters of every step that are not a step method's own.
+RESERVED = frozenset({"command", "subcommand", "hosts", "notify", "dynamic"})
+_MARK = "_reworker_step"
+
+
+class StepOptions(msgspec.Struct, frozen=True):
+    """What `@step(...)` was given."""
+
+    name: str
+    is_idempotent: bool
+    timeout_s: float | None
+
+
+class Parameter(msgspec.Struct, frozen=True):
+    """One keyword-only parameter of a step method."""
+
+    name: str
+    kind: Any
+    default: Any
+
+    @property
+    def is_required(self) -> bool:
+        """Whether it has no default."""
+        return self.default is inspect.Parameter.empty
+
+
+class StepMethod(msgspec.Struct, frozen=True):
+    """A subcommand of a worker class."""
+
+    options: StepOptions
+    method: str
+    parameters: tuple[Parameter, ...]
+    takes_any: bool
+    is_async: bool
+    summary: str
+
+
+def step(name: str, *, idempotent: bool = False, timeout_s: float | None = None) -> Callable[[F], F]:
+    """Mark a method of a worker as the subcommand `name`.
+
+    The method is ``(self, job, *, parameter: type = default, ...)``; it may be ``async def``.
+
+    Args:
+        name: as playbooks write it after the colon: a capital letter, then letters, digits, underscores.
+        idempotent: it may safely run twice, so a lost worker's step is run again.
+        timeout_s: longest a run may take, seconds.
+
+    Raises:
+        TypeError: the method has another form.
+    """
+
+    def mark(function: F) -> F:
+        _check_form(function)
+        setattr(function, _MARK, StepOptions(name, idempotent, timeout_s))
+        return function
+
+    return mark
+
+
+def steps_of(kind: type) -> dict[str, StepMethod]:
+    """Return the steps of a worker class by subcommand, those of its bases included.
+
+    Raises:
+        TypeError: two methods have one name, or a type hint cannot be resolved.
+    """
+    found: dict[str, StepMethod] = {}
+    for attribute in dir(kind):
+        function = inspect.getattr_static(kind, attribute)
+        options = getattr(function, _MARK, None)
+        if not isinstance(options, StepOptions):
+            continue
+        if options.name in found:
+            raise TypeError(f"{kind.__name__}: two methods are the step {options.name!r}")
+        found[options.name] = _method_of(attribute, function, options)
+    return found
+
+
+def arguments_of(method: StepMethod, message: Step) -> tuple[dict[str, Any], list[str]]:
+    """Return (arguments for the method, everything that is wrong with them).
+
+    A value comes from the step's parameters, else from the deployment's dynamic values; the other way round
+    for the names that the step lists under ``dynamic``. Dynamic values may be texts, as people type them.
+    """
+    listed = message.parameters.get("dynamic")
+    wanted = set(map(str, listed)) if isinstance(listed, list) else set()
+    values: dict[str, Any] = {}
+    problems = [] if method.takes_any else _unknown(method, message.parameters)
+    for parameter in method.parameters:
+        problem = _take(parameter, message, values, is_dynamic_first=parameter.name in wanted)
+        if problem:
+            problems.append(problem)
+    if method.takes_any:
+        extra = message.parameters.items()
+        values.update({k: v for k, v in extra if k not in RESERVED and k not in values})
+    return values, problems
+
+
+def suggestion(name: str, known: Iterable[str]) -> str:
+    """Return " (did you mean ...?)" when something known is close to `name`, else nothing."""
+    close = difflib.get_close_matches(name, list(known), n=1)
+    return f" (did you mean {close[0]!r}?)" if close else ""
+
+
+def schema_of(kind: type) -> dict[str, Any]:
+    """Return the contract of a worker class.
+
+    ``{"worker": str, "steps": {subcommand: {"description", "idempotent", "timeout_s", "parameters"}}}``;
+    `parameters` is a JSON Schema.
+    """
+    return {
+        "worker": kind.__name__,
+        "steps": {name: _step_schema(method) for name, method in sorted(steps_of(kind).items())},
+    }
+
+
+def _check_form(function: Callable[..., Any]) -> None:
+    parameters = list(inspect.signature(function).parameters.values())
+    keyword = (inspect.Parameter.KEYWORD_ONLY, inspect.Parameter.VAR_KEYWORD)
+    positional = [one for one in parameters if one.kind not in keyword]
+    if len(positional) != 2:
+        raise TypeError(
+            f"a step is written (self, job, *, parameter, ...), but {function.__qualname__} "
+            f"has {len(positional)} positional parameters"
+        )
+
+
+def _method_of(attribute: str, function: Any, options: StepOptions) -> StepMethod:
+    try:
+        hints = typing.get_type_hints(function)
+    except NameError as error:
+        raise TypeError(f"a type hint of the step {options.name!r} cannot be resolved: {error}") from error
+    signature = inspect.signature(function).parameters.values()
+    parameters = tuple(
+        Parameter(one.name, hints.get(one.name, Any), one.default)
+        for one in signature
+        if one.kind is inspect.Parameter.KEYWORD_ONLY
+    )
+    return StepMethod(
+        options=options,
+        method=attribute,
+        parameters=parameters,
+        takes_any=any(one.kind is inspect.Parameter.VAR_KEYWORD for one in signature),
+        is_async=inspect.iscoroutinefunction(function),
+        summary=(inspect.getdoc(function) or "").partition("\n")[0],
+    )
+
+
+def _unknown(method: StepMethod, parameters: Mapping[str, Any]) -> list[str]:
+    known = [one.name for one in method.parameters]
+    return [
+        f"{name}: unknown parameter{suggestion(name, known)}"
+        for name in parameters
+        if name not in RESERVED and name not in known
+    ]
+
+
+def _take(parameter: Parameter, message: Step, values: dict[str, Any], *, is_dynamic_first: bool) -> str:
+    """Put the parameter's value into `values`, or return what is wrong."""
+    name = parameter.name
+    in_step = name in message.parameters
+    is_dynamic = name in message.dynamic and (is_dynamic_first or not in_step)
+    if not in_step and not is_dynamic:
+        return f"{name}: missing" if parameter.is_required else ""
+    value = message.dynamic[name] if is_dynamic else message.parameters[name]
+    try:
+        values[name] = msgspec.convert(value, parameter.kind, strict=not is_dynamic)
+    except msgspec.ValidationError as error:
+        return f"{name}: {error}"
+    return ""
+
+
+def _step_schema(method: StepMethod) -> dict[str, Any]:
+    fields = [
+        (one.name, one.kind) if one.is_required else (one.name, one.kind, one.default)
+        for one in method.parameters
+    ]
+    model = msgspec.defstruct(
+        method.options.name, fields, kw_only=True, forbid_unknown_fields=not method.takes_any
+    )
+    return {
+        "description": method.summary,
+        "idempotent": method.options.is_idempotent,
+        "timeout_s": method.options.timeout_s,
+        "parameters": msgspec.json.schema(model),
+    }

@@ -1,0 +1,37 @@
+"""From a worker's `notify()` to the notifications that go out: which transports, which targets."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Mapping
+from typing import Any
+
+from reworker.messages import SLUG_LIMIT
+from reworker.topology.names import notify_key
+
+
+def notifications(
+    table: Any, phase: str, slug: Any, message: Any, target: Any = None
+) -> Iterator[tuple[str, dict[str, Any]]]:
+    """Yield (routing key, body) for each transport that the step wants to hear of this phase.
+
+    Args:
+        table: the step's ``notify``: ``{phase: {transport: [target]}}``; anything else yields nothing.
+        phase: started, completed or failed.
+        slug: short text; cut to 80 characters.
+        message: the text.
+        target: given instead of the table's targets; one target or a list.
+    """
+    transports = table.get(phase) if isinstance(table, Mapping) else None
+    if not isinstance(transports, Mapping):
+        return
+    for transport, targets in transports.items():
+        wanted = targets if target is None else target
+        yield (
+            notify_key(str(transport)),
+            {
+                "slug": str(slug)[:SLUG_LIMIT],
+                "message": message,
+                "phase": phase,
+                "target": list(wanted) if isinstance(wanted, list | tuple) else [wanted],
+            },
+        )
