@@ -1,0 +1,309 @@
+"""Events of one transaction, folded onto their deployments: read in sets, reduced, written in sets."""
+
+from __future__ import annotations
+
+import enum
+from collections.abc import Callable, Iterable
+from datetime import datetime, timedelta
+
+import msgspec
+
+from reworker.core import codec
+from reworker.core.outgoing import Addresses, Origin, control_row, notification_row, step_row
+from reworker.fsm.commands import (
+    Command,
+    DispatchStep,
+    Ignored,
+    RecordAttempt,
+    SendControl,
+    SendNotification,
+    StartTimer,
+    StopTimer,
+)
+from reworker.fsm.deployment import Deployment
+from reworker.fsm.events import (
+    DispatchConfirmed,
+    Event,
+    ReplyCancelled,
+    ReplyCompleted,
+    ReplyFailed,
+    ReplyRunning,
+    ReplyStarted,
+    ReplyUnknown,
+)
+from reworker.fsm.machine import reduce
+from reworker.fsm.plan import Plan
+from reworker.fsm.states import AttemptStatus
+from reworker.ids import attempt_id
+from reworker.storage.contract import (
+    AttemptRow,
+    Changes,
+    DeploymentRow,
+    EventRow,
+    OutboxRow,
+    TimerRow,
+    Unit,
+)
+
+_REPLIES = (ReplyStarted, ReplyRunning, ReplyCompleted, ReplyFailed, ReplyUnknown, ReplyCancelled)
+#: an attempt in one of these has ended, or is in a doubt that counts as an end until it is settled.
+_OPEN = frozenset({AttemptStatus.READY, AttemptStatus.SENT, AttemptStatus.STARTED})
+
+
+class Request(msgspec.Struct, frozen=True):
+    """An event for a deployment.
+
+    Args:
+        deployment_id: that it is for; need not exist.
+        event: what happened.
+        dedup_key: at most one event of the deployment has it; None is none.
+        actor: the worker or person it comes from.
+        is_kept: record it even when it changes nothing.
+    """
+
+    deployment_id: str
+    event: Event
+    dedup_key: str | None = None
+    actor: str = ""
+    is_kept: bool = True
+
+
+class Applied(enum.Enum):
+    """What became of an event."""
+
+    CHANGED = "changed"
+    IGNORED = "ignored"
+    DUPLICATE = "duplicate"
+    #: there is no such deployment or attempt.
+    UNKNOWN = "unknown"
+
+
+class Result(msgspec.Struct, frozen=True):
+    """What became of an event; `reason` says why it was ignored."""
+
+    applied: Applied
+    reason: str = ""
+
+
+class Claim(msgspec.Struct, frozen=True):
+    """Whose rows are, from their first moment, that may be published twice anyhow."""
+
+    owner: str
+    until: datetime
+
+
+class _Work:
+    """One deployment while the batch changes it."""
+
+    def __init__(self, row: DeploymentRow, deployment: Deployment, plan: Plan) -> None:
+        self.row, self.deployment, self.plan = row, deployment, plan
+        self.last_seq, self.last_hash = row.last_seq, row.last_hash
+        self.stored_timers = {(str(t), a.number) for a in deployment.attempts for t in a.timers}
+
+
+class Batch:
+    """One transaction's events; used once, by one thread, inside `Storage.begin`.
+
+    `load` reads what the events need, `apply` folds each, `save` writes. Rows to publish are in
+    `changes.outbox_added` afterwards.
+    """
+
+    def __init__(
+        self, unit: Unit, plans: codec.PlanCache, addresses: Addresses, claim: Claim | None = None
+    ) -> None:
+        self._unit, self._plans, self._addresses, self._claim = unit, plans, addresses, claim
+        self._works: dict[str, _Work] = {}
+        self._attempts: dict[str, AttemptRow] = {}
+        self._changed_attempts: dict[str, None] = {}
+        self._timers: dict[tuple[str, str, int], datetime | None] = {}
+        self._known: set[tuple[str, str]] = set()
+        self.changes = Changes()
+
+    def load(self, requests: Iterable[Request]) -> None:
+        """Read the deployments, attempts and dedup keys that these events concern."""
+        wanted = list(requests)
+        for row in self._unit.deployments({one.deployment_id for one in wanted}).values():
+            plan = self._plans.get(row.id, self._unit.plan)
+            self._works[row.id] = _Work(row, codec.decode_snapshot(row.snapshot), plan)
+        keys = {(one.deployment_id, one.dedup_key) for one in wanted if one.dedup_key}
+        self._known = self._unit.known_keys(keys)
+        numbers = ((one.deployment_id, getattr(one.event, "attempt", 0)) for one in wanted)
+        self._attempts = self._unit.attempts({attempt_id(*one) for one in numbers if one[1]})
+
+    def create(self, row: DeploymentRow, plan: Plan, event: Event) -> None:
+        """Add a deployment and its first event; `row` is that of a deployment without events."""
+        work = _Work(row, Deployment(id=row.id), plan)
+        self._works[row.id] = work
+        self._plans.put(row.id, plan)
+        self._reduce(work, Request(row.id, event, actor=row.actor))
+        self.changes.created.append((self._saved_row(work, version=1), codec.encode_plan(plan)))
+
+    def apply(self, request: Request) -> Result:
+        """Fold one event; see `Applied`."""
+        work = self._works.get(request.deployment_id)
+        number = getattr(request.event, "attempt", 0)
+        if work is None or number > work.deployment.attempt_count:
+            return Result(Applied.UNKNOWN)
+        key = (request.deployment_id, request.dedup_key or "")
+        if key in self._known:
+            return Result(Applied.DUPLICATE)
+        if request.dedup_key:
+            self._known.add(key)
+        attempt = work.deployment.attempt(number)
+        if attempt and attempt.status is AttemptStatus.READY and isinstance(request.event, _REPLIES):
+            # A reply proves that the broker had the message, whatever becomes of its confirm. Noting it
+            # first gives the same list of events whichever of the two comes first.
+            confirmed = DispatchConfirmed(at=request.event.at, attempt=number)
+            self._reduce(work, Request(work.row.id, confirmed))
+        return self._reduce(work, request)
+
+    def remove_timer(self, row: TimerRow) -> None:
+        """Forget a timer that fired, unless its event has started it again."""
+        self._timers.setdefault((row.deployment_id, row.kind, row.attempt), None)
+
+    def save(self) -> None:
+        """Write everything that the events changed."""
+        changes = self.changes
+        created = {row.id for row, _ in changes.created}
+        changes.saved = [
+            self._saved_row(work, version=work.row.version + 1)
+            for work in self._works.values()
+            if work.last_seq != work.row.last_seq and work.row.id not in created
+        ]
+        changes.attempts = [self._attempts[one] for one in self._changed_attempts]
+        for key, due_at in self._timers.items():
+            if due_at is None:
+                changes.timers_removed.append(key)
+            else:
+                changes.timers_set.append(TimerRow(*key, due_at))
+        self._unit.save(changes)
+
+    def _saved_row(self, work: _Work, *, version: int) -> DeploymentRow:
+        now = work.deployment
+        return msgspec.structs.replace(
+            work.row,
+            status=str(now.status),
+            version=version,
+            snapshot=codec.encode_snapshot(now),
+            last_seq=work.last_seq,
+            last_hash=work.last_hash,
+            ended_at=now.ended_at,
+        )
+
+    def _reduce(self, work: _Work, request: Request) -> Result:
+        event = request.event
+        before = work.deployment
+        work.deployment, commands = reduce(work.plan, before, event)
+        reason = next((one.reason for one in commands if isinstance(one, Ignored)), None)
+        # A heartbeat is a sign of life, not history: hours of them would grow the table for nothing.
+        is_beat = isinstance(event, ReplyRunning) and (reason is not None or work.deployment == before)
+        if not is_beat and (reason is None or request.is_kept):
+            self._append(work, request, reason)
+        origin = Origin(work.row.id, work.last_seq, event.at)
+        for ordinal, command in enumerate(commands):
+            self._carry_out(work, origin, command, ordinal, request.actor)
+        return Result(Applied.CHANGED) if reason is None else Result(Applied.IGNORED, reason)
+
+    def _append(self, work: _Work, request: Request, ignored: str | None) -> None:
+        row = EventRow(
+            deployment_id=work.row.id,
+            seq=work.last_seq + 1,
+            kind=type(request.event).__name__,
+            at=request.event.at,
+            actor=request.actor,
+            data=codec.encode_event(request.event),
+            dedup_key=request.dedup_key,
+            ignored=ignored,
+            hash="",
+        )
+        row = codec.chained(work.last_hash, row)
+        work.last_seq, work.last_hash = row.seq, row.hash
+        work.row = msgspec.structs.replace(work.row, updated_at=row.at) if not ignored else work.row
+        self.changes.events.append(row)
+
+    def _carry_out(self, work: _Work, origin: Origin, command: Command, ordinal: int, actor: str) -> None:
+        match command:
+            case RecordAttempt():
+                self._record(work, command, actor)
+            case StartTimer():
+                due_at = origin.at + timedelta(seconds=command.after_s)
+                self._timers[work.row.id, str(command.kind), command.attempt] = due_at
+            case StopTimer():
+                self._stop_timer(work, command)
+            case DispatchStep():
+                self._send(step_row(origin, command, work.plan, self._addresses))
+                own_id = attempt_id(work.row.id, command.attempt)
+                self._change_attempt(own_id, lambda row: msgspec.structs.replace(row, tries=command.tries))
+            case SendControl():
+                self._send(control_row(origin, command))
+            case SendNotification():
+                self._send(notification_row(origin, command, ordinal, self._addresses))
+
+    def _send(self, row: OutboxRow) -> None:
+        if self._claim is not None and row.is_idempotent:
+            row = msgspec.structs.replace(row, claimed_by=self._claim.owner, claim_until=self._claim.until)
+        self.changes.outbox_added.append(row)
+
+    def _stop_timer(self, work: _Work, command: StopTimer) -> None:
+        key = (work.row.id, str(command.kind), command.attempt)
+        if (str(command.kind), command.attempt) in work.stored_timers:
+            self._timers[key] = None
+        else:
+            self._timers.pop(key, None)
+
+    def _record(self, work: _Work, command: RecordAttempt, actor: str) -> None:
+        own_id = attempt_id(work.row.id, command.attempt)
+        before = self._attempts.get(own_id)
+        if command.status is AttemptStatus.READY:
+            before = _new_attempt(own_id, work, command)
+        elif before is None:
+            before = self._unit.attempts({own_id})[own_id]
+        if before.status == AttemptStatus.READY and command.status is not AttemptStatus.READY:
+            # The row of a step lives exactly as long as its attempt is ready: once anything is known of
+            # the message, or nobody wants it any more, it must not be published again.
+            self.changes.outbox_removed.append(own_id)
+        self._attempts[own_id] = before
+        self._change_attempt(own_id, lambda row: _recorded(row, command, actor))
+
+    def _change_attempt(self, own_id: str, change: Callable[[AttemptRow], AttemptRow]) -> None:
+        self._attempts[own_id] = change(self._attempts[own_id])
+        self._changed_attempts[own_id] = None
+
+
+def _new_attempt(own_id: str, work: _Work, command: RecordAttempt) -> AttemptRow:
+    step = work.plan.step(command.step_index)
+    return AttemptRow(
+        id=own_id,
+        deployment_id=work.row.id,
+        number=command.attempt,
+        step_index=command.step_index,
+        step=step.key,
+        host=step.host,
+        status=str(command.status),
+        tries=1,
+        worker="",
+        message="",
+        percent=None,
+        data=codec.NULL,
+        created_at=command.at,
+        sent_at=None,
+        started_at=None,
+        ended_at=None,
+    )
+
+
+def _recorded(row: AttemptRow, command: RecordAttempt, actor: str) -> AttemptRow:
+    status = command.status
+    is_started = status is AttemptStatus.STARTED and row.started_at is None
+    is_sent = status is AttemptStatus.SENT and row.sent_at is None
+    return msgspec.structs.replace(
+        row,
+        status=str(status),
+        worker=actor or row.worker,
+        message=command.message or row.message,
+        percent=row.percent if command.percent is None else command.percent,
+        data=row.data if command.data is None else codec.encode(command.data),
+        sent_at=command.at if is_sent else row.sent_at,
+        started_at=command.at if is_started else row.started_at,
+        ended_at=None if status in _OPEN else command.at,
+    )

@@ -1,0 +1,100 @@
+"""How snapshots, plans and events stand in the database: JSON bytes, and the hash chain over events."""
+
+from __future__ import annotations
+
+import hashlib
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import fields
+from typing import Any
+
+import msgspec
+
+from reworker.fsm.deployment import Deployment
+from reworker.fsm.events import EVENT_KINDS, Event
+from reworker.fsm.plan import Plan, plan_from_json, plan_to_json
+from reworker.storage.contract import EventRow
+
+#: plans kept decoded; one of 10,000 steps takes a few MiB at most.
+PLAN_CACHE_COUNT = 256
+
+_encoder = msgspec.json.Encoder()
+_snapshots = msgspec.json.Decoder(Deployment)
+NULL = b"null"
+
+
+def encode_snapshot(deployment: Deployment) -> bytes:
+    """Return a snapshot as JSON."""
+    return _encoder.encode(deployment)
+
+
+def decode_snapshot(data: bytes) -> Deployment:
+    """Return the snapshot that `encode_snapshot` wrote.
+
+    Raises:
+        msgspec.DecodeError: it did not write this.
+    """
+    return _snapshots.decode(data)
+
+
+def encode_plan(plan: Plan) -> bytes:
+    """Return a plan as JSON."""
+    return _encoder.encode(plan_to_json(plan))
+
+
+def decode_plan(data: bytes) -> Plan:
+    """Return the plan that `encode_plan` wrote."""
+    return plan_from_json(msgspec.json.decode(data))
+
+
+def encode_event(event: Event) -> bytes:
+    """Return the fields of an event, without its kind and time, which have columns, as JSON."""
+    return _encoder.encode({field.name: getattr(event, field.name) for field in fields(event)[1:]})
+
+
+def decode_event(row: EventRow) -> Event:
+    """Return the event of a row.
+
+    Raises:
+        KeyError, TypeError, msgspec.DecodeError: the row was not written by us.
+    """
+    kind = EVENT_KINDS[row.kind]
+    return msgspec.convert({**msgspec.json.decode(row.data), "at": row.at}, kind)
+
+
+def encode(value: Any) -> bytes:
+    """Return any plain value as JSON."""
+    return _encoder.encode(value)
+
+
+def chained(previous_hash: str, row: EventRow) -> EventRow:
+    """Return the row with its hash: SHA-256 over the hash before and everything the row says."""
+    parts = (
+        *(previous_hash, row.deployment_id, str(row.seq), row.kind, row.at.isoformat(), row.actor),
+        *(row.data.decode("utf-8"), row.dedup_key or "", row.ignored or ""),
+    )
+    digest = hashlib.sha256("\0".join(parts).encode("utf-8", "surrogatepass")).hexdigest()
+    return msgspec.structs.replace(row, hash=digest)
+
+
+class PlanCache:
+    """The plans used last, decoded; a batch does not read them again. One thread at a time."""
+
+    def __init__(self, size: int = PLAN_CACHE_COUNT) -> None:
+        self._plans: OrderedDict[str, Plan] = OrderedDict()
+        self._size = size
+
+    def get(self, deployment_id: str, load: Callable[[str], bytes]) -> Plan:
+        """Return a plan; `load` reads its JSON when it is not here."""
+        plan = self._plans.get(deployment_id)
+        if plan is None:
+            plan = decode_plan(load(deployment_id))
+            self.put(deployment_id, plan)
+        self._plans.move_to_end(deployment_id)
+        return plan
+
+    def put(self, deployment_id: str, plan: Plan) -> None:
+        """Keep a plan; the one that was not used for longest goes."""
+        self._plans[deployment_id] = plan
+        while len(self._plans) > self._size:
+            self._plans.popitem(last=False)

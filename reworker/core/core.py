@@ -1,0 +1,173 @@
+"""The core: its parts put together on a bus and a database, started, watched and stopped."""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable
+
+import msgspec
+
+from reworker.bus.contract import Bus, Consumer, Delivery, Health, Published
+from reworker.clock import Clock, SystemClock
+from reworker.core.counters import Counters
+from reworker.core.dead_letters import DeadLetters
+from reworker.core.inbound import Intake, PublishedItem, ReplyItem
+from reworker.core.jobs import JobDesk
+from reworker.core.loop import Loop
+from reworker.core.outgoing import Addresses
+from reworker.core.publisher import Publisher
+from reworker.core.recorder import Recorder
+from reworker.core.service import Service
+from reworker.core.settings import CoreSettings
+from reworker.errors import ConnectionLost
+from reworker.storage.contract import LogStore, OutboxRow, Storage
+from reworker.topology import names
+from reworker.topology.model import core_topology
+
+logger = logging.getLogger(__name__)
+
+#: job requests, and lines of output, taken from the broker and not yet handled.
+JOB_PREFETCH, OUTPUT_PREFETCH = 10, 500
+
+
+class CoreHealth(msgspec.Struct, frozen=True):
+    """State of a core at one moment.
+
+    Args:
+        bus: of the bus for steps and replies.
+        storage_error: why the database cannot be used; empty when it can.
+        in_flight_count: publishes without a result.
+        counters: what was counted since the start.
+        is_alive: every thread runs.
+    """
+
+    bus: Health
+    storage_error: str
+    in_flight_count: int
+    counters: dict[str, int]
+    is_alive: bool
+
+    @property
+    def is_well(self) -> bool:
+        """Tell whether the core does its work at this moment."""
+        return self.is_alive and not self.storage_error and self.bus.is_connected and not self.bus.is_deaf
+
+
+class Core:
+    """Runs deployments until `stop`. The bus and the database are opened and closed by the caller.
+
+    Threads: one for everything that changes deployments, one for job requests, one for lines of output.
+
+    Args:
+        bus: open, for steps and replies.
+        storage: the database; at most one core of the settings' name runs on it.
+        logs: for lines of output.
+        output_bus: another connection for lines of output, so that a flood of them holds up no reply.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        storage: Storage,
+        logs: LogStore,
+        settings: CoreSettings | None = None,
+        *,
+        clock: Clock | None = None,
+        output_bus: Bus | None = None,
+    ) -> None:
+        self._settings = settings or CoreSettings()
+        self._bus, self._output_bus, self._storage = bus, output_bus or bus, storage
+        clock = clock or SystemClock()
+        addresses = Addresses(exchange=self._settings.exchange)
+        self.counters = Counters()
+        self._dead = DeadLetters(bus, self.counters)
+        self._intake = Intake()
+        self._publisher = Publisher(
+            bus,
+            clock,
+            self._settings.name,
+            self._on_result,
+            lease_s=self._settings.lease_s,
+            window=self._settings.window,
+        )
+        self.loop = Loop(
+            storage,
+            self._publisher,
+            self._intake,
+            clock,
+            self.counters,
+            addresses,
+            batch_count=self._settings.batch_count,
+        )
+        wake = self.loop.wake
+        #: requests and reads, for this process.
+        self.service = Service(storage, logs, clock, addresses=addresses, wake=wake)
+        self.jobs = JobDesk(self.service, storage, self._dead, clock, self.counters, wake=wake)
+        limit_bytes = self._settings.log_limit_bytes
+        output_dead = DeadLetters(self._output_bus, self.counters)
+        self.recorder = Recorder(logs, output_dead, clock, self.counters, limit_bytes=limit_bytes)
+        self._consumers: list[Consumer] = []
+        self._threads: list[threading.Thread] = []
+
+    def start(self) -> None:
+        """Take up what a former life left, then consume; returns at once, the work is done by threads.
+
+        Raises:
+            StorageError: another core of this name runs on the database.
+            TopologyMismatch: a queue or exchange exists with other arguments.
+        """
+        self.attach()
+        parts: tuple[tuple[str, Callable[[], None]], ...] = (
+            ("core", self.loop.run),
+            ("core jobs", self.jobs.run),
+            ("core output", self.recorder.run),
+        )
+        for name, run in parts:
+            self._threads.append(threading.Thread(target=run, name=name, daemon=True))
+            self._threads[-1].start()
+
+    def attach(self) -> None:
+        """Do the part of `start` that needs no thread; tests then call the parts' `turn`."""
+        self._storage.lock_core(self._settings.name)
+        with self._storage.begin() as unit:
+            unit.release_claims(self._settings.name)
+        try:
+            self._bus.declare(core_topology(self._settings.exchange, self._settings.job_queue))
+        except ConnectionLost as error:
+            logger.warning("the broker is away, queues are declared when it is back: %s", error)
+        consume = self._bus.consume
+        self._consumers = [
+            consume(names.REPLY_QUEUE, self._on_reply, prefetch=self._settings.prefetch),
+            consume(self._settings.job_queue, self.jobs.put, prefetch=JOB_PREFETCH),
+            self._output_bus.consume(names.OUTPUT_QUEUE, self.recorder.put, prefetch=OUTPUT_PREFETCH),
+        ]
+
+    def stop(self, *, deadline_s: float = 5.0) -> None:
+        """Take nothing new, finish what was taken, end the threads. Safe twice.
+
+        What is not finished by the deadline is delivered again, or published again, after the next start.
+        """
+        for consumer in self._consumers:
+            consumer.cancel()
+        for part in (self.jobs, self.recorder, self.loop):
+            part.stop()
+        for thread in self._threads:
+            thread.join(deadline_s)
+        self._threads = []
+
+    def health(self) -> CoreHealth:
+        """Return the present state; cheap, any thread."""
+        return CoreHealth(
+            bus=self._bus.health(),
+            storage_error=self.loop.storage_error,
+            in_flight_count=self._publisher.in_flight_count,
+            counters=self.counters.snapshot(),
+            is_alive=bool(self._threads) and all(thread.is_alive() for thread in self._threads),
+        )
+
+    def _on_reply(self, delivery: Delivery) -> None:
+        self._intake.put(ReplyItem(delivery, self._dead, self.counters))
+
+    def _on_result(self, row: OutboxRow, result: Published) -> None:
+        self._intake.put(PublishedItem(row, result, self._publisher, self.counters))

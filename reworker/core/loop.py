@@ -1,0 +1,223 @@
+"""The core's thread: takes in what happened, one transaction per batch, then publishes and settles.
+
+The order is what the guarantees rest on: COMMIT, then publish, then acknowledge.
+"""
+
+from __future__ import annotations
+
+import logging
+import random
+import threading
+from collections.abc import Sequence
+from datetime import datetime, timedelta
+
+import msgspec
+
+from reworker.backoff import delay_s
+from reworker.clock import Clock
+from reworker.core.batch import Batch
+from reworker.core.codec import PlanCache
+from reworker.core.counters import Counters
+from reworker.core.inbound import Intake, Item, PublishedItem
+from reworker.core.outgoing import Addresses
+from reworker.core.publisher import Publisher, doubt
+from reworker.core.timers import Timers, timer_request
+from reworker.errors import StaleVersion, StorageUnavailable
+from reworker.storage.contract import Changes, Storage
+
+logger = logging.getLogger(__name__)
+
+#: seconds between two looks whether another process has written to the database.
+LOOK_S = 0.05
+#: seconds before the database is tried again, at first and at most.
+RETRY_BASE_S, RETRY_CAP_S = 0.05, 5.0
+#: timers fired in one transaction at most.
+TIMER_COUNT = 50
+#: seconds by which a timer is put off whose event cannot be stored; a bug, that must not block the others.
+POSTPONED_S = 60.0
+
+
+class Loop:
+    """Everything that changes deployments in this process, on one thread.
+
+    `turn` does one round and may be called without the thread, by tests. While the database is away,
+    nothing is taken in: what was taken is held, unacknowledged, and tried again.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        publisher: Publisher,
+        intake: Intake,
+        clock: Clock,
+        counters: Counters,
+        addresses: Addresses,
+        *,
+        batch_count: int,
+    ) -> None:
+        self._storage, self._publisher, self._intake = storage, publisher, intake
+        self._clock, self._counters, self._addresses = clock, counters, addresses
+        self._batch_count = batch_count
+        self._plans = PlanCache()
+        self._timers = Timers()
+        self._held: list[Item] = []
+        self._timer_count = TIMER_COUNT
+        self._failure_count = 0
+        self._retry_at_mono_s = self._look_at_mono_s = 0.0
+        self._is_woken = False
+        self._stopping = threading.Event()
+        #: why the database cannot be used, in words; empty when it can.
+        self.storage_error = ""
+
+    def run(self) -> None:
+        """Do rounds until `stop`; the body of the core's thread."""
+        while not self._stopping.is_set():
+            try:
+                self.turn(LOOK_S)
+            except Exception:  # the thread's top: it must live, whatever it meets
+                logger.exception("the core met an error of its own; it goes on")
+                self._stopping.wait(RETRY_CAP_S)
+
+    def stop(self) -> None:
+        """Let `run` return after its present round."""
+        self._stopping.set()
+        self._intake.wake()
+
+    def wake(self) -> None:
+        """Look into the database now: somebody in this process has written to it. Any thread."""
+        self._is_woken = True
+        self._intake.wake()
+
+    def turn(self, wait_s: float = 0.0) -> bool:
+        """Do one round; return whether there was something to do.
+
+        Args:
+            wait_s: how long to wait for something at most.
+        """
+        if self.storage_error and self._clock.mono_s() < self._retry_at_mono_s:
+            self._stopping.wait(wait_s)
+            return False
+        items, self._held = self._held, []
+        self._look_outside()
+        if not items:
+            is_busy = self._publisher.has_work() or self._timers.has_work(self._clock.now())
+            taken = self._intake.take(self._batch_count, 0.0 if is_busy else wait_s)
+            items = [one for one in taken if one.prepare(self._clock.now())]
+        is_timer_due = self._timers.has_work(self._clock.now())
+        if not items and not is_timer_due and not self._publisher.has_work():
+            return False
+        self._take_in(items)
+        if is_timer_due and not self.storage_error:
+            self._fire_timers()
+        return True
+
+    def _look_outside(self) -> None:
+        """Notice commits of other processes, and of other threads of this one."""
+        is_woken, self._is_woken = self._is_woken, False
+        if self._clock.mono_s() >= self._look_at_mono_s:
+            self._look_at_mono_s = self._clock.mono_s() + LOOK_S
+            try:
+                is_woken = self._storage.has_foreign_writes() or is_woken
+            except StorageUnavailable:
+                is_woken = True  # the transaction that follows finds out why
+        if is_woken:
+            self._publisher.poll_soon()
+            self._timers.forget()
+
+    def _take_in(self, items: Sequence[Item]) -> None:
+        try:
+            self._transact(items)
+        except (StorageUnavailable, StaleVersion) as error:
+            self._hold(items, error)
+        except Exception as error:  # noqa: BLE001  # one event must not poison the others of its batch
+            self._forget_guesses()
+            self._isolate(items, error)
+        else:
+            self._failure_count, self.storage_error = 0, ""
+
+    def _transact(self, items: Sequence[Item]) -> None:
+        now = self._clock.now()
+        with self._storage.begin() as unit:
+            batch = Batch(unit, self._plans, self._addresses, self._publisher.claim_at_once(now))
+            batch.load([item.request for item in items if item.request is not None])
+            for item in items:
+                item.apply(batch)
+            batch.save()
+            claimed, doubtful = self._publisher.claim(unit, now)
+        self._publisher.publish(claimed)
+        self._committed(batch.changes)
+        for row in doubtful:
+            self._intake.put(PublishedItem(*doubt(row), self._publisher, self._counters))
+        for item in items:
+            item.settle()
+
+    def _committed(self, changes: Changes) -> None:
+        self._publisher.offer(changes.outbox_added)
+        self._timers.note(changes.timers_set)
+        self._counters.add("events", len(changes.events))
+
+    def _hold(self, items: Sequence[Item], error: Exception) -> None:
+        """Keep what was taken, unacknowledged, until the database is back."""
+        self._forget_guesses()
+        self._held += items
+        self._failure_count += 1
+        wait_s = delay_s(self._failure_count, base_s=RETRY_BASE_S, cap_s=RETRY_CAP_S, rand=random.random)
+        self._retry_at_mono_s = self._clock.mono_s() + wait_s
+        if not self.storage_error:
+            logger.error("the database is away, nothing is taken in until it is back: %s", error)
+        self.storage_error = str(error)
+
+    def _isolate(self, items: Sequence[Item], error: Exception) -> None:
+        if len(items) == 1:
+            self._counters.add("set_aside")
+            items[0].set_aside(error)
+            return
+        if not items:
+            raise error
+        for item in items:
+            if self.storage_error:
+                self._held.append(item)
+            else:
+                self._take_in([item])
+
+    def _forget_guesses(self) -> None:
+        """Drop what was remembered of the database: the transaction that it came from has failed."""
+        self._publisher.recover()
+        self._timers.forget()
+
+    def _fire_timers(self) -> None:
+        now = self._clock.now()
+        try:
+            changes = self._fire(now, self._timer_count)
+        except (StorageUnavailable, StaleVersion) as error:
+            self._hold((), error)
+        except Exception as error:  # noqa: BLE001  # one timer must not stop the others
+            self._forget_guesses()
+            if self._timer_count == 1:
+                self._postpone(now, error)
+            self._timer_count = 1
+        else:
+            self._timer_count = TIMER_COUNT
+            self._committed(changes)
+
+    def _fire(self, now: datetime, count: int) -> Changes:
+        with self._storage.begin() as unit:
+            batch = Batch(unit, self._plans, self._addresses, self._publisher.claim_at_once(now))
+            due = unit.due_timers(now, count)
+            requests = [timer_request(row, now) for row in due]
+            batch.load(requests)
+            for row, request in zip(due, requests, strict=True):
+                batch.apply(request)
+                batch.remove_timer(row)
+            batch.save()
+            self._timers.refresh(unit)
+        self._counters.add("timers_fired", len(due))
+        return batch.changes
+
+    def _postpone(self, now: datetime, error: Exception) -> None:
+        with self._storage.begin() as unit:
+            later = now + timedelta(seconds=POSTPONED_S)
+            late = [msgspec.structs.replace(row, due_at=later) for row in unit.due_timers(now, 1)]
+            unit.save(Changes(timers_set=late))
+        self._counters.add("set_aside")
+        logger.error("timer %s cannot be handled, it is put off: %s", late, error, exc_info=error)

@@ -1,0 +1,194 @@
+"""The messages the core sends, as outbox rows; pure. Ids are derived, so a replay gives the same ones."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from reworker import messages
+from reworker.bus.contract import Outgoing, Properties
+from reworker.fsm.commands import DispatchStep, SendControl, SendNotification
+from reworker.fsm.machine import HEARTBEAT_SILENCE_S
+from reworker.fsm.plan import Plan, PlannedStep
+from reworker.ids import attempt_id
+from reworker.storage.contract import OutboxRow
+from reworker.topology import names
+
+#: seconds between `running` replies that we ask for: a few may be lost before the silence counts.
+HEARTBEAT_S = HEARTBEAT_SILENCE_S / 4
+PERSISTENT = 2
+
+_properties = msgspec.json.Decoder(Properties)
+
+
+class Addresses(msgspec.Struct, frozen=True):
+    """Where the core publishes, and where it wants the answers."""
+
+    exchange: str = names.EXCHANGE
+    reply_queue: str = names.REPLY_QUEUE
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """The event that a message follows from: its deployment, number and time."""
+
+    deployment_id: str
+    seq: int
+    at: datetime
+
+
+def outgoing_of(row: OutboxRow) -> Outgoing:
+    """Return what the bus publishes for a row."""
+    return Outgoing(
+        exchange=row.exchange,
+        routing_key=row.routing_key,
+        body=row.body,
+        properties=_properties.decode(row.properties),
+        may_resend=row.is_idempotent,
+    )
+
+
+def step_body(plan: Plan, step: PlannedStep) -> bytes:
+    """Return the body of a step message.
+
+    Raises:
+        MessageError: JSON cannot carry it, or it is over the limit.
+    """
+    parameters = {
+        **step.parameters,
+        "command": step.command,
+        "subcommand": step.subcommand,
+        "hosts": [step.host],
+    }
+    message = messages.Step(
+        group=plan.group,
+        parameters=parameters,
+        dynamic=dict(plan.dynamic),
+        notify=_plain(step.notify),
+    )
+    return messages.encode(message, kind="step", limit_bytes=messages.STEP_LIMIT_BYTES)
+
+
+def step_row(origin: Origin, command: DispatchStep, plan: Plan, addresses: Addresses) -> OutboxRow:
+    """Return the row that dispatches a step; its message id and correlation id are the attempt's id."""
+    step = plan.step(command.step_index)
+    own_id = attempt_id(origin.deployment_id, command.attempt)
+    headers = messages.StepHeaders(
+        attempt=command.attempt,
+        is_idempotent=step.is_idempotent,
+        idempotency_key=f"{origin.deployment_id}:{step.index}",
+        deadline_s=step.timeout_s,
+        heartbeat_s=HEARTBEAT_S,
+    )
+    return _row(
+        origin,
+        own_id,
+        "step",
+        Outgoing(
+            exchange=addresses.exchange,
+            routing_key=names.step_key(step.command),
+            body=step_body(plan, step),
+            properties=_persistent(
+                origin.at,
+                own_id,
+                correlation_id=own_id,
+                reply_to=addresses.reply_queue,
+                headers=messages.headers_of_step(headers),
+            ),
+            may_resend=step.is_idempotent,
+        ),
+        attempt=command.attempt,
+    )
+
+
+def control_row(origin: Origin, command: SendControl) -> OutboxRow:
+    """Return the row that tells workers to cancel an attempt."""
+    own_id = attempt_id(origin.deployment_id, command.attempt)
+    row_id = f"{own_id}.cancel.{origin.seq}"
+    message = Outgoing(
+        exchange=names.CONTROL_EXCHANGE,
+        routing_key=f"cancel.{command.command}",
+        body=messages.encode(messages.Control(attempt=own_id, reason=command.reason), kind="control"),
+        properties=_persistent(origin.at, row_id, correlation_id=own_id, reply_to=names.NO_REPLY),
+    )
+    return _row(origin, row_id, "control", message)
+
+
+def notification_row(
+    origin: Origin, command: SendNotification, ordinal: int, addresses: Addresses
+) -> OutboxRow:
+    """Return the row of a notification; `ordinal` tells apart those of one event."""
+    row_id = f"{origin.deployment_id}.notify.{origin.seq}.{ordinal}"
+    note = messages.Notification(
+        slug=command.slug[: messages.SLUG_LIMIT],
+        message=command.message,
+        phase=command.phase,
+        target=list(command.targets),
+    )
+    message = Outgoing(
+        exchange=addresses.exchange,
+        routing_key=names.notify_key(command.transport),
+        body=messages.encode(note, kind="notification"),
+        properties=_persistent(
+            origin.at, row_id, correlation_id=origin.deployment_id, reply_to=names.NO_REPLY
+        ),
+    )
+    return _row(origin, row_id, "notify", message)
+
+
+def answer_row(row_id: str, at: datetime, reply_to: str, answer: messages.JobAnswer) -> OutboxRow:
+    """Return the row that answers a job request, by way of the default exchange."""
+    message = Outgoing(
+        exchange="",
+        routing_key=reply_to,
+        body=messages.encode(answer, kind="answer"),
+        properties=_persistent(at, row_id),
+    )
+    return _row(Origin("", 0, at), row_id, "answer", message)
+
+
+def _row(
+    origin: Origin, row_id: str, kind: str, message: Outgoing, *, attempt: int | None = None
+) -> OutboxRow:
+    return OutboxRow(
+        id=row_id,
+        deployment_id=origin.deployment_id or None,
+        kind=kind,
+        attempt=attempt,
+        exchange=message.exchange,
+        routing_key=message.routing_key,
+        properties=msgspec.json.encode(message.properties),
+        body=message.body,
+        is_idempotent=message.may_resend,
+        claimed_by=None,
+        claim_until=None,
+        created_at=origin.at,
+    )
+
+
+def _persistent(
+    at: datetime,
+    message_id: str,
+    *,
+    correlation_id: str | None = None,
+    reply_to: str | None = None,
+    headers: Mapping[str, Any] | None = None,
+) -> Properties:
+    return Properties(
+        content_type="application/json",
+        delivery_mode=PERSISTENT,
+        message_id=message_id,
+        timestamp=int(at.timestamp()),
+        correlation_id=correlation_id,
+        reply_to=reply_to,
+        headers=headers,
+    )
+
+
+def _plain(notify: Mapping[str, Mapping[str, tuple[str, ...]]]) -> messages.NotifyTable:
+    return {
+        phase: {transport: list(targets) for transport, targets in table.items()}
+        for phase, table in notify.items()
+    }

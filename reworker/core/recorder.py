@@ -1,0 +1,216 @@
+"""Lines of output on their way from the bus to their own file; a flood of them delays nothing else."""
+
+from __future__ import annotations
+
+import logging
+import queue
+import threading
+from collections import Counter
+from collections.abc import Iterable, Sequence
+from datetime import datetime
+
+import msgspec
+
+from reworker import messages
+from reworker.bus.contract import Delivery, Verdict
+from reworker.clock import Clock
+from reworker.core.counters import Counters
+from reworker.core.dead_letters import DeadLetters
+from reworker.errors import MessageError, StorageError, UndecodableMessage
+from reworker.ids import is_id, parse_attempt_id
+from reworker.storage.contract import LogRow, LogStore
+
+logger = logging.getLogger(__name__)
+
+#: lines written in one transaction at most.
+BATCH_COUNT = 1000
+#: bytes of lines that wait to be written at most; what comes then is counted and dropped.
+BUFFER_BYTES = 16 << 20
+#: bytes that a line costs beside its text.
+LINE_COST_BYTES = 40
+#: deployments whose line numbers are remembered.
+REMEMBERED_COUNT = 1000
+
+
+class LogLine(msgspec.Struct, frozen=True):
+    """A line of output; `no` counts the deployment's lines from 1, `attempt` is 0 for words of our own."""
+
+    no: int
+    attempt: int
+    at: datetime
+    text: str
+
+
+class _Line(msgspec.Struct, frozen=True):
+    deployment_id: str
+    attempt: int
+    at: datetime
+    text: str
+
+
+class _Shelf(msgspec.Struct):
+    """What is stored of one deployment."""
+
+    last_no: int = 0
+    size_bytes: int = 0
+
+
+def lines_of(row: LogRow) -> list[LogLine]:
+    """Return the lines of a chunk."""
+    stored = msgspec.json.decode(row.lines, type=list[tuple[int, datetime, str]])
+    return [LogLine(row.first_no + place, *line) for place, line in enumerate(stored)]
+
+
+class Recorder:
+    """Writes lines in batches on a thread of its own; `put` is called on the bus's I/O thread.
+
+    A delivery is acknowledged when its line is written, or dropped: the buffer is full, its deployment has
+    had its share, or the file cannot be written. What is dropped is counted, and marked in the log.
+    """
+
+    def __init__(
+        self, logs: LogStore, dead: DeadLetters, clock: Clock, counters: Counters, *, limit_bytes: int
+    ) -> None:
+        self._logs, self._dead, self._clock, self._counters = logs, dead, clock, counters
+        self._limit_bytes = limit_bytes
+        self._queue: queue.SimpleQueue[Delivery | None] = queue.SimpleQueue()
+        self._lock = threading.Lock()
+        self._waiting_bytes = 0
+        self._dropped: Counter[str] = Counter()
+        self._shelves: dict[str, _Shelf] = {}
+        self._is_ended = False
+
+    def put(self, delivery: Delivery) -> None:
+        """Take a delivery; returns at once."""
+        size_bytes = len(delivery.body)
+        with self._lock:
+            is_room = self._waiting_bytes + size_bytes <= BUFFER_BYTES
+            if is_room:
+                self._waiting_bytes += size_bytes
+            elif len(self._dropped) < REMEMBERED_COUNT:
+                self._dropped[delivery.properties.correlation_id or ""] += 1
+        if is_room:
+            self._queue.put(delivery)
+        else:
+            self._counters.add("lines_dropped")
+            delivery.settle(Verdict.ACK)
+
+    def run(self) -> None:
+        """Write lines until `stop`; the body of the recorder's thread."""
+        while not self._is_ended:
+            try:
+                self.turn(None)
+            except Exception:  # the thread's top: it must live, whatever it meets
+                logger.exception("lines of output were lost to an error of our own")
+
+    def stop(self) -> None:
+        """Let `run` return once it has written what is there."""
+        self._queue.put(None)
+
+    def turn(self, wait_s: float | None = 0.0) -> bool:
+        """Write what is there; return whether there was something.
+
+        Args:
+            wait_s: how long to wait for the first line; None is for ever.
+        """
+        deliveries = self._take(wait_s)
+        accepted = [(one, line) for one in deliveries if (line := self._line_of(one)) is not None]
+        lines = [*self._marks(), *(line for _, line in accepted)]
+        try:
+            if lines:
+                self._write(lines)
+        except StorageError as error:
+            self._shelves.clear()
+            self._counters.add("lines_dropped", len(lines))
+            logger.error("%d lines of output are lost: %s", len(lines), error)
+        finally:
+            self._release(deliveries)
+            for delivery, _ in accepted:
+                delivery.settle(Verdict.ACK)
+        return bool(deliveries)
+
+    def _take(self, wait_s: float | None) -> list[Delivery]:
+        taken: list[Delivery] = []
+        while len(taken) < BATCH_COUNT:
+            try:
+                is_first = not taken and wait_s != 0
+                delivery = self._queue.get(is_first, wait_s if is_first else None)
+            except queue.Empty:
+                break
+            if delivery is None:
+                self._is_ended = True
+                break
+            taken.append(delivery)
+        return taken
+
+    def _release(self, deliveries: Iterable[Delivery]) -> None:
+        with self._lock:
+            self._waiting_bytes -= sum(len(one.body) for one in deliveries)
+
+    def _line_of(self, delivery: Delivery) -> _Line | None:
+        """Return the line of a delivery; one that cannot be used goes to the dead letters."""
+        try:
+            own = _owner_of(delivery.properties.correlation_id)
+            if own is None:
+                raise UndecodableMessage("output has no attempt's id as its correlation id", delivery.body)
+            if len(delivery.body) > messages.REPLY_LIMIT_BYTES:
+                raise UndecodableMessage(f"output has {len(delivery.body)} bytes")
+            encoding = delivery.properties.content_encoding
+            text = messages.decode(messages.OutputLine, delivery.body, encoding).message
+        except MessageError as error:
+            self._dead.refuse(delivery, str(error))
+            return None
+        return _Line(*own, self._clock.now(), messages.cut_line(text))
+
+    def _marks(self) -> list[_Line]:
+        """Return a line for each deployment whose lines found no room, and forget them."""
+        with self._lock:
+            dropped, self._dropped = self._dropped, Counter()
+        now = self._clock.now()
+        return [
+            _Line(own[0], 0, now, f"[{count} lines were dropped: too many at once]")
+            for correlation_id, count in dropped.items()
+            if (own := _owner_of(correlation_id)) is not None
+        ]
+
+    def _write(self, lines: Sequence[_Line]) -> None:
+        by_deployment: dict[str, list[_Line]] = {}
+        for line in lines:
+            by_deployment.setdefault(line.deployment_id, []).append(line)
+        self._fetch_shelves(by_deployment)
+        self._logs.add([row for own, some in by_deployment.items() if (row := self._row(own, some))])
+        self._counters.add("lines", len(lines))
+
+    def _fetch_shelves(self, deployment_ids: Iterable[str]) -> None:
+        if len(self._shelves) > REMEMBERED_COUNT:
+            self._shelves.clear()
+        missing = [one for one in deployment_ids if one not in self._shelves]
+        if missing:
+            stored = self._logs.last_nos(missing)
+            self._shelves |= {one: _Shelf(*stored.get(one, (0, 0))) for one in missing}
+
+    def _row(self, deployment_id: str, lines: Sequence[_Line]) -> LogRow | None:
+        """Return the chunk to write, up to the deployment's share; None when that was used up before."""
+        shelf = self._shelves[deployment_id]
+        kept: list[tuple[int, datetime, str]] = []
+        for line in lines:
+            if shelf.size_bytes >= self._limit_bytes:
+                self._counters.add("lines_dropped")
+                continue
+            shelf.size_bytes += len(line.text) + LINE_COST_BYTES
+            kept.append((line.attempt, line.at, line.text))
+            if shelf.size_bytes >= self._limit_bytes:
+                mark = f"[the limit of {self._limit_bytes} bytes is reached: further lines are not kept]"
+                kept.append((0, line.at, mark))
+        if not kept:
+            return None
+        first_no = shelf.last_no + 1
+        shelf.last_no += len(kept)
+        return LogRow(deployment_id, first_no, len(kept), msgspec.json.encode(kept))
+
+
+def _owner_of(correlation_id: str | None) -> tuple[str, int] | None:
+    """Return (deployment id, attempt number); peers of 2014 may give the deployment's id alone."""
+    if is_id(correlation_id):
+        return str(correlation_id), 0
+    return parse_attempt_id(correlation_id)

@@ -1,0 +1,102 @@
+"""Making a deployment: from a playbook's text to its plan and its first event."""
+
+from __future__ import annotations
+
+import hashlib
+from collections.abc import Mapping
+from datetime import datetime
+from typing import Any
+
+import msgspec
+
+from reworker.core.outgoing import step_body
+from reworker.errors import MessageError, PlaybookInvalid
+from reworker.fsm.plan import Plan, compile_plan
+from reworker.fsm.playbook import parse
+from reworker.fsm.states import DeploymentStatus
+from reworker.storage.contract import DeploymentRow, PlaybookRow
+
+
+class Origin(msgspec.Struct, frozen=True):
+    """Where a deployment comes from.
+
+    Args:
+        actor: person or program.
+        playbook_id: of the stored playbook; None when it was given as text.
+        is_unattended: nobody can be asked.
+        idempotency_key: the same key never starts a second deployment; empty is none.
+        request_digest: of a job message without a message id; empty is none.
+        is_redelivered: the job message may have been handled before.
+    """
+
+    actor: str = ""
+    playbook_id: str | None = None
+    is_unattended: bool = False
+    idempotency_key: str = ""
+    request_digest: str = ""
+    is_redelivered: bool = False
+
+
+def plan_of(text: str, dynamic: Mapping[str, Any], source: str) -> Plan:
+    """Return the plan of a playbook's text, all of whose steps can be sent.
+
+    Raises:
+        PlaybookInvalid: the playbook is wrong, a dynamic value is missing, or a step's message is too large.
+    """
+    plan = compile_plan(parse(text, source=source), dynamic, source=source)
+    _require_sendable(plan, source)
+    return plan
+
+
+def _require_sendable(plan: Plan, source: str) -> None:
+    """Find out before the start, not at step 900, that a message is over the limit."""
+    first = 0
+    for number, sequence in enumerate(plan.sequences):
+        longest = max(range(len(sequence.hosts)), key=lambda index: len(sequence.hosts[index]), default=0)
+        for offset in range(len(sequence.steps)):
+            try:
+                step_body(plan, plan.step(first + longest * len(sequence.steps) + offset))
+            except MessageError as error:
+                path = f"execution[{number}].steps[{offset}]"
+                raise PlaybookInvalid(str(error), path=path, source=source) from error
+        first += len(sequence.hosts) * len(sequence.steps)
+
+
+def new_row(own_id: str, plan: Plan, origin: Origin, at: datetime) -> DeploymentRow:
+    """Return the row of a deployment that nothing has happened to yet."""
+    return DeploymentRow(
+        id=own_id,
+        playbook_id=origin.playbook_id,
+        group=plan.group,
+        name=plan.name,
+        status=DeploymentStatus.QUEUED,
+        version=0,
+        snapshot=b"{}",
+        last_seq=0,
+        last_hash="",
+        step_count=plan.step_count,
+        actor=origin.actor,
+        created_at=at,
+        updated_at=at,
+        idempotency_key=origin.idempotency_key or None,
+        request_digest=origin.request_digest or None,
+    )
+
+
+def new_playbook(own_id: str, version: int, text: str, actor: str, at: datetime) -> PlaybookRow:
+    """Return the row of a playbook.
+
+    Raises:
+        PlaybookInvalid: the playbook is wrong.
+    """
+    playbook = parse(text, source="playbook")
+    return PlaybookRow(
+        id=own_id,
+        version=version,
+        group=playbook.group,
+        name=playbook.name,
+        digest=hashlib.sha256(text.encode("utf-8")).hexdigest(),
+        text=text,
+        actor=actor,
+        created_at=at,
+    )

@@ -1,0 +1,77 @@
+"""Lines of output in a file of their own beside the database."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Collection, Iterable
+from pathlib import Path
+
+import msgspec
+from sqlalchemy import func, insert, select
+
+from reworker.errors import StorageError
+from reworker.storage import migrations, schema, sqlite
+from reworker.storage.contract import LogRow
+from reworker.storage.sql import translated
+
+_L = schema.log
+_SELECT = select(_L.c.deployment_id, _L.c.first_no, _L.c.line_count, _L.c.lines)
+
+
+def log_path(database: str | os.PathLike[str]) -> Path:
+    """Return the file of lines that belongs to a database: ``x.db`` has ``x.log.db``."""
+    path = Path(database)
+    return path.with_name(f"{path.stem}.log{path.suffix or '.db'}")
+
+
+class SqlLog:
+    """A file of lines; see `contract.LogStore`. Commits are not synced: a power cut may take the last."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path).absolute()
+        sqlite.require_local(self.path)
+        sqlite.create_private(self.path)
+        self._writer = sqlite.writer_engine(self.path, synchronous="NORMAL")
+        self._readers = sqlite.reader_engine(self.path)
+        try:
+            with translated(f"opening {self.path}"), self._writer.begin() as connection:
+                steps = migrations.LOG_MIGRATIONS
+                version = schema.LOG_SCHEMA_VERSION
+                migrations.migrate(connection, schema.log_metadata, version, steps, str(self.path))
+        except StorageError:
+            self.close()
+            raise
+
+    def last_nos(self, deployment_ids: Collection[str]) -> dict[str, tuple[int, int]]:
+        """Return (last line, bytes) by deployment; see `contract.LogStore.last_nos`."""
+        last_no = func.max(_L.c.first_no + _L.c.line_count - 1)
+        query = select(_L.c.deployment_id, last_no, func.sum(_L.c.size_bytes)).group_by(_L.c.deployment_id)
+        with translated(f"reading {self.path.name}"), self._readers.begin() as connection:
+            rows = connection.execute(query.where(_L.c.deployment_id.in_(list(deployment_ids))))
+            return {row[0]: (row[1], row[2]) for row in rows}
+
+    def add(self, rows: Iterable[LogRow]) -> None:
+        """Append lines; see `contract.LogStore.add`."""
+        values = [{**msgspec.structs.asdict(row), "size_bytes": len(row.lines)} for row in rows]
+        if values:
+            with translated(f"writing to {self.path.name}"), self._writer.begin() as connection:
+                connection.execute(insert(_L), values)
+
+    def lines(self, deployment_id: str, *, after_no: int = 0, limit: int = 1000) -> list[LogRow]:
+        """Return chunks of lines; see `contract.LogStore.lines`."""
+        is_after = _L.c.first_no + _L.c.line_count > after_no + 1
+        query = _SELECT.where(_L.c.deployment_id == deployment_id, is_after).order_by(_L.c.first_no)
+        found: list[LogRow] = []
+        count = 0
+        with translated(f"reading {self.path.name}"), self._readers.begin() as connection:
+            for row in connection.execute(query):
+                found.append(LogRow(*row))
+                count += found[-1].line_count
+                if count >= limit:
+                    break
+        return found
+
+    def close(self) -> None:
+        """Close every connection; see `contract.LogStore.close`."""
+        self._readers.dispose()
+        self._writer.dispose()

@@ -1,0 +1,60 @@
+"""Bringing a database to the schema of this version: fresh ones are made whole, older ones step by step."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+
+from sqlalchemy import Connection, MetaData, Table, insert, inspect, select, update
+
+from reworker.errors import StorageError
+
+#: changes a database of version n (the place in the list, from 1) to version n + 1.
+Migration = Callable[[Connection], None]
+MIGRATIONS: tuple[Migration, ...] = ()
+LOG_MIGRATIONS: tuple[Migration, ...] = ()
+
+VERSION_NAME = "schema_version"
+
+
+def migrate(
+    connection: Connection, metadata: MetaData, version: int, migrations: Sequence[Migration], source: str
+) -> None:
+    """Make or bring up the tables, within the transaction of `connection`.
+
+    Args:
+        connection: with an open writing transaction.
+        metadata: the tables of this version; one of them is ``meta`` (name, value).
+        version: number of that schema.
+        migrations: ``version - 1`` steps, from version 1 on.
+        source: name of the database for errors.
+
+    Raises:
+        StorageError: it was made by a newer version, or is not ours.
+    """
+    meta = metadata.tables["meta"]
+    found = _version(connection, meta, source)
+    if found is None:
+        metadata.create_all(connection)
+        connection.execute(insert(meta).values(name=VERSION_NAME, value=str(version)))
+        return
+    if found > version:
+        raise StorageError(
+            f"{source} has schema version {found}, this program knows {version}; "
+            "start the newer version of reworker that made it"
+        )
+    for step in migrations[found - 1 :]:
+        step(connection)
+    if found < version:
+        connection.execute(update(meta).where(meta.c.name == VERSION_NAME).values(value=str(version)))
+
+
+def _version(connection: Connection, meta: Table, source: str) -> int | None:
+    names = inspect(connection).get_table_names()
+    if not names:
+        return None
+    value = None
+    if meta.name in names:
+        value = connection.execute(select(meta.c.value).where(meta.c.name == VERSION_NAME)).scalar()
+    if value is None or not str(value).isdigit():
+        raise StorageError(f"{source} is a database, but not one of reworker's")
+    return int(value)

@@ -1,0 +1,192 @@
+"""The tables. JSON is text that storage does not look into; times are UTC; names are portable SQL."""
+
+from __future__ import annotations
+
+from datetime import UTC, datetime
+from typing import Any
+
+from sqlalchemy import (
+    Boolean,
+    Column,
+    DateTime,
+    Dialect,
+    Float,
+    ForeignKey,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    String,
+    Table,
+    Text,
+    TypeDecorator,
+    UniqueConstraint,
+)
+
+#: number of the schema below; raise it with each migration.
+SCHEMA_VERSION = 1
+LOG_SCHEMA_VERSION = 1
+
+
+class UtcDateTime(TypeDecorator[datetime]):
+    """An aware time, stored as UTC; SQLite keeps it as text without an offset."""
+
+    impl = DateTime
+    cache_ok = True
+
+    def process_bind_param(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Make it naive UTC; a naive time is a bug and raises ValueError."""
+        if value is None:
+            return None
+        if value.tzinfo is None:
+            raise ValueError(f"{value!r} has no time zone")
+        return value.astimezone(UTC).replace(tzinfo=None)
+
+    def process_result_value(self, value: datetime | None, dialect: Dialect) -> datetime | None:
+        """Make it aware again."""
+        return value and value.replace(tzinfo=UTC)
+
+
+class JsonText(TypeDecorator[bytes]):
+    """UTF-8 JSON as bytes in Python and text in the database, where people can read it."""
+
+    impl = Text
+    cache_ok = True
+
+    def process_bind_param(self, value: bytes | None, dialect: Dialect) -> str | None:
+        """Decode it."""
+        return None if value is None else value.decode("utf-8")
+
+    def process_result_value(self, value: Any, dialect: Dialect) -> bytes | None:
+        """Encode it."""
+        return None if value is None else str(value).encode("utf-8")
+
+
+metadata = MetaData()
+
+playbook = Table(
+    "playbook",
+    metadata,
+    Column("id", String(24), primary_key=True),
+    Column("version", Integer, primary_key=True),
+    Column("group", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("digest", String(64), nullable=False),
+    Column("text", Text, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+)
+
+deployment = Table(
+    "deployment",
+    metadata,
+    Column("id", String(24), primary_key=True),
+    Column("playbook_id", String(24)),
+    Column("group", Text, nullable=False),
+    Column("name", Text, nullable=False),
+    Column("status", String(20), nullable=False),
+    Column("version", Integer, nullable=False),
+    Column("snapshot", JsonText, nullable=False),
+    Column("last_seq", Integer, nullable=False),
+    Column("last_hash", String(64), nullable=False),
+    Column("step_count", Integer, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
+    Column("ended_at", UtcDateTime),
+    Column("idempotency_key", String(300), unique=True),
+    Column("request_digest", String(64)),
+    Index("deployment_by_status", "status", "id"),
+    Index("deployment_by_request", "request_digest"),
+)
+
+# The plan has a table of its own: SQLite writes a row whole, and the deployment's is written per event.
+plan = Table(
+    "plan",
+    metadata,
+    Column("deployment_id", String(24), ForeignKey("deployment.id"), primary_key=True),
+    Column("plan", JsonText, nullable=False),
+)
+
+event = Table(
+    "event",
+    metadata,
+    Column("deployment_id", String(24), ForeignKey("deployment.id"), primary_key=True),
+    Column("seq", Integer, primary_key=True),
+    Column("kind", String(40), nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Column("actor", Text, nullable=False),
+    Column("data", JsonText, nullable=False),
+    Column("dedup_key", String(300)),
+    Column("ignored", Text),
+    Column("hash", String(64), nullable=False),
+    UniqueConstraint("deployment_id", "dedup_key", name="event_inbox"),
+    sqlite_with_rowid=False,
+)
+
+attempt = Table(
+    "attempt",
+    metadata,
+    Column("id", String(40), primary_key=True),
+    Column("deployment_id", String(24), ForeignKey("deployment.id"), nullable=False),
+    Column("number", Integer, nullable=False),
+    Column("step_index", Integer, nullable=False),
+    Column("step", Text, nullable=False),
+    Column("host", Text, nullable=False),
+    Column("status", String(20), nullable=False),
+    Column("tries", Integer, nullable=False),
+    Column("worker", Text, nullable=False),
+    Column("message", Text, nullable=False),
+    Column("percent", Float),
+    Column("data", JsonText, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("sent_at", UtcDateTime),
+    Column("started_at", UtcDateTime),
+    Column("ended_at", UtcDateTime),
+    Index("attempt_by_deployment", "deployment_id", "number", unique=True),
+)
+
+outbox = Table(
+    "outbox",
+    metadata,
+    Column("id", String(300), primary_key=True),
+    Column("deployment_id", String(24)),
+    Column("kind", String(10), nullable=False),
+    Column("attempt", Integer),
+    Column("exchange", String(255), nullable=False),
+    Column("routing_key", String(255), nullable=False),
+    Column("properties", JsonText, nullable=False),
+    Column("body", LargeBinary, nullable=False),
+    Column("is_idempotent", Boolean, nullable=False),
+    Column("claimed_by", String(100)),
+    Column("claim_until", UtcDateTime),
+    Column("created_at", UtcDateTime, nullable=False),
+    Index("outbox_by_claim", "claim_until", "created_at"),
+)
+
+timer = Table(
+    "timer",
+    metadata,
+    Column("deployment_id", String(24), primary_key=True),
+    Column("kind", String(20), primary_key=True),
+    Column("attempt", Integer, primary_key=True),
+    Column("due_at", UtcDateTime, nullable=False),
+    Index("timer_by_due", "due_at"),
+)
+
+meta = Table("meta", metadata, Column("name", String(40), primary_key=True), Column("value", Text))
+
+#: tables of the second file, for output lines.
+log_metadata = MetaData()
+
+log = Table(
+    "log",
+    log_metadata,
+    Column("deployment_id", String(24), primary_key=True),
+    Column("first_no", Integer, primary_key=True),
+    Column("line_count", Integer, nullable=False),
+    Column("size_bytes", Integer, nullable=False),
+    Column("lines", JsonText, nullable=False),
+)
+
+log_meta = Table("meta", log_metadata, Column("name", String(40), primary_key=True), Column("value", Text))

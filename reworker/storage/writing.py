@@ -1,0 +1,213 @@
+"""One writing transaction: locked reads, and each table written once for the whole batch."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Collection, Mapping, Sequence
+from datetime import datetime
+from functools import cache
+from typing import Any
+
+import msgspec
+from sqlalchemy import (
+    Connection,
+    Insert,
+    Table,
+    and_,
+    bindparam,
+    delete,
+    func,
+    insert,
+    or_,
+    select,
+    tuple_,
+    update,
+)
+from sqlalchemy.dialects import sqlite
+
+from reworker.errors import DeploymentNotFound, StaleVersion
+from reworker.storage import schema
+from reworker.storage.contract import (
+    AttemptRow,
+    Changes,
+    DeploymentRow,
+    OutboxRow,
+    PlaybookRow,
+    TimerRow,
+)
+from reworker.storage.reading import SELECT_ATTEMPT, SELECT_DEPLOYMENT, SELECT_PLAYBOOK, select_rows
+
+#: INSERT that knows ON CONFLICT, by dialect; both write it alike.
+_INSERTS: Mapping[str, Callable[[Table], Any]] = {"sqlite": sqlite.insert}
+
+_D, _O, _T, _A, _E = schema.deployment, schema.outbox, schema.timer, schema.attempt, schema.event
+
+SELECT_OUTBOX = select_rows(_O, OutboxRow)
+SELECT_TIMER = select_rows(_T, TimerRow)
+
+_BY_IDS = SELECT_DEPLOYMENT.where(_D.c.id.in_(bindparam("ids", expanding=True))).order_by(_D.c.id)
+_ATTEMPTS_BY_IDS = SELECT_ATTEMPT.where(_A.c.id.in_(bindparam("ids", expanding=True)))
+_KNOWN_KEYS = select(_E.c.deployment_id, _E.c.dedup_key).where(
+    tuple_(_E.c.deployment_id, _E.c.dedup_key).in_(bindparam("keys", expanding=True))
+)
+_SAVE = (
+    update(_D)
+    .where(_D.c.id == bindparam("row_id"), _D.c.version == bindparam("row_version") - 1)
+    .values(
+        {
+            name: bindparam(f"row_{name}")
+            for name in ("status", "version", "snapshot", "last_seq", "last_hash", "updated_at", "ended_at")
+        }
+    )
+)
+_REMOVE_TIMER = delete(_T).where(
+    _T.c.deployment_id == bindparam("row_deployment_id"),
+    _T.c.kind == bindparam("row_kind"),
+    _T.c.attempt == bindparam("row_attempt"),
+)
+_REMOVE_OUTBOX = delete(_O).where(_O.c.id == bindparam("row_id"))
+_RELEASE_OUTBOX = (
+    update(_O)
+    .where(_O.c.id == bindparam("row_id"))
+    .values(claimed_by=None, claim_until=bindparam("not_before"))
+)
+_IS_FREE = or_(_O.c.claim_until.is_(None), _O.c.claim_until <= bindparam("now"))
+_WAITING = SELECT_OUTBOX.where(_IS_FREE).order_by(_O.c.created_at, _O.c.id).limit(bindparam("count"))
+_CLAIM = (
+    update(_O)
+    .where(_O.c.id.in_(bindparam("ids", expanding=True)), _IS_FREE)
+    .values(claimed_by=bindparam("owner"), claim_until=bindparam("until"))
+    .returning(_O.c.id)
+)
+_DUE = SELECT_TIMER.where(_T.c.due_at <= bindparam("now")).order_by(_T.c.due_at).limit(bindparam("count"))
+_NEXT_DUE = select(func.min(_T.c.due_at))
+
+
+class SqlUnit:
+    """One writing transaction; see `contract.Unit`."""
+
+    def __init__(self, connection: Connection) -> None:
+        self._connection = connection
+
+    def deployments(self, ids: Collection[str]) -> dict[str, DeploymentRow]:
+        """Return deployments by id; see `contract.Unit.deployments`."""
+        rows = self._connection.execute(_BY_IDS, {"ids": list(ids)})
+        return {row[0]: DeploymentRow(*row) for row in rows}
+
+    def plan(self, deployment_id: str) -> bytes:
+        """Return a frozen plan; see `contract.Unit.plan`."""
+        query = select(schema.plan.c.plan).where(schema.plan.c.deployment_id == deployment_id)
+        found: bytes | None = self._connection.execute(query).scalar()
+        if found is None:
+            raise DeploymentNotFound(deployment_id)
+        return found
+
+    def known_keys(self, keys: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
+        """Return the keys that events have; see `contract.Unit.known_keys`."""
+        if not keys:
+            return set()
+        return {(row[0], row[1]) for row in self._connection.execute(_KNOWN_KEYS, {"keys": list(keys)})}
+
+    def attempts(self, ids: Collection[str]) -> dict[str, AttemptRow]:
+        """Return attempts by id; see `contract.Unit.attempts`."""
+        if not ids:
+            return {}
+        rows = self._connection.execute(_ATTEMPTS_BY_IDS, {"ids": list(ids)})
+        return {row[0]: AttemptRow(*row) for row in rows}
+
+    def find_deployment(self, *, idempotency_key: str = "", request_digest: str = "") -> str | None:
+        """Return the id of an earlier deployment; see `contract.Unit.find_deployment`."""
+        if not idempotency_key and not request_digest:
+            return None
+        is_it = (
+            _D.c.idempotency_key == idempotency_key
+            if idempotency_key
+            else _D.c.request_digest == request_digest
+        )
+        found: str | None = self._connection.execute(select(_D.c.id).where(is_it).limit(1)).scalar()
+        return found
+
+    def playbook(self, playbook_id: str) -> PlaybookRow | None:
+        """Return the newest version of a playbook; see `contract.Unit.playbook`."""
+        table = schema.playbook
+        query = SELECT_PLAYBOOK.where(table.c.id == playbook_id).order_by(table.c.version.desc()).limit(1)
+        found = self._connection.execute(query).first()
+        return PlaybookRow(*found) if found else None
+
+    def add_playbook(self, row: PlaybookRow) -> None:
+        """Store a version of a playbook; see `contract.Unit.add_playbook`."""
+        self._connection.execute(insert(schema.playbook), [msgspec.structs.asdict(row)])
+
+    def save(self, changes: Changes) -> None:
+        """Write everything; see `contract.Unit.save`."""
+        created = changes.created
+        self._insert(_D, [row for row, _ in created])
+        self._many(insert(schema.plan), [{"deployment_id": row.id, "plan": text} for row, text in created])
+        self._save_deployments(changes.saved)
+        self._insert(_E, changes.events)
+        self._upsert(_A, changes.attempts)
+        self._upsert(_T, changes.timers_set)
+        gone = [
+            {"row_deployment_id": deployment_id, "row_kind": kind, "row_attempt": attempt}
+            for deployment_id, kind, attempt in changes.timers_removed
+        ]
+        self._many(_REMOVE_TIMER, gone)
+        self._insert(_O, changes.outbox_added)
+        self._many(_REMOVE_OUTBOX, [{"row_id": one} for one in changes.outbox_removed])
+        released = [{"row_id": one, "not_before": at} for one, at in changes.outbox_released]
+        self._many(_RELEASE_OUTBOX, released)
+
+    def waiting_outbox(self, now: datetime, limit: int) -> list[OutboxRow]:
+        """Return rows to publish; see `contract.Unit.waiting_outbox`."""
+        rows = self._connection.execute(_WAITING, {"now": now, "count": limit})
+        return [OutboxRow(*row) for row in rows]
+
+    def claim_outbox(self, ids: Collection[str], owner: str, now: datetime, until: datetime) -> set[str]:
+        """Claim rows; see `contract.Unit.claim_outbox`."""
+        if not ids:
+            return set()
+        values = {"ids": list(ids), "owner": owner, "now": now, "until": until}
+        return {row[0] for row in self._connection.execute(_CLAIM, values)}
+
+    def release_claims(self, owner: str) -> None:
+        """Free claims of a former life; see `contract.Unit.release_claims`."""
+        query = update(_O).where(and_(_O.c.claimed_by == owner, _O.c.is_idempotent))
+        self._connection.execute(query.values(claimed_by=None, claim_until=None))
+
+    def due_timers(self, now: datetime, limit: int) -> list[TimerRow]:
+        """Return timers that are due; see `contract.Unit.due_timers`."""
+        return [TimerRow(*row) for row in self._connection.execute(_DUE, {"now": now, "count": limit})]
+
+    def next_timer_at(self) -> datetime | None:
+        """Return when the next timer is due; see `contract.Unit.next_timer_at`."""
+        found: datetime | None = self._connection.execute(_NEXT_DUE).scalar()
+        return found
+
+    def _save_deployments(self, rows: Sequence[DeploymentRow]) -> None:
+        if not rows:
+            return
+        values = [
+            {f"row_{name}": value for name, value in msgspec.structs.asdict(row).items()} for row in rows
+        ]
+        if self._connection.execute(_SAVE, values).rowcount != len(rows):
+            ids = ", ".join(row.id for row in rows[:3])
+            raise StaleVersion(f"deployment {ids} was changed by another core meanwhile")
+
+    def _insert(self, table: Table, rows: Sequence[msgspec.Struct]) -> None:
+        self._many(insert(table), [msgspec.structs.asdict(row) for row in rows])
+
+    def _upsert(self, table: Table, rows: Sequence[msgspec.Struct]) -> None:
+        if rows:
+            values = [msgspec.structs.asdict(row) for row in rows]
+            self._connection.execute(_upsert_of(table, self._connection.dialect.name), values)
+
+    def _many(self, statement: Any, values: list[dict[str, Any]]) -> None:
+        if values:
+            self._connection.execute(statement, values)
+
+
+@cache
+def _upsert_of(table: Table, dialect: str) -> Insert:
+    statement = _INSERTS[dialect](table)
+    changed = {c.name: statement.excluded[c.name] for c in table.columns if not c.primary_key}
+    upsert: Insert = statement.on_conflict_do_update(index_elements=table.primary_key, set_=changed)
+    return upsert
