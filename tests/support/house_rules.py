@@ -26,6 +26,7 @@ LAYERS = {
     "worker": 4,
     "codes": 4,
     "crew": 4,
+    "classic": 3,
     "execution": 3,
     "jobs": 3,
     "output": 3,
