@@ -134,7 +134,6 @@ class Batch:
         """Add a deployment and its first event; `row` is that of a deployment without events."""
         work = _Work(row, Deployment(id=row.id), plan)
         self._works[row.id] = work
-        self._plans.put(row.id, plan)
         self._reduce(work, Request(row.id, event, actor=row.actor))
         self.changes.created.append((self._saved_row(work, version=1), codec.encode_plan(plan)))
 

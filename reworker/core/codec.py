@@ -15,8 +15,8 @@ from reworker.fsm.events import EVENT_KINDS, Event
 from reworker.fsm.plan import Plan, plan_from_json, plan_to_json
 from reworker.storage.contract import EventRow
 
-#: plans kept decoded; one of 10,000 steps takes a few MiB at most.
-PLAN_CACHE_COUNT = 256
+#: JSON of the plans that are kept decoded; about ten times that in memory.
+PLAN_CACHE_BYTES = 8 << 20
 
 _encoder = msgspec.json.Encoder()
 _snapshots = msgspec.json.Decoder(Deployment)
@@ -80,21 +80,21 @@ def chained(previous_hash: str, row: EventRow) -> EventRow:
 class PlanCache:
     """The plans used last, decoded; a batch does not read them again. One thread at a time."""
 
-    def __init__(self, size: int = PLAN_CACHE_COUNT) -> None:
-        self._plans: OrderedDict[str, Plan] = OrderedDict()
-        self._size = size
+    def __init__(self, limit_bytes: int = PLAN_CACHE_BYTES) -> None:
+        self._plans: OrderedDict[str, tuple[Plan, int]] = OrderedDict()
+        self._limit_bytes, self._size_bytes = limit_bytes, 0
 
     def get(self, deployment_id: str, load: Callable[[str], bytes]) -> Plan:
         """Return a plan; `load` reads its JSON when it is not here."""
-        plan = self._plans.get(deployment_id)
-        if plan is None:
-            plan = decode_plan(load(deployment_id))
-            self.put(deployment_id, plan)
+        if deployment_id not in self._plans:
+            data = load(deployment_id)
+            self._put(deployment_id, decode_plan(data), len(data))
         self._plans.move_to_end(deployment_id)
-        return plan
+        return self._plans[deployment_id][0]
 
-    def put(self, deployment_id: str, plan: Plan) -> None:
-        """Keep a plan; the one that was not used for longest goes."""
-        self._plans[deployment_id] = plan
-        while len(self._plans) > self._size:
-            self._plans.popitem(last=False)
+    def _put(self, deployment_id: str, plan: Plan, size_bytes: int) -> None:
+        """Keep a plan; those that were not used for longest go, but never the newest."""
+        self._plans[deployment_id] = (plan, size_bytes)
+        self._size_bytes += size_bytes
+        while self._size_bytes > self._limit_bytes and len(self._plans) > 1:
+            self._size_bytes -= self._plans.popitem(last=False)[1][1]

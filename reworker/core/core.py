@@ -150,10 +150,11 @@ class Core:
         """
         for consumer in self._consumers:
             consumer.cancel()
-        for part in (self.jobs, self.recorder, self.loop):
-            part.stop()
+        self.jobs.stop()
+        self.recorder.stop()
+        self.loop.stop(deadline_s=deadline_s)
         for thread in self._threads:
-            thread.join(deadline_s)
+            thread.join(deadline_s + 1)
         self._threads = []
 
     def health(self) -> CoreHealth:

@@ -183,6 +183,10 @@ class Intake:
         """Let a waiting `take` return."""
         self._queue.put(None)
 
+    def is_empty(self) -> bool:
+        """Tell whether nothing waits."""
+        return self._queue.empty()
+
     def take(self, limit: int, wait_s: float) -> list[Item]:
         """Return what is there, up to `limit`; wait `wait_s` at most for the first."""
         items: list[Item] = []

@@ -63,25 +63,31 @@ class Loop:
         self._held: list[Item] = []
         self._timer_count = TIMER_COUNT
         self._failure_count = 0
-        self._retry_at_mono_s = self._look_at_mono_s = 0.0
+        self._retry_at_mono_s = self._look_at_mono_s = self._stop_at_mono_s = 0.0
         self._is_woken = False
         self._stopping = threading.Event()
         #: why the database cannot be used, in words; empty when it can.
         self.storage_error = ""
 
     def run(self) -> None:
-        """Do rounds until `stop`; the body of the core's thread."""
-        while not self._stopping.is_set():
+        """Do rounds until `stop`, then finish what was taken; the body of the core's thread."""
+        while not self._stopping.is_set() or self._can_finish():
             try:
                 self.turn(LOOK_S)
             except Exception:  # the thread's top: it must live, whatever it meets
                 logger.exception("the core met an error of its own; it goes on")
                 self._stopping.wait(RETRY_CAP_S)
 
-    def stop(self) -> None:
-        """Let `run` return after its present round."""
+    def stop(self, *, deadline_s: float) -> None:
+        """Let `run` return when all is finished, or at the deadline."""
+        self._stop_at_mono_s = self._clock.mono_s() + deadline_s
         self._stopping.set()
         self._intake.wake()
+
+    def _can_finish(self) -> bool:
+        """Tell whether something is left that this life of the core can still finish."""
+        is_left = self._publisher.in_flight_count > 0 or not self._intake.is_empty()
+        return is_left and not self.storage_error and self._clock.mono_s() < self._stop_at_mono_s
 
     def wake(self) -> None:
         """Look into the database now: somebody in this process has written to it. Any thread."""
@@ -102,7 +108,7 @@ class Loop:
         if not items:
             is_busy = self._publisher.has_work() or self._timers.has_work(self._clock.now())
             taken = self._intake.take(self._batch_count, 0.0 if is_busy else wait_s)
-            items = [one for one in taken if one.prepare(self._clock.now())]
+            items = [one for one in taken if self._prepare(one)]
         is_timer_due = self._timers.has_work(self._clock.now())
         if not items and not is_timer_due and not self._publisher.has_work():
             return False
@@ -149,7 +155,21 @@ class Loop:
         for row in doubtful:
             self._intake.put(PublishedItem(*doubt(row), self._publisher, self._counters))
         for item in items:
+            self._settle(item)
+
+    def _prepare(self, item: Item) -> bool:
+        try:
+            return item.prepare(self._clock.now())
+        except Exception as error:  # noqa: BLE001  # the others that were taken with it must go on
+            self._counters.add("set_aside")
+            item.set_aside(error)
+            return False
+
+    def _settle(self, item: Item) -> None:
+        try:
             item.settle()
+        except Exception:  # it is stored; the others must be settled too
+            logger.exception("something that is stored could not be settled")
 
     def _committed(self, changes: Changes) -> None:
         self._publisher.offer(changes.outbox_added)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,8 @@ from reworker.errors import ConfigError
 from reworker.topology import names
 
 PREFIX = "REWORKER_CORE_"
+#: names a file beside the database.
+_NAME = re.compile(r"[A-Za-z0-9_.-]{1,60}")
 
 
 class CoreSettings(msgspec.Struct, frozen=True):
@@ -55,9 +58,13 @@ def core_settings(
     for key in values:
         if key not in fields:
             raise ConfigError(f"unknown setting; known: {', '.join(fields)}", key=key, path=origin)
-    variables = environment_layer(environ or os.environ, PREFIX, {name.upper(): name for name in fields})
+    variables = environment_layer(
+        os.environ if environ is None else environ, PREFIX, {name.upper(): name for name in fields}
+    )
     layered = Layered((origin, values), ("environment", variables))
     found = {name: _value(layered, name, default) for name, default in _defaults().items()}
+    if not _NAME.fullmatch(found["name"]):
+        raise ConfigError("expected up to 60 of the characters a-z A-Z 0-9 _ . -", key="name", path=origin)
     return CoreSettings(**found)
 
 
