@@ -5,6 +5,7 @@ Knows no connection library: `bus.parameters` turns `MqSettings` into one's argu
 
 from __future__ import annotations
 
+import json
 import os
 from collections.abc import Mapping
 from pathlib import Path
@@ -172,8 +173,7 @@ def load_mapping(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     name = os.fspath(path)
     try:
-        text = Path(name).read_text(encoding="utf-8-sig")
-        value = yaml.safe_load(text)
+        value = _parsed(Path(name).read_text(encoding="utf-8-sig"))
     except (OSError, UnicodeError) as error:
         raise ConfigError(f"cannot be read: {error}", path=name) from error
     except yaml.YAMLError as error:
@@ -183,6 +183,14 @@ def load_mapping(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ConfigError(f"expected a mapping of settings, found a {type(value).__name__}", path=name)
     return {str(key): item for key, item in value.items()}
+
+
+def _parsed(text: str) -> Any:
+    """JSON first: YAML refuses the tabs that JSON files may be indented with."""
+    try:
+        return json.loads(text)
+    except ValueError:
+        return yaml.safe_load(text)
 
 
 def mq_settings(
