@@ -1,0 +1,43 @@
+"""Test beds for the contract suites."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import pytest
+
+from tests.support.beds import Bed, MemoryBed, NetworkBed
+
+_RABBITMQ = pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)
+
+
+def _bed(kind: str, request: pytest.FixtureRequest) -> Bed:
+    if kind == "memory":
+        return MemoryBed()
+    if kind == "embedded":
+        broker = request.getfixturevalue("broker")
+        return NetworkBed(request.getfixturevalue("broker_url"), broker.block, broker.unblock)
+    url, node = request.getfixturevalue("rabbitmq_url"), request.getfixturevalue("rabbitmq")
+    alarm = "{{resource_limit, memory, node()}, []}"
+    return NetworkBed(
+        url,
+        lambda: node.evaluate(f"rabbit_alarm:set_alarm({alarm})"),
+        lambda: node.evaluate("rabbit_alarm:clear_alarm({resource_limit, memory, node()})"),
+    )
+
+
+@pytest.fixture(params=["memory", "embedded", _RABBITMQ])
+def bed(request: pytest.FixtureRequest) -> Iterator[Bed]:
+    """Give a test bed of each kind."""
+    made = _bed(request.param, request)
+    yield made
+    made.close()
+
+
+@pytest.fixture(params=["embedded", _RABBITMQ])
+def network_bed(request: pytest.FixtureRequest) -> Iterator[NetworkBed]:
+    """Give a test bed with real sockets."""
+    made = _bed(request.param, request)
+    assert isinstance(made, NetworkBed)
+    yield made
+    made.close()
