@@ -34,12 +34,43 @@ def runner(worker_cls: Any) -> None:
         SystemExit: 2 for wrong settings, 3 when no broker answers, 1 when the bus fails otherwise.
     """
     arguments = _parse(sys.argv[1:])
-    setup(arguments.log_level, is_json=arguments.json_logs)
+    run_worker(
+        worker_cls,
+        arguments.mq,
+        arguments.worker_config,
+        instances=arguments.instances,
+        log_level=arguments.log_level,
+        is_json=arguments.json_logs,
+    )
+
+
+def run_worker(
+    worker_cls: Any,
+    mq: str | None,
+    config_file: str | None,
+    *,
+    instances: int | None = None,
+    log_level: str = "INFO",
+    is_json: bool = False,
+) -> None:
+    """Do what `runner` does, with its arguments given; see there.
+
+    Args:
+        worker_cls: subclass of `Worker`.
+        mq: file or URL; None is the variable ``REWORKER_MQ``.
+        config_file: the worker's own settings.
+        instances: threads; None is what the worker's settings say.
+        log_level: lowest level shown.
+        is_json: log JSON lines.
+    """
+    setup(log_level, is_json=is_json)
     try:
-        worker = worker_cls(mq_mapping(arguments.mq, os.environ), config_file=arguments.worker_config)
-        instances = arguments.instances or _instances_of(worker)
-        if instances > 1:
-            _run_crew(worker_cls, worker, arguments, instances)
+        mapping = mq_mapping(mq, os.environ)
+        worker = worker_cls(mapping, config_file=config_file)
+        count = instances or _instances_of(worker)
+        if count > 1:
+            others = [worker_cls(mapping, config_file=config_file) for _ in range(count - 1)]
+            Crew(open_bus(mq_settings(mapping), worker._queue), [worker, *others]).run()
         else:
             worker.run_forever()
     except ConfigError as error:
@@ -100,13 +131,6 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
 def _instances_of(worker: Any) -> int:
     count = getattr(getattr(worker, "_settings", None), "instances", 1)
     return count if isinstance(count, int) else 1
-
-
-def _run_crew(worker_cls: Any, first: Any, arguments: argparse.Namespace, count: int) -> None:
-    mapping, config_file = mq_mapping(arguments.mq, os.environ), arguments.worker_config
-    others = [worker_cls(mapping, config_file=config_file) for _ in range(count - 1)]
-    bus = open_bus(mq_settings(mapping), first._queue)
-    Crew(bus, [first, *others]).run()
 
 
 def _leave(error: Exception, code: int) -> None:

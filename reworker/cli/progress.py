@@ -8,7 +8,6 @@ from collections.abc import Mapping
 from typing import Any, Protocol
 
 import click
-import msgspec
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress_bar import ProgressBar
@@ -16,10 +15,10 @@ from rich.table import Table
 from rich.text import Text
 
 from reworker.clock import iso
+from reworker.core.service import AttemptView, EventView
 from reworker.fsm.deployment import Deployment
 from reworker.fsm.plan import Plan
 from reworker.logs import escaped
-from reworker.storage.contract import AttemptRow, EventRow
 
 #: hosts shown at a time in the live picture, so that its height stays fixed.
 HOSTS_SHOWN = 8
@@ -62,7 +61,7 @@ class View(Protocol):
         ...
 
     def update(
-        self, deployment: Deployment, events: list[EventRow], attempts: Mapping[int, AttemptRow]
+        self, deployment: Deployment, events: list[EventView], attempts: Mapping[int, AttemptView]
     ) -> None:
         """Show what is new.
 
@@ -91,11 +90,11 @@ class JsonView:
         pass
 
     def update(
-        self, deployment: Deployment, events: list[EventRow], attempts: Mapping[int, AttemptRow]
+        self, deployment: Deployment, events: list[EventView], attempts: Mapping[int, AttemptView]
     ) -> None:
         """Print the new events."""
         for event in events:
-            click.echo(json.dumps(event_to_json(event, attempts), ensure_ascii=False))
+            click.echo(json.dumps(event_object(event, attempts), ensure_ascii=False))
 
 
 class LineView:
@@ -108,7 +107,7 @@ class LineView:
         pass
 
     def update(
-        self, deployment: Deployment, events: list[EventRow], attempts: Mapping[int, AttemptRow]
+        self, deployment: Deployment, events: list[EventView], attempts: Mapping[int, AttemptView]
     ) -> None:
         """Print the new events."""
         for event in events:
@@ -131,7 +130,7 @@ class PictureView:
         self._live.stop()
 
     def update(
-        self, deployment: Deployment, events: list[EventRow], attempts: Mapping[int, AttemptRow]
+        self, deployment: Deployment, events: list[EventView], attempts: Mapping[int, AttemptView]
     ) -> None:
         """Draw the picture again."""
         if events:
@@ -167,9 +166,9 @@ def _bar(done: int, size: int) -> tuple[ProgressBar, Text]:
     return ProgressBar(total=size, completed=done, width=BAR_WIDTH), Text(f"{done}/{size}")
 
 
-def event_line(event: EventRow, attempts: Mapping[int, AttemptRow]) -> str:
+def event_line(event: EventView, attempts: Mapping[int, AttemptView]) -> str:
     """Return one line, for example ``12:00:01.250  web1  service:Restart  started``."""
-    data = msgspec.json.decode(event.data)
+    data = event.data
     at = iso(event.at)[11:23]
     note = f"  (ignored: {event.ignored})" if event.ignored else ""
     reason = data.get("message") or data.get("reason") or ""
@@ -181,14 +180,14 @@ def event_line(event: EventRow, attempts: Mapping[int, AttemptRow]) -> str:
     if data.get("decision"):
         word = f"decided: {data['decision']}"
     percent = f" {data['percent']:g} %" if data.get("percent") is not None else ""
-    return escaped(f"{at}  {attempt.host}  {attempt.step}  {word}{percent}{_said(reason)}{note}")
+    return escaped(f"{at}  {attempt.row.host}  {attempt.row.step}  {word}{percent}{_said(reason)}{note}")
 
 
-def event_to_json(event: EventRow, attempts: Mapping[int, AttemptRow]) -> dict[str, Any]:
+def event_object(event: EventView, attempts: Mapping[int, AttemptView]) -> dict[str, Any]:
     """Return an event for scripts; the keys of its data stand beside the common ones."""
-    data = msgspec.json.decode(event.data)
+    data = event.data
     attempt = attempts.get(data.get("attempt", 0))
-    place = {"host": attempt.host, "step": attempt.step} if attempt else {}
+    place = {"host": attempt.row.host, "step": attempt.row.step} if attempt else {}
     ignored = {"ignored": event.ignored} if event.ignored else {}
     return {"seq": event.seq, "at": iso(event.at), "event": event.kind, **place, **data, **ignored}
 

@@ -1,0 +1,42 @@
+"""``reworker demo``: two playbooks end to end on this machine, one that works and one that fails."""
+
+from __future__ import annotations
+
+import sys
+from importlib.resources import files
+from pathlib import Path
+
+import click
+
+from reworker.cli.main import EXIT_FAILED, EXIT_OK
+from reworker.cli.run import follow
+from reworker.cli.wiring import LOCAL_WORKERS, local_system
+from reworker.logs import setup
+
+#: playbook -> exit code it must end with.
+PLAYBOOKS = {"rollout.yaml": EXIT_OK, "broken.yaml": EXIT_FAILED}
+
+
+@click.command()
+@click.option(
+    "--state", default="state/demo", show_default=True, type=click.Path(file_okay=False, path_type=Path)
+)
+def demo(state: Path) -> None:
+    """Start a broker, a core and workers, and run two playbooks: one completes, one fails on purpose."""
+    setup("WARNING")
+    click.echo(f"starting the embedded broker, the core and the workers {', '.join(LOCAL_WORKERS)}")
+    is_as_expected = True
+    with local_system(state, LOCAL_WORKERS) as system:
+        service = system.core.service
+        for name, expected in PLAYBOOKS.items():
+            text = (files("reworker") / "demo" / name).read_text(encoding="utf-8")
+            purpose = "fails on purpose" if expected else "completes"
+            click.echo(f"\n$ reworker run {name}   # {purpose}")
+            deployment_id = service.submit(text, actor="demo", source=name)
+            is_as_expected &= follow(service, deployment_id, "text") == expected
+    click.echo("\nWhere to look next:")
+    click.echo(f"  every event of the last one:  reworker show {deployment_id} --db {system.db}")
+    click.echo(f"  its output:                   reworker logs {deployment_id} --db {system.db}")
+    click.echo("  your own worker:              reworker new NAME")
+    click.echo("  all of it, to play with:      reworker up")
+    sys.exit(EXIT_OK if is_as_expected else EXIT_FAILED)

@@ -1,0 +1,140 @@
+"""``reworker run`` and ``reworker watch``: start a deployment, follow one to its end."""
+
+from __future__ import annotations
+
+import getpass
+import sys
+import threading
+from typing import Any
+
+import click
+
+from reworker.cli.main import EXIT_CANCELLED, EXIT_FAILED, EXIT_OK, EXIT_WAITING
+from reworker.cli.options import db_option, dynamic_option, output_option
+from reworker.cli.playbooks import read_playbook
+from reworker.cli.progress import view_for
+from reworker.cli.wiring import opened_service
+from reworker.core.service import AttemptView, DeploymentView, Service
+from reworker.fsm.playbook import parse
+from reworker.fsm.states import AttemptStatus, DeploymentStatus
+from reworker.logs import escaped
+
+#: seconds between two looks at the database while following.
+POLL_S = 0.05
+#: seconds a step may stand unsent before the user is told to look for a core.
+NO_CORE_S = 3.0
+
+EXIT_CODES = {
+    DeploymentStatus.COMPLETED: EXIT_OK,
+    DeploymentStatus.FAILED: EXIT_FAILED,
+    DeploymentStatus.CANCELLED: EXIT_CANCELLED,
+    DeploymentStatus.WAITING: EXIT_WAITING,
+}
+
+
+@click.command()
+@click.argument("playbook")
+@dynamic_option
+@db_option
+@output_option
+@click.option("--unattended", is_flag=True, help="Nobody can be asked: a doubt fails the deployment.")
+@click.option("--key", default="", help="Idempotency key: the same key starts one deployment only.")
+@click.option("--detach", is_flag=True, help="Print the id and return at once.")
+def run(
+    playbook: str, dynamic: dict[str, Any], db: str, output: str, unattended: bool, key: str, detach: bool
+) -> None:
+    """Run PLAYBOOK (a file, or - for standard input) and follow it to its end.
+
+    Ctrl-C stops following, not the deployment. Exit codes: 0 completed, 1 failed, 2 wrong input,
+    3 cancelled, 4 waits for a person, 5 unreachable.
+    """
+    text = read_playbook(playbook)
+    parse(text, playbook)
+    with opened_service(db) as service:
+        deployment_id = service.submit(
+            text.decode("utf-8-sig"),
+            dynamic,
+            actor=getpass.getuser(),
+            unattended=unattended,
+            idempotency_key=key,
+            source=playbook,
+        )
+        if detach:
+            click.echo(deployment_id)
+            return
+        sys.exit(follow(service, deployment_id, output))
+
+
+@click.command()
+@click.argument("deployment")
+@db_option
+@output_option
+def watch(deployment: str, db: str, output: str) -> None:
+    """Follow DEPLOYMENT to its end; exit codes as for `run`."""
+    with opened_service(db) as service:
+        sys.exit(follow(service, deployment, output))
+
+
+def follow(service: Service, deployment_id: str, output: str) -> int:
+    """Show a deployment until it ends or waits for a person; return the exit code.
+
+    Raises:
+        DeploymentNotFound: no such deployment.
+    """
+    try:
+        now = _watch(service, deployment_id, output)
+    except KeyboardInterrupt:
+        click.echo(f"\ndetached; it goes on. To follow again: reworker watch {deployment_id}", err=True)
+        return EXIT_OK
+    if output != "json":
+        click.echo(summary(now))
+    return EXIT_CODES.get(now.state.status, EXIT_OK)
+
+
+def summary(view: DeploymentView) -> str:
+    """Return the end of a deployment in one line."""
+    state, row = view.state, view.row
+    if state.failure is not None:
+        place = f"{state.failure.step} on {state.failure.host}"
+        return escaped(f"{row.id} failed: {place}: {state.failure.reason}")
+    if state.status is DeploymentStatus.WAITING:
+        number = next((one.number for one in state.attempts if one.status is AttemptStatus.UNKNOWN), 0)
+        return escaped(
+            f"{row.id} waits for a person: attempt {number}: {state.reason}\n"
+            f"decide: reworker decide {row.id} {number} retry|skip|fail|complete"
+        )
+    took = ""
+    if state.ended_at and state.started_at:
+        took = f" in {(state.ended_at - state.started_at).total_seconds():.1f} s"
+    reason = f": {state.reason}" if state.reason else ""
+    return escaped(
+        f"{row.id} {state.status}: {state.completed_count} of {row.step_count} steps{took}{reason}"
+    )
+
+
+def _watch(service: Service, deployment_id: str, output: str) -> DeploymentView:
+    attempts: dict[int, AttemptView] = {}
+    seen, waits, pause = 0, 0, threading.Event()
+    with view_for(output, service.plan(deployment_id)) as view:
+        while True:
+            now = service.deployment(deployment_id)
+            events = service.events(deployment_id, after_seq=seen)
+            for one in (
+                service.attempts(deployment_id, after_number=max(attempts, default=0)) if events else ()
+            ):
+                attempts[one.row.number] = one
+            view.update(now.state, events, attempts)
+            seen = events[-1].seq if events else seen
+            is_waiting = now.state.status is DeploymentStatus.WAITING
+            if seen >= now.row.last_seq and (now.is_over or is_waiting):
+                return now
+            waits = waits + 1 if not events and _is_unsent(now) else 0
+            if waits == round(NO_CORE_S / POLL_S):
+                click.echo(
+                    "no core has taken the step yet; is `reworker core` running on this database?", err=True
+                )
+            pause.wait(POLL_S)
+
+
+def _is_unsent(view: DeploymentView) -> bool:
+    return any(attempt.status is AttemptStatus.READY for attempt in view.state.attempts)

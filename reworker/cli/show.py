@@ -1,0 +1,145 @@
+"""``reworker ls``, ``show`` and ``logs``: what is and what was."""
+
+from __future__ import annotations
+
+import json
+import threading
+from typing import Any
+
+import click
+
+from reworker.cli.options import db_option, output_option
+from reworker.cli.progress import event_line, event_object
+from reworker.cli.run import summary
+from reworker.cli.wiring import opened_service
+from reworker.clock import iso
+from reworker.core.service import AttemptView, DeploymentView, EventView, Service
+from reworker.logs import escaped
+
+#: seconds between two looks for new lines of output.
+POLL_S = 0.2
+
+
+@click.command()
+@db_option
+@output_option
+@click.option("--status", default="", help="Only deployments in this status.")
+@click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000))
+def ls(db: str, output: str, status: str, limit: int) -> None:
+    """List deployments, newest first."""
+    with opened_service(db) as service:
+        for one in service.deployments(limit=limit, status=status):
+            if output == "json":
+                click.echo(json.dumps(deployment_object(one)))
+            else:
+                at = iso(one.row.created_at)
+                click.echo(
+                    escaped(f"{one.row.id}  {at}  {one.state.status:<10}  {one.row.group} / {one.row.name}")
+                )
+
+
+@click.command()
+@click.argument("deployment")
+@db_option
+@output_option
+def show(deployment: str, db: str, output: str) -> None:
+    """Show DEPLOYMENT: its state, every attempt, every event."""
+    with opened_service(db) as service:
+        found = service.deployment(deployment)
+        attempts = _all_attempts(service, deployment)
+        events = _all_events(service, deployment)
+    numbered = {one.row.number: one for one in attempts}
+    if output == "json":
+        whole = {
+            **deployment_object(found),
+            "attempts": [attempt_object(one) for one in attempts],
+            "events": [event_object(event, numbered) for event in events],
+        }
+        click.echo(json.dumps(whole, ensure_ascii=False))
+        return
+    click.echo(escaped(f"{found.row.group} / {found.row.name}, started by {found.row.actor or 'unknown'}"))
+    click.echo(summary(found))
+    for event in events:
+        click.echo(event_line(event, numbered))
+
+
+@click.command()
+@click.argument("deployment")
+@db_option
+@output_option
+@click.option("-f", "--follow", is_flag=True, help="Go on until the deployment has ended.")
+def logs(deployment: str, db: str, output: str, follow: bool) -> None:
+    """Print the lines of output of DEPLOYMENT."""
+    pause = threading.Event()
+    with opened_service(db) as service:
+        seen = 0
+        while True:
+            is_over = service.deployment(deployment).is_over
+            seen = _print_lines(service, deployment, seen, output)
+            if is_over or not follow:
+                return
+            pause.wait(POLL_S)
+
+
+def deployment_object(view: DeploymentView) -> dict[str, Any]:
+    """Return a deployment for scripts."""
+    row, state = view.row, view.state
+    failure = state.failure
+    return {
+        "id": row.id,
+        "group": row.group,
+        "name": row.name,
+        "status": str(state.status),
+        "actor": row.actor,
+        "created_at": iso(row.created_at),
+        "ended_at": iso(state.ended_at) if state.ended_at else None,
+        "steps": row.step_count,
+        "completed": state.completed_count,
+        "skipped": state.skipped_count,
+        "reason": state.reason,
+        "failure": {"host": failure.host, "step": failure.step, "reason": failure.reason}
+        if failure
+        else None,
+    }
+
+
+def attempt_object(view: AttemptView) -> dict[str, Any]:
+    """Return an attempt for scripts."""
+    row = view.row
+    return {
+        "number": row.number,
+        "host": row.host,
+        "step": row.step,
+        "status": row.status,
+        "worker": row.worker,
+        "message": row.message,
+        "data": view.data,
+        "started_at": iso(row.started_at) if row.started_at else None,
+        "ended_at": iso(row.ended_at) if row.ended_at else None,
+    }
+
+
+def _print_lines(service: Service, deployment: str, seen: int, output: str) -> int:
+    while lines := service.log_lines(deployment, after_no=seen):
+        for line in lines:
+            if output == "json":
+                entry = {"no": line.no, "attempt": line.attempt, "at": iso(line.at), "text": line.text}
+                click.echo(json.dumps(entry, ensure_ascii=False))
+            else:
+                click.echo(escaped(f"{iso(line.at)}  {line.attempt:>4}  {line.text}"))
+        seen = lines[-1].no
+    return seen
+
+
+def _all_attempts(service: Service, deployment: str) -> list[AttemptView]:
+    found: list[AttemptView] = []
+    while page := service.attempts(deployment, after_number=found[-1].row.number if found else 0):
+        found += page
+    return found
+
+
+def _all_events(service: Service, deployment: str) -> list[EventView]:
+    found: list[EventView] = []
+    while page := service.events(deployment, after_seq=found[-1].seq if found else 0):
+        found += page
+    return found

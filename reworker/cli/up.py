@@ -1,0 +1,31 @@
+"""``reworker up``: broker, core and workers with one command."""
+
+from __future__ import annotations
+
+import threading
+from pathlib import Path
+
+import click
+
+from reworker.cli.options import log_options
+from reworker.cli.wiring import LOCAL_WORKERS, local_system
+from reworker.crew.signals import stop_signals
+from reworker.logs import setup
+
+
+@click.command()
+@click.option("--state", default="state", show_default=True, type=click.Path(file_okay=False, path_type=Path))
+@click.option(
+    "--mq-port", default=5672, show_default=True, type=click.IntRange(0, 65535), help="0: a free port."
+)
+@click.option("--worker", "workers", multiple=True, metavar="NAME", help="Worker to run; may be repeated.")
+@log_options
+def up(state: Path, mq_port: int, workers: tuple[str, ...], log_level: str, json_logs: bool) -> None:
+    """Run the embedded broker, a core and workers until SIGTERM; for development."""
+    setup(log_level.upper(), is_json=json_logs)
+    stopped = threading.Event()
+    with stop_signals(stopped.set), local_system(state, workers or LOCAL_WORKERS, port=mq_port) as system:
+        click.echo(f"ready: broker {system.url}")
+        click.echo(f"run a playbook:  reworker run PLAYBOOK --db {system.db}")
+        click.echo(f"add a worker:    reworker worker NAME {system.url}")
+        stopped.wait()

@@ -1,0 +1,174 @@
+"""The composition root: builds buses, storage, cores and workers, and closes them in order."""
+
+from __future__ import annotations
+
+import os
+import subprocess
+import sys
+from collections.abc import Iterator, Sequence
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+
+from reworker.bus.connection import PikaBus
+from reworker.bus.contract import Bus
+from reworker.clock import SystemClock
+from reworker.config import MqSettings, mq_settings
+from reworker.core.core import Core
+from reworker.core.service import Service
+from reworker.core.settings import CoreSettings
+from reworker.crew.crew import Crew, open_bus
+from reworker.errors import CannotConnect, ConfigError
+from reworker.host.plugins import load_worker
+from reworker.runner import mq_mapping
+from reworker.storage.log import SqlLog, log_path
+from reworker.storage.sql import SqlStorage, open_storage
+
+#: seconds a command looks for the broker before it gives up; the user waits for it.
+CONNECT_S = 10.0
+#: workers of `up` and `demo`: bundled, and useful without settings of their own.
+LOCAL_WORKERS = ("noop", "sleep", "megafrobber")
+
+
+@contextmanager
+def connected_bus(mq: str | MqSettings, *, name: str, timeout_s: float = CONNECT_S) -> Iterator[Bus]:
+    """Open a bus for the block.
+
+    Args:
+        mq: file, URL or settings.
+        name: of the connection, as the broker shows it.
+        timeout_s: how long to look for the broker.
+
+    Raises:
+        ConfigError, CannotConnect: see `mq_settings` and `Bus.open`.
+    """
+    settings = mq_settings(mq) if isinstance(mq, str) else mq
+    bus = PikaBus(settings, name=name)
+    try:
+        bus.open(timeout_s=timeout_s)
+        yield bus
+    finally:
+        bus.close()
+
+
+@contextmanager
+def opened_storage(db: str) -> Iterator[tuple[SqlStorage, SqlLog]]:
+    """Open the database and the file of output lines beside it; missing ones are made.
+
+    Raises:
+        StorageError: see `open_storage`.
+    """
+    with ExitStack() as stack:
+        storage = open_storage(_prepared(db))
+        stack.callback(storage.close)
+        logs = SqlLog(log_path(storage.path))
+        stack.callback(logs.close)
+        yield storage, logs
+
+
+@contextmanager
+def opened_service(db: str) -> Iterator[Service]:
+    """Open what commands ask: the core's service, straight on the database."""
+    with opened_storage(db) as (storage, logs):
+        yield Service(storage, logs, SystemClock())
+
+
+@contextmanager
+def running_core(
+    mq: str | MqSettings, db: str, settings: CoreSettings, *, timeout_s: float
+) -> Iterator[Core]:
+    """Run a core for the block, with a connection for replies and one for lines of output."""
+    with (
+        opened_storage(db) as (storage, logs),
+        connected_bus(mq, name=f"reworker core {settings.name}", timeout_s=timeout_s) as bus,
+        connected_bus(mq, name=f"reworker core {settings.name} output", timeout_s=timeout_s) as output_bus,
+    ):
+        core = Core(bus, storage, logs, settings, output_bus=output_bus)
+        core.start()
+        try:
+            yield core
+        finally:
+            core.stop()
+
+
+@contextmanager
+def running_worker(name: str, url: str) -> Iterator[Crew]:
+    """Run one instance of a worker type as a thread of this process."""
+    mapping = mq_mapping(url, os.environ)
+    worker = load_worker(name)(mapping)
+    crew = Crew(open_bus(mq_settings(mapping), f"worker {name}"), [worker])
+    try:
+        crew.start()
+        yield crew
+    finally:
+        crew.stop()
+
+
+@contextmanager
+def broker_process(port: int, store: Path | None) -> Iterator[str]:
+    """Run the embedded broker as a process of its own; give its URL.
+
+    Raises:
+        CannotConnect: it did not start; the text has its last words.
+    """
+    command = [sys.executable, "-m", "reworker", "broker", "--port", str(port), "--log-level", "WARNING"]
+    if store is not None:
+        command += ["--store", str(store)]
+    # Its own session: Ctrl-C goes to us alone, and we stop it after everything that uses it.
+    process = subprocess.Popen(
+        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+    )
+    try:
+        yield _url_of(process)
+    finally:
+        process.terminate()
+        process.wait()
+        if process.stdout is not None:
+            process.stdout.close()
+
+
+@dataclass(frozen=True)
+class LocalSystem:
+    """Everything in one place: a broker beside us, a core and workers within."""
+
+    url: str
+    db: str
+    core: Core
+
+
+@contextmanager
+def local_system(state: Path, workers: Sequence[str], *, port: int = 0) -> Iterator[LocalSystem]:
+    """Run the embedded broker, a core and one instance of each worker.
+
+    Args:
+        state: folder for the database and the broker's durable messages; made if missing.
+        workers: names as `load_worker` takes them.
+        port: of the broker; 0 takes a free one.
+    """
+    state.mkdir(parents=True, exist_ok=True)
+    db = f"sqlite:///{state / 'reworker.db'}"
+    with ExitStack() as stack:
+        url = stack.enter_context(broker_process(port, state / "broker.db"))
+        core = stack.enter_context(running_core(url, db, CoreSettings(), timeout_s=CONNECT_S))
+        for name in workers:
+            stack.enter_context(running_worker(name, url))
+        yield LocalSystem(url, db, core)
+
+
+def _url_of(process: subprocess.Popen[str]) -> str:
+    words = process.stdout.readline().split() if process.stdout else []
+    if words[:2] != ["listening", "on"]:
+        rest = process.stdout.read() if process.stdout else ""
+        raise CannotConnect("the embedded broker", f"it did not start: {' '.join(words)} {rest}".strip())
+    return words[2].replace(":***@", ":guest@")
+
+
+def _prepared(db: str) -> str:
+    """Make the folder of a database file, so that the default works in an empty folder."""
+    folder = Path(db.removeprefix("sqlite:///")).parent
+    if "://" not in str(folder):
+        try:
+            folder.mkdir(parents=True, exist_ok=True)
+        except OSError as error:
+            raise ConfigError(f"cannot make the folder {folder}: {error.strerror}", key="db") from error
+    return db

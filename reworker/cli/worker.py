@@ -1,0 +1,37 @@
+"""``reworker worker NAME``: one worker type as a daemon."""
+
+from __future__ import annotations
+
+import click
+
+from reworker.cli.options import log_options
+from reworker.host.plugins import load_worker
+from reworker.runner import run_worker
+
+
+@click.command()
+@click.argument("name")
+@click.argument("mq", required=False, envvar="REWORKER_MQ", metavar="MQ_CONFIG")
+@click.option("-w", "--worker-config", type=click.Path(dir_okay=False), help="The worker's own settings.")
+@click.option("--instances", type=click.IntRange(1), help="Threads, each with a worker object of its own.")
+@log_options
+def worker(
+    name: str,
+    mq: str | None,
+    worker_config: str | None,
+    instances: int | None,
+    log_level: str,
+    json_logs: bool,
+) -> None:
+    """Run the worker NAME until SIGTERM: a plugin's name, or module:Class.
+
+    MQ_CONFIG is a file or an amqp:// URL; default $REWORKER_MQ.
+    """
+    run_worker(
+        load_worker(name),
+        mq,
+        worker_config,
+        instances=instances,
+        log_level=log_level.upper(),
+        is_json=json_logs,
+    )
