@@ -196,10 +196,9 @@ class Intake:
                 item = self._queue.get(timeout_s > 0, timeout_s or None)
             except queue.Empty:
                 break
-            if item is None:
-                break
-            items.append(item)
-            is_patient = wait_s > 0 and all(one.can_wait for one in items)
+            if item is not None:
+                items.append(item)
+            is_patient = wait_s > 0 and bool(items) and all(one.can_wait for one in items)
             timeout_s = CONFIRM_LINGER_S if is_patient else 0.0
         return items
 
