@@ -129,14 +129,14 @@ class Attempt:
             body = encode(struct, kind="reply", limit_bytes=REPLY_LIMIT_BYTES)
             self._post_reply(status if isinstance(status, str) else "", body)
         elif exchange == "" and topic in (None, "", NO_REPLY):
-            self.note_final(struct)
+            self._note_final(struct)
         else:
             properties = self._properties(corr_id, reply_to)
             message = Outgoing(exchange, str(topic), encode(struct), properties)
             self._begin_pending()
             self.station.bus.publish(message, self._on_sent)
 
-    def note_final(self, struct: Any) -> None:
+    def _note_final(self, struct: Any) -> None:
         """Remember a final status that nobody asked to hear."""
         status = struct.get("status") if isinstance(struct, Mapping) else None
         if status in FINAL_STATUSES and not self.final_status:
