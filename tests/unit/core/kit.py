@@ -141,10 +141,10 @@ class World:
         self.storage = FusedStorage(self.path)
         self._logs = SqlLog(log_path(self.path))
         self._bus = FusedBus(self.broker, is_threaded=False, name="core", clock=self.clock)
-        self.storage.fuse = self._bus.fuse = fuse or Fuse()
         self._bus.open(timeout_s=1)
         self.core = Core(self._bus, self.storage, self._logs, self.settings, clock=self.clock)
         self.core.attach()
+        self.storage.fuse = self._bus.fuse = fuse or Fuse()
         self.is_running = True
         return self.core
 
