@@ -83,6 +83,10 @@ class Recorder:
     def put(self, delivery: Delivery) -> None:
         """Take a delivery; returns at once."""
         size_bytes = len(delivery.body)
+        if size_bytes > messages.REPLY_LIMIT_BYTES:
+            limit_bytes = messages.REPLY_LIMIT_BYTES
+            self._dead.refuse(delivery, f"output has {size_bytes} bytes, the limit is {limit_bytes}")
+            return
         with self._lock:
             is_room = self._waiting_bytes + size_bytes <= BUFFER_BYTES
             if is_room:
@@ -153,8 +157,6 @@ class Recorder:
             own = _owner_of(delivery.properties.correlation_id)
             if own is None:
                 raise UndecodableMessage("output has no attempt's id as its correlation id", delivery.body)
-            if len(delivery.body) > messages.REPLY_LIMIT_BYTES:
-                raise UndecodableMessage(f"output has {len(delivery.body)} bytes")
             encoding = delivery.properties.content_encoding
             text = messages.decode(messages.OutputLine, delivery.body, encoding).message
         except MessageError as error:

@@ -15,9 +15,9 @@ from reworker.bus.memory import MemoryBroker, MemoryBus
 from reworker.core.core import Core
 from reworker.core.service import DeploymentView
 from reworker.core.settings import CoreSettings
-from reworker.storage.contract import Unit
 from reworker.storage.log import SqlLog, log_path
 from reworker.storage.sql import SqlStorage
+from reworker.storage.writing import SqlUnit
 from reworker.topology import names
 from reworker.topology.model import worker_topology
 
@@ -62,7 +62,7 @@ class FusedStorage(SqlStorage):
     fault: Callable[[], None] | None = None
 
     @contextmanager
-    def begin(self) -> Iterator[Unit]:
+    def begin(self) -> Iterator[SqlUnit]:
         with super().begin() as unit:
             if self.fault is not None:
                 self.fault()
@@ -134,12 +134,13 @@ class World:
         self._bus: FusedBus
         self._logs: SqlLog
         self.settings = CoreSettings()
+        self.make_logs: type[SqlLog] = SqlLog
         self.is_running = False
 
     def start(self, fuse: Fuse | None = None) -> Core:
         """Start a core on the database, killed where the fuse burns."""
         self.storage = FusedStorage(self.path)
-        self._logs = SqlLog(log_path(self.path))
+        self._logs = self.make_logs(log_path(self.path))
         self._bus = FusedBus(self.broker, is_threaded=False, name="core", clock=self.clock)
         self._bus.open(timeout_s=1)
         self.core = Core(self._bus, self.storage, self._logs, self.settings, clock=self.clock)

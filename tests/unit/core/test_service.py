@@ -1,0 +1,161 @@
+"""What people and programs ask of the core, also from another process."""
+
+from __future__ import annotations
+
+import pytest
+
+from reworker.core import history
+from reworker.core.batch import Applied
+from reworker.core.service import Service
+from reworker.errors import ConfigError, DeploymentNotFound, PlaybookInvalid, PlaybookNotFound
+from reworker.fsm.events import Decision
+from reworker.storage.log import SqlLog, log_path
+from reworker.storage.sql import SqlStorage
+from tests.unit.core.kit import Worker, World, playbook
+
+
+def test_same_deployment_is_returned_when_the_idempotency_key_is_used_again(
+    world: World, worker: Worker
+) -> None:
+    ids = {world.core.service.submit(playbook(), idempotency_key="k") for _ in range(5)}
+    other = world.core.service.submit(playbook(), idempotency_key="l")
+    world.run()
+    assert len(ids) == 1
+    assert other not in ids
+    assert len(worker.steps) == 2
+
+
+def test_key_is_refused_when_it_is_too_long(world: World) -> None:
+    with pytest.raises(ConfigError, match="256 characters"):
+        world.core.service.submit(playbook(), idempotency_key="k" * 256)
+
+
+def test_nothing_is_started_when_the_playbook_is_wrong(world: World) -> None:
+    with pytest.raises(PlaybookInvalid):
+        world.core.service.submit("group: web\n")
+    assert world.core.service.deployments() == []
+
+
+def test_nothing_is_started_when_a_step_is_too_large_to_be_sent(world: World) -> None:
+    text = playbook("noop:Do", {"noop:Do": {"dynamic": ["blob"]}})
+    with pytest.raises(PlaybookInvalid, match=r"execution\[0\].steps\[0\].*1048576"):
+        world.core.service.submit(text, {"blob": "x" * 1_100_000})
+    assert world.core.service.deployments() == []
+
+
+def test_running_deployment_keeps_its_plan_when_the_playbook_changes(world: World, worker: Worker) -> None:
+    service = world.core.service
+    first = service.store_playbook(playbook("noop:One"))
+    own_id = service.submit(service.playbook(first.id).text)
+    second = service.store_playbook(playbook("noop:Two"), playbook_id=first.id)
+    world.run()
+    assert (first.version, second.version) == (1, 2)
+    assert service.playbook(first.id) == second
+    assert service.playbook(first.id, version=1) == first
+    assert [one.id for one in service.playbooks()] == [first.id]
+    assert service.playbooks(group="other") == []
+    assert [step.key for step in service.plan(own_id).steps()] == ["noop:One"]
+
+
+def test_version_stays_when_the_same_text_is_stored_again(world: World) -> None:
+    stored = world.core.service.store_playbook(playbook())
+    assert world.core.service.store_playbook(playbook(), playbook_id=stored.id) == stored
+
+
+def test_playbook_is_not_found_when_there_is_none(world: World) -> None:
+    with pytest.raises(PlaybookNotFound):
+        world.core.service.store_playbook(playbook(), playbook_id="0" * 24)
+    with pytest.raises(PlaybookNotFound):
+        world.core.service.playbook("0" * 24)
+
+
+def test_deployment_is_not_found_when_there_is_none(world: World) -> None:
+    service = world.core.service
+    for call in (service.deployment, service.cancel, service.pause, service.resume, service.plan):
+        with pytest.raises(DeploymentNotFound):
+            call("0" * 24)
+
+
+def test_deployments_are_listed_newest_first_in_pages(world: World, worker: Worker) -> None:
+    ids = []
+    for _ in range(5):
+        ids.append(world.core.service.submit(playbook()))
+        world.advance(1)
+    newest = world.core.service.deployments(limit=2)
+    assert [view.row.id for view in newest] == [ids[4], ids[3]]
+    older = world.core.service.deployments(limit=-5, before_id=newest[-1].row.id)
+    assert [view.row.id for view in older] == [ids[2]]
+    assert len(world.core.service.deployments(limit=10**9, status="completed")) == 5
+    assert world.core.service.deployments(status="failed") == []
+
+
+def test_cancel_ends_a_deployment_when_its_worker_obeys(world: World, worker: Worker) -> None:
+    worker.script = ()
+    control = world.queue("cancelled", ("re.control", "cancel.#"))
+    own_id = world.core.service.submit(playbook("noop:One", "noop:Two"))
+    world.run()
+    assert world.core.service.cancel(own_id, actor="ann", reason="wrong day").applied is Applied.CHANGED
+    world.run()
+    assert control.bodies() == [{"attempt": f"{own_id}.1", "reason": "wrong day"}]
+    worker.reply({"status": "cancelled"}, f"{own_id}.1")
+    world.run()
+    assert world.status(own_id) == "cancelled"
+    assert world.core.service.events(own_id)[-2].actor == "ann"
+    again = world.core.service.cancel(own_id)
+    assert again.applied is Applied.IGNORED
+    assert "already ended" in again.reason
+
+
+def test_nothing_new_is_dispatched_when_paused_until_resumed(world: World, worker: Worker) -> None:
+    worker.script = ()
+    own_id = world.core.service.submit(playbook("noop:One", "noop:Two"))
+    world.run()
+    world.core.service.pause(own_id, actor="ann")
+    worker.reply({"status": "completed"}, f"{own_id}.1")
+    world.run()
+    assert (world.status(own_id), len(worker.steps)) == ("paused", 1)
+    world.core.service.resume(own_id)
+    world.run()
+    assert (world.status(own_id), len(worker.steps)) == ("running", 2)
+
+
+def test_decision_is_ignored_when_nothing_is_in_doubt(world: World, worker: Worker) -> None:
+    own_id = world.core.service.submit(playbook())
+    world.run()
+    for attempt in (1, 99):
+        assert world.core.service.decide(own_id, attempt, Decision.RETRY).applied is Applied.IGNORED
+
+
+def test_requests_are_carried_out_when_they_come_from_another_process(world: World, worker: Worker) -> None:
+    worker.script = ()
+    storage, logs = SqlStorage(world.path), SqlLog(log_path(world.path))
+    elsewhere = Service(storage, logs, world.clock)
+    own_id = elsewhere.submit(playbook())
+    world.advance(0.1)
+    assert len(worker.steps) == 1, "noticed without waiting for the next poll"
+    elsewhere.cancel(own_id)
+    world.advance(0.1)
+    assert world.core.counters.snapshot()["published_returned"] == 1, "nobody listens for cancels here"
+    world.advance(31)
+    assert elsewhere.deployment(own_id).is_over
+    assert world.status(own_id) == "cancelled"
+    storage.close()
+    logs.close()
+
+
+def test_history_is_found_broken_when_an_event_was_changed(world: World, worker: Worker) -> None:
+    own_id = world.core.service.submit(playbook())
+    world.run()
+    with world.storage.begin() as unit:
+        unit._connection.exec_driver_sql("UPDATE event SET actor = 'eve' WHERE seq = 3")  # type: ignore[attr-defined]  # a row changed from outside
+    assert history.problems(world.storage.reader, own_id) == [
+        "event 3 is not what was written after event 2",
+    ]
+
+
+def test_history_is_found_broken_when_an_event_is_missing(world: World, worker: Worker) -> None:
+    own_id = world.core.service.submit(playbook())
+    world.run()
+    with world.storage.begin() as unit:
+        unit._connection.exec_driver_sql("DELETE FROM event WHERE seq = 4")  # type: ignore[attr-defined]  # a row removed from outside
+    assert "the history ends with event 3" in history.problems(world.storage.reader, own_id)[-1]
