@@ -90,6 +90,8 @@ class SqlUnit:
 
     def deployments(self, ids: Collection[str]) -> dict[str, DeploymentRow]:
         """Return deployments by id; see `contract.Unit.deployments`."""
+        if not ids:
+            return {}
         rows = self._connection.execute(_BY_IDS, {"ids": list(ids)})
         return {row[0]: DeploymentRow(*row) for row in rows}
 

@@ -147,7 +147,7 @@ def test_history_is_found_broken_when_an_event_was_changed(world: World, worker:
     own_id = world.core.service.submit(playbook())
     world.run()
     with world.storage.begin() as unit:
-        unit._connection.exec_driver_sql("UPDATE event SET actor = 'eve' WHERE seq = 3")  # type: ignore[attr-defined]  # a row changed from outside
+        unit._connection.exec_driver_sql("UPDATE event SET actor = 'eve' WHERE seq = 3")
     assert history.problems(world.storage.reader, own_id) == [
         "event 3 is not what was written after event 2",
     ]
@@ -157,5 +157,5 @@ def test_history_is_found_broken_when_an_event_is_missing(world: World, worker: 
     own_id = world.core.service.submit(playbook())
     world.run()
     with world.storage.begin() as unit:
-        unit._connection.exec_driver_sql("DELETE FROM event WHERE seq = 4")  # type: ignore[attr-defined]  # a row removed from outside
+        unit._connection.exec_driver_sql("DELETE FROM event WHERE seq = 4")
     assert "the history ends with event 3" in history.problems(world.storage.reader, own_id)[-1]
