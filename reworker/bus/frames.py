@@ -6,12 +6,15 @@ Source: AMQP 0-9-1 specification, sections 2.3.5 and 4.2.
 
 from __future__ import annotations
 
+import functools
 import struct
-from collections.abc import Callable
+from collections.abc import Callable, Mapping
 from typing import Any
 
+import msgspec
 import pika.data
 import pika.spec
+from pika.exceptions import UnsupportedAMQPFieldException
 
 from reworker.bus.contract import Properties
 
@@ -27,6 +30,14 @@ _BASIC_CLASS = 60
 _MANDATORY = 1
 _MULTIPLE, _REQUEUE = 1, 2
 
+#: encoded names kept, so that each is encoded once.
+CACHED_TEXT_COUNT = 1024
+_OCTETS = tuple(bytes((number,)) for number in range(256))
+#: types of values in tables. Source: AMQP 0-9-1 errata, RabbitMQ's field types.
+_LONG_STRING, _INT32, _INT64, _BOOL, _DOUBLE = b"SIltd"
+_TRUE, _FALSE = b"t\x01", b"t\x00"
+_INT32_LIMIT = 1 << 31
+
 unpack_frame_head = struct.Struct(">BHL").unpack_from
 unpack_method_id = struct.Struct(">L").unpack_from
 #: delivery tag and bits of basic.ack and basic.nack.
@@ -35,6 +46,14 @@ unpack_body_size = struct.Struct(">Q").unpack_from
 _pack_frame_head = struct.Struct(">BHL").pack
 _pack_content = struct.Struct(">HHQH").pack
 _pack_settle = struct.Struct(">BHLLQBB").pack
+_pack_length = struct.Struct(">L").pack
+_pack_text_head = struct.Struct(">BL").pack
+_pack_double = struct.Struct(">Bd").pack
+_pack_int32 = struct.Struct(">Bl").pack
+_unpack_length = struct.Struct(">L").unpack_from
+_unpack_int32 = struct.Struct(">l").unpack_from
+_unpack_double = struct.Struct(">d").unpack_from
+_unpack_int64 = struct.Struct(">q").unpack_from
 _unpack_tag = struct.Struct(">QB").unpack_from
 _unpack_flags = struct.Struct(">H").unpack_from
 _unpack_timestamp = struct.Struct(">Q").unpack_from
@@ -42,38 +61,61 @@ _pack_timestamp = struct.Struct(">Q").pack
 
 
 def _short(text: str) -> bytes:
-    raw = text.encode("utf-8")
+    raw = text.encode()
     if len(raw) > 255:
         raise ValueError(f"AMQP short strings hold 255 bytes, this one has {len(raw)}: {text[:60]!r}...")
-    return bytes((len(raw),)) + raw
+    return _OCTETS[len(raw)] + raw
+
+
+#: for texts that come again and again: names, types, addresses.
+_cached_short = functools.lru_cache(CACHED_TEXT_COUNT)(_short)
 
 
 def _octet(number: int) -> bytes:
-    return bytes((number,))
+    return _OCTETS[number]
 
 
-def _table(values: dict[str, Any]) -> bytes:
+def _table(values: Mapping[str, Any]) -> bytes:
     pieces: list[bytes] = []
-    pika.data.encode_table(pieces, values)
-    return b"".join(pieces)
+    for name, value in values.items():
+        pieces.append(_cached_short(name))
+        kind = type(value)
+        if kind is str:
+            raw = value.encode()
+            pieces.append(_pack_text_head(_LONG_STRING, len(raw)))
+            pieces.append(raw)
+        elif kind is bool:
+            pieces.append(_TRUE if value else _FALSE)
+        elif kind is int and -_INT32_LIMIT <= value < _INT32_LIMIT:
+            pieces.append(_pack_int32(_INT32, value))
+        elif kind is float:  # pika has no code for these
+            pieces.append(_pack_double(_DOUBLE, value))
+        else:
+            pika.data.encode_value(pieces, value)
+    payload = b"".join(pieces)
+    return _pack_length(len(payload)) + payload
 
 
+#: by property, in the order of `Properties` and of the wire.
 _ENCODERS: tuple[tuple[str, int, Callable[[Any], bytes]], ...] = (
-    ("content_type", 1 << 15, _short),
-    ("content_encoding", 1 << 14, _short),
+    ("content_type", 1 << 15, _cached_short),
+    ("content_encoding", 1 << 14, _cached_short),
     ("headers", 1 << 13, _table),
     ("delivery_mode", 1 << 12, _octet),
     ("priority", 1 << 11, _octet),
     ("correlation_id", 1 << 10, _short),
-    ("reply_to", 1 << 9, _short),
+    ("reply_to", 1 << 9, _cached_short),
     ("expiration", 1 << 8, _short),
     ("message_id", 1 << 7, _short),
     ("timestamp", 1 << 6, _pack_timestamp),
-    ("type", 1 << 5, _short),
-    ("user_id", 1 << 4, _short),
-    ("app_id", 1 << 3, _short),
-    ("cluster_id", 1 << 2, _short),
+    ("type", 1 << 5, _cached_short),
+    ("user_id", 1 << 4, _cached_short),
+    ("app_id", 1 << 3, _cached_short),
+    ("cluster_id", 1 << 2, _cached_short),
 )
+
+
+_values_of = msgspec.structs.astuple
 
 
 def frame(kind: int, channel: int, payload: bytes) -> bytes:
@@ -96,11 +138,17 @@ def header_frame(channel: int, body_size_bytes: int, properties: Properties) -> 
 
     Raises:
         ValueError: a property is too long or out of range.
-        AttributeError, TypeError, struct.error: a property has a type that AMQP cannot carry.
+        TypeError: a property has a type that AMQP cannot carry.
     """
+    try:
+        return _header_frame(channel, body_size_bytes, properties)
+    except (AttributeError, IndexError, struct.error, UnsupportedAMQPFieldException) as error:
+        raise TypeError(f"AMQP cannot carry these properties: {error}: {properties}") from error
+
+
+def _header_frame(channel: int, body_size_bytes: int, properties: Properties) -> bytes:
     flags, pieces = 0, []
-    for name, flag, encode in _ENCODERS:
-        value = getattr(properties, name)
+    for value, (_, flag, encode) in zip(_values_of(properties), _ENCODERS, strict=True):
         if value is not None:
             flags |= flag
             pieces.append(encode(value))
@@ -142,7 +190,14 @@ class ReceivedProperties(pika.spec.BasicProperties):  # type: ignore[misc]  # pi
 def _read_short(data: bytes, place: int) -> tuple[str, int]:
     start = place + 1
     stop = start + data[place]
-    return data[start:stop].decode("utf-8", "surrogateescape"), stop
+    return _text(data[start:stop]), stop
+
+
+def _text(raw: bytes) -> str:
+    try:
+        return raw.decode()
+    except UnicodeDecodeError:
+        return raw.decode(errors="surrogateescape")
 
 
 def _read_octet(data: bytes, place: int) -> tuple[int, int]:
@@ -154,24 +209,60 @@ def _read_timestamp(data: bytes, place: int) -> tuple[int, int]:
     return number, place + 8
 
 
+def _read_table(data: bytes, place: int) -> tuple[dict[str, Any], int]:
+    """Return a table of plain values; one with anything rarer is left to pika."""
+    begin = place
+    place += 4
+    stop = place + _unpack_length(data, begin)[0]
+    values: dict[str, Any] = {}
+    while place < stop:
+        name, place = _read_short(data, place)
+        kind = data[place]
+        place += 1
+        if kind == _LONG_STRING:
+            start = place + 4
+            place = start + _unpack_length(data, place)[0]
+            values[name] = _text(data[start:place])
+        elif kind == _INT32:
+            values[name] = _unpack_int32(data, place)[0]
+            place += 4
+        elif kind == _BOOL:
+            values[name] = data[place] != 0
+            place += 1
+        elif kind == _DOUBLE:
+            values[name] = _unpack_double(data, place)[0]
+            place += 8
+        elif kind == _INT64:
+            values[name] = _unpack_int64(data, place)[0]
+            place += 8
+        else:
+            found, end = pika.data.decode_table(data, begin)
+            return found, end
+    return values, stop
+
+
 _READERS: dict[str, Callable[[bytes, int], tuple[Any, int]]] = {
-    "headers": pika.data.decode_table,
+    "headers": _read_table,
     "delivery_mode": _read_octet,
     "priority": _read_octet,
     "timestamp": _read_timestamp,
 }
-_DECODERS = tuple((name, flag, _READERS.get(name, _read_short)) for name, flag, _ in _ENCODERS)
+
+
+@functools.lru_cache(CACHED_TEXT_COUNT)
+def _readers_of(flags: int) -> tuple[tuple[str, Callable[[bytes, int], tuple[Any, int]]], ...]:
+    """Return how to read the properties that these flags say are there."""
+    return tuple((name, _READERS.get(name, _read_short)) for name, flag, _ in _ENCODERS if flags & flag)
 
 
 def read_properties(data: bytes, place: int) -> ReceivedProperties:
     """Return the properties of a content header frame; `place` is that of the property flags."""
-    flags = _unpack_flags(data, place)[0]
+    readers = _readers_of(_unpack_flags(data, place)[0])
     place += 2
     properties = ReceivedProperties()
     values = properties.__dict__
-    for name, flag, read in _DECODERS:
-        if flags & flag:
-            values[name], place = read(data, place)
+    for name, read in readers:
+        values[name], place = read(data, place)
     return properties
 
 

@@ -34,7 +34,7 @@ class PublishChannel:
         """Open the channel on a new connection."""
         self._connection = connection
         self.is_blocked = False
-        connection.on_confirm = self._publisher.confirm
+        connection.reader.on_confirm = self._publisher.confirm
         self._open()
 
     def on_down(self) -> None:
@@ -49,12 +49,12 @@ class PublishChannel:
 
     def _on_open(self, channel: Any) -> None:
         channel.add_on_return_callback(self._on_return)
-        # Confirms themselves come by `WireConnection.on_confirm`, set before the first publish.
+        # Confirms themselves come by `FrameReader.on_confirm`, set before the first publish.
         channel.confirm_delivery(_never_called, callback=self._on_confirm_mode)
 
     def _on_confirm_mode(self, _frame: Any) -> None:
         if self._connection is not None:
-            self._connection.confirm_channel = CHANNEL_NUMBER
+            self._connection.reader.confirm_channel = CHANNEL_NUMBER
             self._is_ready = True
             self.pump()
 
@@ -82,7 +82,7 @@ class PublishChannel:
         if self._connection is None or not isinstance(reason, ChannelClosedByBroker):
             return
         logger.warning("the broker closed the publishing channel: %s; it is opened again", reason.reply_text)
-        self._connection.confirm_channel = 0
+        self._connection.reader.confirm_channel = 0
         self._publisher.channel_closed(reason.reply_code, reason.reply_text)
         # pika forgets the channel only after this callback; until then its number is taken.
         self._connection.ioloop.call_later(0, self._open)

@@ -102,11 +102,11 @@ class Subscription:
             return
         tag = f"reworker.{uuid.uuid4().hex[:8]}.{next(self._tags)}"
         self._epoch = Epoch(self.queue, tag, self.channel_number, self._host.settler)
-        self._connection.delivery_sinks[self.channel_number] = self
+        self._connection.reader.delivery_sinks[self.channel_number] = self
         channel.add_on_cancel_callback(self._on_cancelled_by_broker)
         if self._prefetch:
             channel.basic_qos(prefetch_count=self._prefetch)
-        # Deliveries come by `WireConnection.delivery_sinks`, not by pika's callback.
+        # Deliveries come by `FrameReader.delivery_sinks`, not by pika's callback.
         channel.basic_consume(self.queue, _never_called, consumer_tag=tag, callback=self._on_consuming)
 
     def _on_consuming(self, _frame: Any) -> None:
@@ -177,7 +177,7 @@ class Subscription:
             self._epoch.is_live = False
             self._epoch = None
         if self._connection is not None:
-            self._connection.delivery_sinks.pop(self.channel_number, None)
+            self._connection.reader.delivery_sinks.pop(self.channel_number, None)
 
 
 def _never_called(*_arguments: Any) -> None:

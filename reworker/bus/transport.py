@@ -10,14 +10,13 @@ from __future__ import annotations
 import socket
 import ssl
 from collections.abc import Callable
-from typing import Any, Protocol
+from typing import Any
 
 import pika
 from pika.adapters.utils.nbio_interface import AbstractStreamTransport
-from pika.exceptions import InvalidFrameError
 from pika.frame import decode_frame
 
-from reworker.bus import frames
+from reworker.bus.inbound import FrameReader
 
 #: bytes read from the socket at once; pika's own 4 KiB costs a system call for every few frames.
 RECEIVE_BYTES = 64 << 10
@@ -78,46 +77,19 @@ def _plain_socket(inner: Any) -> socket.socket | None:
     return found if is_plain else None
 
 
-class DeliverySink(Protocol):
-    """Takes the deliveries of one channel."""
-
-    def on_deliver(
-        self, tag: int, redelivered: bool, exchange: str, routing_key: str, properties: Any, body: bytes
-    ) -> None:
-        """Take one complete delivery."""
-        ...
-
-
-class _Partial:
-    """A delivery whose content is still arriving."""
-
-    __slots__ = ("deliver", "missing_bytes", "pieces", "properties")
-
-    def __init__(self, deliver: tuple[int, bool, str, str]) -> None:
-        self.deliver = deliver
-        self.properties: Any = None
-        self.missing_bytes = 0
-        self.pieces: list[bytes] = []
-
-
 class WireConnection(pika.SelectConnection):  # type: ignore[misc]  # pika is untyped
     """A `SelectConnection` with joined writes and short ways for hot frames; only on the I/O thread.
 
     Attributes:
-        delivery_sinks: by channel number, who takes deliveries.
-        confirm_channel: number of the channel whose acks and nacks are publisher confirms.
-        on_confirm: called with (delivery tag, is_multiple, is_ack).
+        reader: knows who takes deliveries and confirms.
         on_input: called before input is handled.
     """
 
     _frame_buffer: bytes
 
     def __init__(self, *args: Any, **options: Any) -> None:
-        self.delivery_sinks: dict[int, DeliverySink] = {}
-        self.confirm_channel = 0
-        self.on_confirm: Callable[[int, bool, bool], None] | None = None
+        self.reader = FrameReader(self._pass_to_pika)
         self.on_input: Callable[[], None] | None = None
-        self._partials: dict[int, _Partial] = {}
         self._joining: JoiningTransport | None = None
         self._was_open = False
         super().__init__(*args, **options)
@@ -160,60 +132,7 @@ class WireConnection(pika.SelectConnection):  # type: ignore[misc]  # pika is un
             return
         self.bytes_received += len(data_in)
         data = self._frame_buffer + data_in if self._frame_buffer else data_in
-        self._frame_buffer = data[self._take_frames(data) :]
+        self._frame_buffer = data[self.reader.read(data, self.frame_max_bytes) :]
 
-    def _take_frames(self, data: bytes) -> int:
-        """Handle every complete frame; return the place where an incomplete one begins."""
-        place, end = 0, len(data)
-        largest = self.frame_max_bytes
-        while end - place >= frames.FRAME_OVERHEAD_BYTES:
-            kind, channel, size = frames.unpack_frame_head(data, place)
-            stop = place + frames.FRAME_OVERHEAD_BYTES + size
-            if size > largest:
-                raise InvalidFrameError(f"a frame of {size} bytes is over the negotiated {largest}")
-            if stop > end:
-                break
-            if data[stop - 1] != frames.FRAME_END_BYTE:
-                raise InvalidFrameError("a frame has no end marker")
-            if not self._take_hot(kind, channel, data, place + 7, size):
-                self._process_frame(decode_frame(data[place:stop])[1])
-            place = stop
-        return place
-
-    def _take_hot(self, kind: int, channel: int, data: bytes, place: int, size: int) -> bool:
-        """Handle a frame if it is one of the hot ones; `place` is that of its payload."""
-        if kind == frames.METHOD:
-            method = frames.unpack_method_id(data, place)[0]
-            if method == frames.BASIC_DELIVER and channel in self.delivery_sinks:
-                self._partials[channel] = _Partial(frames.read_deliver(data, place + 4))
-                return True
-            if channel == self.confirm_channel and self.on_confirm is not None:
-                return self._take_confirm(method, data, place + 4)
-            return False
-        partial = self._partials.get(channel)
-        if partial is None:
-            return False
-        if kind == frames.HEADER:
-            partial.missing_bytes = frames.unpack_body_size(data, place + 4)[0]
-            partial.properties = frames.read_properties(data, place + 12)
-        else:
-            partial.missing_bytes -= size
-            partial.pieces.append(data[place : place + size])
-        if partial.missing_bytes <= 0:
-            self._deliver(channel, partial)
-        return True
-
-    def _take_confirm(self, method: int, data: bytes, place: int) -> bool:
-        if method not in (frames.BASIC_ACK, frames.BASIC_NACK) or self.on_confirm is None:
-            return False
-        tag, bits = frames.unpack_confirm(data, place)
-        self.on_confirm(tag, bool(bits & 1), method == frames.BASIC_ACK)
-        return True
-
-    def _deliver(self, channel: int, partial: _Partial) -> None:
-        del self._partials[channel]
-        sink = self.delivery_sinks.get(channel)
-        if sink is not None:
-            pieces = partial.pieces
-            body = pieces[0] if len(pieces) == 1 else b"".join(pieces)
-            sink.on_deliver(*partial.deliver, partial.properties, body)
+    def _pass_to_pika(self, frame: bytes) -> None:
+        self._process_frame(decode_frame(frame)[1])
