@@ -67,7 +67,7 @@ class SqlStorage:
         self._writer = sqlite.writer_engine(self.path, synchronous="FULL", busy_timeout_s=busy_timeout_s)
         self._readers = sqlite.reader_engine(self.path, busy_timeout_s=busy_timeout_s)
         self._data_version: int | None = None
-        self._lock_file: IO[str] | None = None
+        self._lock_files: list[IO[str]] = []
         self.reader = SqlReader(self._readers, translated)
         try:
             prepare(self._writer, self.path)
@@ -112,15 +112,14 @@ class SqlStorage:
         file.truncate(0)
         file.write(str(os.getpid()))
         file.flush()
-        self._lock_file = file
+        self._lock_files.append(file)
 
     def close(self) -> None:
         """Close every connection; see `contract.Storage.close`."""
         self._readers.dispose()
         self._writer.dispose()
-        if self._lock_file is not None:
-            self._lock_file.close()
-            self._lock_file = None
+        while self._lock_files:
+            self._lock_files.pop().close()
 
 
 def prepare(engine: Engine, path: Path) -> None:

@@ -1,0 +1,175 @@
+"""Opening database files: fresh, older, newer, foreign, damaged, out of reach."""
+
+from __future__ import annotations
+
+import os
+import sqlite3
+import stat
+from datetime import UTC, datetime
+from pathlib import Path
+
+import pytest
+from sqlalchemy import Connection, text
+
+from reworker.errors import StorageError
+from reworker.storage import migrations, schema, sqlite
+from reworker.storage.contract import LogRow
+from reworker.storage.log import SqlLog, log_path
+from reworker.storage.sql import SqlStorage, open_storage, path_of
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+
+
+@pytest.fixture
+def path(tmp_path: Path) -> Path:
+    return tmp_path / "some where.db"
+
+
+def change(path: Path, statement: str) -> None:
+    connection = sqlite3.connect(path)
+    with connection:
+        connection.execute(statement)
+    connection.close()
+
+
+def test_file_is_private_and_durable_when_made(path: Path) -> None:
+    storage = open_storage(f"sqlite:///{path}")
+    with storage.begin() as unit:
+        pragma = unit._connection.exec_driver_sql
+        assert pragma("PRAGMA synchronous").scalar() == 2
+        assert pragma("PRAGMA journal_mode").scalar() == "wal"
+        assert pragma("PRAGMA foreign_keys").scalar() == 1
+    assert stat.S_IMODE(path.stat().st_mode) == 0o600
+    storage.close()
+    storage.close()
+
+
+def test_readers_cannot_write(path: Path) -> None:
+    storage = SqlStorage(path)
+    with pytest.raises(Exception, match="readonly"), storage.reader._engine.begin() as connection:
+        connection.execute(text("DELETE FROM event"))
+    storage.close()
+
+
+def test_database_is_refused_when_a_newer_version_made_it(path: Path) -> None:
+    SqlStorage(path).close()
+    change(path, "UPDATE meta SET value = '99' WHERE name = 'schema_version'")
+    with pytest.raises(StorageError, match="schema version 99, this program knows 1"):
+        SqlStorage(path)
+
+
+def test_database_is_refused_when_it_is_another_program_s(path: Path) -> None:
+    change(path, "CREATE TABLE customer (id)")
+    with pytest.raises(StorageError, match="not one of reworker's"):
+        SqlStorage(path)
+    with pytest.raises(StorageError, match="not one of reworker's"):
+        SqlLog(path)
+
+
+def test_file_is_refused_when_it_is_no_database(path: Path) -> None:
+    path.write_text("this is a letter to my aunt" * 100)
+    with pytest.raises(StorageError, match="not a database"):
+        SqlStorage(path)
+    assert path.read_text().startswith("this is a letter"), "nothing was written over it"
+
+
+def test_file_is_refused_when_its_folder_is_missing(path: Path) -> None:
+    with pytest.raises(StorageError, match="No such file"):
+        SqlStorage(path / "deeper" / "x.db")
+
+
+def test_kind_of_database_is_refused_when_unknown() -> None:
+    with pytest.raises(StorageError, match="'postgresql' are not supported"):
+        open_storage("postgresql://localhost/re")
+    assert path_of("sqlite:////var/x.db") == Path("/var/x.db")
+    assert path_of("x.db") == Path("x.db")
+
+
+@pytest.mark.parametrize(
+    ("place", "kind"),
+    [
+        ("/srv/share/core.db", "nfs4"),
+        ("/srv/shared.db", "ext4"),
+        ("/srv/with space/x.db", "cifs"),
+        ("/home/ann/x.db", "fuse.sshfs"),
+        ("/x.db", "ext4"),
+    ],
+)
+def test_file_system_is_that_of_the_longest_mount_point(place: str, kind: str) -> None:
+    mounts = (
+        "/dev/sda / ext4 rw 0 0\n"
+        "host:/x /srv/share nfs4 rw 0 0\n"
+        "//host/y /srv/with\\040space cifs rw 0 0\n"
+        "ann@host: /home/ann fuse.sshfs rw 0 0\n"
+        "broken\n"
+    )
+    assert sqlite.file_system_of(place, mounts) == kind
+    if kind == "ext4":
+        sqlite.require_local(Path(place), mounts)
+    else:
+        with pytest.raises(StorageError, match=f"network file system \\({kind}\\)"):
+            sqlite.require_local(Path(place), mounts)
+
+
+def test_older_database_is_brought_up_step_by_step(path: Path) -> None:
+    SqlStorage(path).close()
+    done: list[str] = []
+
+    def step(name: str) -> migrations.Migration:
+        def change_it(connection: Connection) -> None:
+            connection.execute(text(f"CREATE TABLE {name} (id INTEGER)"))
+            done.append(name)
+
+        return change_it
+
+    storage = SqlStorage(path)
+    for _ in range(2):
+        with storage.begin() as unit:
+            steps = (step("second"), step("third"))
+            migrations.migrate(unit._connection, schema.metadata, 3, steps, "x")
+    storage.close()
+    assert done == ["second", "third"], "each once"
+    with pytest.raises(StorageError, match="schema version 3"):
+        SqlStorage(path)
+
+
+def test_older_database_stays_as_it_was_when_a_step_fails(path: Path) -> None:
+    def fail(connection: Connection) -> None:
+        connection.execute(text("CREATE TABLE half (id INTEGER)"))
+        raise ZeroDivisionError
+
+    storage = SqlStorage(path)
+    with pytest.raises(ZeroDivisionError), storage.begin() as unit:
+        migrations.migrate(unit._connection, schema.metadata, 2, (fail,), "x")
+    storage.close()
+    SqlStorage(path).close()
+
+
+def test_versions_have_a_step_each() -> None:
+    assert len(migrations.MIGRATIONS) == schema.SCHEMA_VERSION - 1
+    assert len(migrations.LOG_MIGRATIONS) == schema.LOG_SCHEMA_VERSION - 1
+
+
+def test_log_is_a_file_beside_the_database() -> None:
+    assert log_path("/srv/core.db") == Path("/srv/core.log.db")
+    assert log_path("core") == Path("core.log.db")
+
+
+def test_log_gives_the_chunks_that_hold_lines_after_a_number(path: Path) -> None:
+    logs = SqlLog(path)
+    rows = [LogRow("a", 1, 3, b"[1,2,3]"), LogRow("a", 4, 2, b"[4,5]"), LogRow("b", 1, 1, b"[1]")]
+    logs.add(rows)
+    logs.add(())
+    assert logs.lines("a") == rows[:2]
+    assert logs.lines("a", after_no=2) == rows[:2], "the first chunk holds line 3"
+    assert logs.lines("a", after_no=3) == [rows[1]]
+    assert logs.lines("a", limit=2) == [rows[0]]
+    assert logs.lines("a", after_no=5) == []
+    assert logs.last_nos(["a", "b", "c"]) == {"a": (5, 12), "b": (1, 3)}
+    logs.close()
+    logs.close()
+
+
+def test_path_is_not_opened_when_it_is_a_folder(tmp_path: Path) -> None:
+    with pytest.raises(StorageError, match=os.strerror(21)):
+        SqlLog(tmp_path)

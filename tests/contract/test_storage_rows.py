@@ -1,0 +1,319 @@
+"""The storage contract: what is saved is read, transactions are whole, and nobody overwrites another."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime, timedelta, timezone
+from pathlib import Path
+
+import msgspec
+import pytest
+
+from reworker.errors import (
+    DeploymentNotFound,
+    PlaybookNotFound,
+    StaleVersion,
+    StorageError,
+    StorageUnavailable,
+)
+from reworker.storage.contract import (
+    AttemptRow,
+    Changes,
+    DeploymentRow,
+    EventRow,
+    OutboxRow,
+    PlaybookRow,
+    Storage,
+    TimerRow,
+)
+from reworker.storage.sql import SqlStorage
+
+NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
+OWN, OTHER = "1" * 24, "2" * 24
+
+
+@pytest.fixture
+def open_storage(tmp_path: Path) -> Iterator[Callable[[], Storage]]:
+    """Open the same database as often as asked; other engines will join this list."""
+    opened: list[Storage] = []
+
+    def open_one() -> Storage:
+        opened.append(SqlStorage(tmp_path / "contract.db", busy_timeout_s=0.2))
+        return opened[-1]
+
+    yield open_one
+    for each in opened:
+        each.close()
+
+
+@pytest.fixture
+def storage(open_storage: Callable[[], Storage]) -> Storage:
+    return open_storage()
+
+
+def deployment(own_id: str = OWN, **fields: object) -> DeploymentRow:
+    row = DeploymentRow(
+        id=own_id,
+        playbook_id=None,
+        group="web",
+        name="é",
+        status="running",
+        version=1,
+        snapshot=b'{"a":"\xc3\xa9"}',
+        last_seq=1,
+        last_hash="f" * 64,
+        step_count=2,
+        actor="ann",
+        created_at=NOW,
+        updated_at=NOW,
+    )
+    return msgspec.structs.replace(row, **fields)
+
+
+def event(seq: int, own_id: str = OWN, dedup_key: str | None = None) -> EventRow:
+    return EventRow(own_id, seq, "ReplyStarted", NOW, "web7", b'{"attempt":1}', dedup_key, None, "0" * 64)
+
+
+def attempt(status: str = "ready", number: int = 1) -> AttemptRow:
+    own = f"{OWN}.{number}"
+    return AttemptRow(
+        *(own, OWN, number, 0, "noop:Do", "web1", status, 1, "", "", None, b"null", NOW, None, None, None)
+    )
+
+
+def message(own_id: str, age_s: int = 0, **fields: object) -> OutboxRow:
+    row = OutboxRow(
+        id=own_id,
+        deployment_id=OWN,
+        kind="step",
+        attempt=1,
+        exchange="re",
+        routing_key="worker.noop",
+        properties=b"{}",
+        body=b"\x00\xff",
+        is_idempotent=False,
+        claimed_by=None,
+        claim_until=None,
+        created_at=NOW - timedelta(seconds=age_s),
+    )
+    return msgspec.structs.replace(row, **fields)
+
+
+def save(storage: Storage, **changes: object) -> None:
+    with storage.begin() as unit:
+        unit.save(Changes(**changes))  # type: ignore[arg-type]
+
+
+def test_deployment_is_read_as_it_was_saved(storage: Storage) -> None:
+    row = deployment(ended_at=NOW, idempotency_key="k", request_digest="d")
+    save(storage, created=[(row, b'{"plan":1}')])
+    assert storage.reader.deployment(OWN) == row
+    assert storage.reader.plan(OWN) == b'{"plan":1}'
+    with storage.begin() as unit:
+        assert unit.deployments([OWN, OTHER]) == {OWN: row}
+        assert unit.plan(OWN) == b'{"plan":1}'
+
+
+def test_times_are_utc_when_given_in_another_zone(storage: Storage) -> None:
+    elsewhere = NOW.astimezone(timezone(timedelta(hours=-7)))
+    save(storage, created=[(deployment(created_at=elsewhere), b"{}")])
+    found = storage.reader.deployment(OWN).created_at
+    assert (found, found.utcoffset()) == (NOW, timedelta(0))
+
+
+def test_time_is_refused_when_it_has_no_zone(storage: Storage) -> None:
+    with pytest.raises(StorageError, match="time zone"):
+        save(storage, created=[(deployment(created_at=NOW.replace(tzinfo=None)), b"{}")])
+
+
+def test_rows_are_not_found_when_there_are_none(storage: Storage) -> None:
+    with pytest.raises(DeploymentNotFound):
+        storage.reader.deployment(OWN)
+    with pytest.raises(DeploymentNotFound):
+        storage.reader.plan(OWN)
+    with pytest.raises(PlaybookNotFound):
+        storage.reader.playbook(OWN)
+    with storage.begin() as unit, pytest.raises(DeploymentNotFound):
+        unit.plan(OWN)
+
+
+def test_nothing_is_changed_when_the_block_raises(storage: Storage) -> None:
+    def save_and_fail() -> None:
+        with storage.begin() as unit:
+            unit.save(Changes(created=[(deployment(), b"{}")]))
+            raise ZeroDivisionError
+
+    with pytest.raises(ZeroDivisionError):
+        save_and_fail()
+    assert storage.reader.deployments(limit=10) == []
+
+
+def test_save_is_refused_when_another_was_faster(storage: Storage) -> None:
+    save(storage, created=[(deployment(), b"{}"), (deployment(OTHER), b"{}")])
+    save(storage, saved=[deployment(version=2, status="paused")])
+    with pytest.raises(StaleVersion, match=OWN):
+        save(storage, saved=[deployment(version=2), deployment(OTHER, version=2, status="failed")])
+    assert storage.reader.deployment(OWN).status == "paused"
+    assert storage.reader.deployment(OTHER).version == 1, "all of it, or nothing"
+
+
+def test_event_is_refused_when_its_dedup_key_is_known(storage: Storage) -> None:
+    save(
+        storage, created=[(deployment(), b"{}"), (deployment(OTHER), b"{}")], events=[event(1, dedup_key="k")]
+    )
+    save(storage, events=[event(1, OTHER, "k"), event(2, OTHER), event(3, OTHER)])
+    with pytest.raises(StorageError):
+        save(storage, events=[event(2, dedup_key="k")])
+    with storage.begin() as unit:
+        assert unit.known_keys({(OWN, "k"), (OWN, "l"), (OTHER, "k")}) == {(OWN, "k"), (OTHER, "k")}
+        assert unit.known_keys(()) == set()
+
+
+def test_events_are_read_in_order_after_a_number(storage: Storage) -> None:
+    rows = [event(number) for number in (1, 2, 3)]
+    save(storage, created=[(deployment(), b"{}")], events=rows)
+    assert storage.reader.events(OWN) == rows
+    assert storage.reader.events(OWN, after_seq=1, limit=1) == [rows[1]]
+
+
+def test_attempt_is_replaced_when_saved_again(storage: Storage) -> None:
+    save(storage, created=[(deployment(), b"{}")], attempts=[attempt(), attempt(number=2)])
+    changed = msgspec.structs.replace(attempt("failed"), percent=12.5, data=b'"x"', ended_at=NOW)
+    save(storage, attempts=[changed])
+    assert storage.reader.attempts(OWN) == [changed, attempt(number=2)]
+    assert storage.reader.attempts(OWN, after_number=1) == [attempt(number=2)]
+    with storage.begin() as unit:
+        assert unit.attempts({changed.id, "none"}) == {changed.id: changed}
+        assert unit.attempts(()) == {}
+
+
+def test_second_deployment_of_a_key_is_refused(storage: Storage) -> None:
+    save(storage, created=[(deployment(idempotency_key="k", request_digest="d"), b"{}")])
+    with pytest.raises(StorageError):
+        save(storage, created=[(deployment(OTHER, idempotency_key="k"), b"{}")])
+    with storage.begin() as unit:
+        assert unit.find_deployment(idempotency_key="k") == OWN
+        assert unit.find_deployment(idempotency_key="l") is None
+        assert unit.find_deployment(request_digest="d") == OWN
+        assert unit.find_deployment() is None
+
+
+def test_playbook_has_versions(storage: Storage) -> None:
+    rows = [PlaybookRow(OWN, number, "web", "n", "0" * 64, f"text {number}", "ann", NOW) for number in (1, 2)]
+    other = PlaybookRow(OTHER, 1, "db", "m", "0" * 64, "other", "ann", NOW)
+    with storage.begin() as unit:
+        for row in (*rows, other):
+            unit.add_playbook(row)
+        assert unit.playbook(OWN) == rows[1]
+        assert unit.playbook("3" * 24) is None
+    assert storage.reader.playbook(OWN) == rows[1]
+    assert storage.reader.playbook(OWN, 1) == rows[0]
+    assert storage.reader.playbooks() == [other, rows[1]]
+    assert storage.reader.playbooks(group="web") == [rows[1]]
+    with pytest.raises(StorageError), storage.begin() as unit:
+        unit.add_playbook(rows[0])
+
+
+def test_waiting_messages_are_the_unclaimed_and_the_expired_oldest_first(storage: Storage) -> None:
+    later, past = NOW + timedelta(seconds=1), NOW - timedelta(seconds=1)
+    rows = [
+        message("new"),
+        message("old", 9),
+        message("claimed", claimed_by="core", claim_until=later),
+        message("expired", 5, claimed_by="core", claim_until=past),
+        message("delayed", claim_until=later),
+    ]
+    save(storage, outbox_added=rows)
+    with storage.begin() as unit:
+        assert unit.waiting_outbox(NOW, 10) == [rows[1], rows[3], rows[0]]
+        assert unit.waiting_outbox(NOW, 1) == [rows[1]]
+        assert len(unit.waiting_outbox(later, 10)) == 5
+    assert storage.reader.outbox_count() == 5
+
+
+def test_message_is_claimed_by_one_core_until_its_lease_is_over(storage: Storage) -> None:
+    save(storage, outbox_added=[message("a"), message("b")])
+    until = NOW + timedelta(seconds=15)
+    with storage.begin() as unit:
+        assert unit.claim_outbox({"a", "gone"}, "one", NOW, until) == {"a"}
+        assert unit.claim_outbox((), "one", NOW, until) == set()
+    with storage.begin() as unit:
+        assert unit.claim_outbox({"a", "b"}, "two", NOW, until) == {"b"}
+        assert unit.waiting_outbox(NOW, 10) == []
+        assert unit.claim_outbox({"a"}, "two", until, until + timedelta(seconds=15)) == {"a"}
+
+
+def test_claims_of_a_former_life_end_when_messages_may_be_published_twice(storage: Storage) -> None:
+    until = NOW + timedelta(seconds=15)
+    rows = [
+        message("twice", claimed_by="one", claim_until=until, is_idempotent=True),
+        message("once", claimed_by="one", claim_until=until),
+        message("other's", claimed_by="two", claim_until=until, is_idempotent=True),
+    ]
+    save(storage, outbox_added=rows)
+    with storage.begin() as unit:
+        unit.release_claims("one")
+        assert [row.id for row in unit.waiting_outbox(NOW, 10)] == ["twice"]
+
+
+def test_message_is_gone_or_delayed_when_removed_or_released(storage: Storage) -> None:
+    save(storage, outbox_added=[message("a"), message("b", claimed_by="one", claim_until=NOW)])
+    later = NOW + timedelta(seconds=1)
+    save(storage, outbox_removed=["a", "gone"], outbox_released=[("b", later), ("gone", later)])
+    with storage.begin() as unit:
+        assert unit.waiting_outbox(NOW, 10) == []
+        (found,) = unit.waiting_outbox(later, 10)
+    assert (found.id, found.claimed_by) == ("b", None)
+
+
+def test_timers_are_restarted_stopped_and_due_in_order(storage: Storage) -> None:
+    def timer(kind: str, after_s: int) -> TimerRow:
+        return TimerRow(OWN, kind, 1, NOW + timedelta(seconds=after_s))
+
+    save(storage, timers_set=[timer("run", 5), timer("queue", 1), timer("cancel", 2)])
+    save(storage, timers_set=[timer("run", 3)], timers_removed=[(OWN, "cancel", 1), (OTHER, "run", 1)])
+    with storage.begin() as unit:
+        assert unit.next_timer_at() == NOW + timedelta(seconds=1)
+        assert unit.due_timers(NOW, 10) == []
+        assert unit.due_timers(NOW + timedelta(seconds=3), 10) == [timer("queue", 1), timer("run", 3)]
+        assert unit.due_timers(NOW + timedelta(seconds=3), 1) == [timer("queue", 1)]
+        unit.save(Changes(timers_removed=[(OWN, "queue", 1), (OWN, "run", 1)]))
+        assert unit.next_timer_at() is None
+
+
+def test_writer_gives_up_with_a_clear_error_when_another_process_holds_the_lock(
+    open_storage: Callable[[], Storage],
+) -> None:
+    first, second = open_storage(), open_storage()
+    with first.begin() as unit:
+        unit.save(Changes(created=[(deployment(), b"{}")]))
+        with pytest.raises(StorageUnavailable, match="locked"), second.begin():
+            pass
+        assert second.reader.deployments(limit=1) == [], "readers go on meanwhile"
+    assert second.reader.deployments(limit=1) == [deployment()]
+
+
+def test_writes_of_others_are_noticed_once_and_own_ones_are_not(open_storage: Callable[[], Storage]) -> None:
+    first, second = open_storage(), open_storage()
+    first.has_foreign_writes()
+    save(first, created=[(deployment(), b"{}")])
+    assert not first.has_foreign_writes()
+    save(second, created=[(deployment(OTHER), b"{}")])
+    assert first.has_foreign_writes()
+    assert not first.has_foreign_writes()
+
+
+def test_one_core_of_a_name_holds_the_database_until_it_closes(open_storage: Callable[[], Storage]) -> None:
+    first, second = open_storage(), open_storage()
+    first.lock_core("core")
+    second.lock_core("another")
+    with pytest.raises(StorageError, match="another core"):
+        second.lock_core("core")
+    first.close()
+    second.lock_core("core")
+
+
+def test_text_is_kept_when_it_is_hostile(storage: Storage) -> None:
+    text = "'; DROP TABLE event; --\x00\u202e</script>"
+    save(storage, created=[(deployment(name=text), b"{}")])
+    assert storage.reader.deployment(OWN).name == text
