@@ -125,6 +125,7 @@ def perform(worker: Performer, attempt: Attempt, output: Output) -> Reply | None
     except BaseException as error:  # noqa: BLE001  the one place that maps errors to outcomes
         attempt.interrupt.end()
         reply = outcome_of(worker, attempt, error, output)
+        _keep_evidence(attempt)
     else:
         reply = attempt.result or _without_status(attempt)
     if os.getpid() != pid:
@@ -227,6 +228,12 @@ def _redelivery(worker: Performer, attempt: Attempt) -> Reply | None:
     if station.settings.is_run_on_redelivery:
         return None
     return Reply("failed", message="worker was lost while running this step")
+
+
+def _keep_evidence(attempt: Attempt) -> None:
+    """A message that nobody gets an answer about goes to the dead letters when its job raised."""
+    if not attempt.owes_status and not attempt.is_returned():
+        attempt.override(Verdict.DEAD_LETTER)
 
 
 def _without_status(attempt: Attempt) -> Reply | None:

@@ -19,12 +19,16 @@ from reworker.jobs.job import Job
 from reworker.jobs.settings import PROPERTIES, WorkerSettings, layers_of, worker_settings
 from reworker.jobs.station import Station
 from reworker.jobs.steps import StepMethod, schema_of, step, steps_of
+from reworker.logs import escaped
 from reworker.messages import encode
 from reworker.notify import notifications
 from reworker.output import Output
+from reworker.plugin_path import join_plugin_folders
 from reworker.runner import runner
 
-__all__ = ["Job", "Output", "Worker", "runner", "step"]
+__all__ = ["Job", "Output", "Worker", "escaped", "runner", "step"]
+
+join_plugin_folders()
 
 
 class Worker(ClassicHooks):

@@ -9,7 +9,7 @@ from typing import Any
 from reworker.errors import JobCancelled, JobFailed
 from reworker.jobs.attempt import Attempt
 from reworker.jobs.job import Job
-from reworker.jobs.steps import StepMethod, arguments_of, suggestion
+from reworker.jobs.steps import ANY, StepMethod, arguments_of, suggestion
 from reworker.messages import Reply, Step
 from reworker.output import Output
 
@@ -36,6 +36,7 @@ def run_step(worker: object, methods: Mapping[str, StepMethod], attempt: Attempt
 
 def _method_for(methods: Mapping[str, StepMethod], name: Any) -> StepMethod:
     found = methods.get(name) if isinstance(name, str) else None
+    found = found or methods.get(ANY)
     if found is None:
         close = suggestion(str(name), methods)
         raise JobFailed(f"unknown subcommand {name!r}{close}; known: {', '.join(sorted(methods))}")

@@ -47,6 +47,11 @@ class Job:
         return list(self.parameters.get("hosts") or [])
 
     @property
+    def subcommand(self) -> str:
+        """What the playbook wrote after the colon."""
+        return str(self.parameters.get("subcommand") or "")
+
+    @property
     def parameters(self) -> dict[str, Any]:
         """All parameters as they came, ``command``, ``subcommand`` and ``hosts`` among them."""
         return self._step.parameters

@@ -17,6 +17,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 #: parameters of every step that are not a step method's own.
 RESERVED = frozenset({"command", "subcommand", "hosts", "notify", "dynamic"})
 _MARK = "_reworker_step"
+#: name of a step that takes every subcommand without a step of its own.
+ANY = "*"
 
 
 class StepOptions(msgspec.Struct, frozen=True):
@@ -57,7 +59,8 @@ def step(name: str, *, idempotent: bool = False, timeout_s: float | None = None)
     The method is ``(self, job, *, parameter: type = default, ...)``; it may be ``async def``.
 
     Args:
-        name: as playbooks write it after the colon: a capital letter, then letters, digits, underscores.
+        name: as playbooks write it after the colon: a capital letter, then letters, digits, underscores;
+            ``*`` takes every subcommand that has no step of its own, see `Job.subcommand`.
         idempotent: it may safely run twice, so a lost worker's step is run again.
         timeout_s: longest a run may take, seconds.
 

@@ -40,6 +40,7 @@ LAYERS = {
     "messages": 1,
     "config": 1,
     "logs": 1,
+    "plugin_path": 0,
     "errors": 0,
     "clock": 0,
     "backoff": 0,
