@@ -91,7 +91,7 @@ def test_kind_of_database_is_refused_when_unknown() -> None:
         ("/srv/share/core.db", "nfs4"),
         ("/srv/shared.db", "ext4"),
         ("/srv/with space/x.db", "cifs"),
-        ("/home/ann/x.db", "fuse.sshfs"),
+        ("/mnt/ann/x.db", "fuse.sshfs"),
         ("/x.db", "ext4"),
     ],
 )
@@ -100,7 +100,7 @@ def test_file_system_is_that_of_the_longest_mount_point(place: str, kind: str) -
         "/dev/sda / ext4 rw 0 0\n"
         "host:/x /srv/share nfs4 rw 0 0\n"
         "//host/y /srv/with\\040space cifs rw 0 0\n"
-        "ann@host: /home/ann fuse.sshfs rw 0 0\n"
+        "ann@host: /mnt/ann fuse.sshfs rw 0 0\n"
         "broken\n"
     )
     assert sqlite.file_system_of(place, mounts) == kind

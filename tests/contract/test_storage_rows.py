@@ -101,7 +101,7 @@ def message(own_id: str, age_s: int = 0, **fields: object) -> OutboxRow:
 
 def save(storage: Storage, **changes: object) -> None:
     with storage.begin() as unit:
-        unit.save(Changes(**changes))  # type: ignore[arg-type]
+        unit.save(Changes(**changes))  # type: ignore[arg-type]  # the tests name the fields
 
 
 def test_deployment_is_read_as_it_was_saved(storage: Storage) -> None:

@@ -1,0 +1,79 @@
+"""A worker that answers at once, over a real bus, and a core in a process of its own."""
+
+from __future__ import annotations
+
+import itertools
+import json
+import threading
+from collections import Counter
+from collections.abc import Callable
+from pathlib import Path
+
+from reworker.bus.connection import PikaBus
+from reworker.bus.contract import Delivery, Outgoing, Properties, Verdict
+from reworker.clock import SystemClock
+from reworker.config import mq_settings
+from reworker.core.service import Service
+from reworker.storage.log import SqlLog, log_path
+from reworker.storage.sql import SqlStorage
+from reworker.topology import names
+from reworker.topology.model import worker_topology
+from tests.support.processes import Process
+
+#: seconds of the core's lease: a doubt after a kill is found this fast.
+LEASE_S = 1.0
+
+
+class EchoWorker:
+    """Completes every step of `noop` at once; counts how often it was given each attempt."""
+
+    def __init__(self, url: str) -> None:
+        self.runs: Counter[str] = Counter()
+        self._lock = threading.Lock()
+        self._numbers = itertools.count(1)
+        self._bus = PikaBus(mq_settings(url), name="echo")
+        self._bus.open(timeout_s=10)
+        queue = names.worker_queue("noop")
+        self._bus.declare(worker_topology(queue, [names.step_key("noop")]))
+        self._bus.consume(queue, self._on_delivery, prefetch=50)
+
+    def _on_delivery(self, delivery: Delivery) -> None:
+        correlation_id = delivery.properties.correlation_id or ""
+        with self._lock:
+            self.runs[correlation_id] += 1
+        for status in ("started", "completed"):
+            message_id = f"echo-{id(self)}-{next(self._numbers)}"
+            properties = Properties(correlation_id=correlation_id, message_id=message_id, delivery_mode=2)
+            body = json.dumps({"status": status}).encode()
+            self._bus.publish(Outgoing("", delivery.properties.reply_to or "", body, properties))
+        delivery.settle(Verdict.ACK)
+
+    def close(self) -> None:
+        self._bus.close()
+
+
+class CoreProcess:
+    """A core that can be killed and started again; `service` is the test's side of its database."""
+
+    def __init__(self, start: Callable[..., Process], url: str, folder: Path) -> None:
+        self.path = folder / "core.db"
+        self._start, self._url = start, url
+        self._storage, self._logs = SqlStorage(self.path), SqlLog(log_path(self.path))
+        self.reader = self._storage.reader
+        self.service = Service(self._storage, self._logs, SystemClock())
+        self._process: Process | None = None
+
+    def start(self) -> None:
+        self._process = self._start(
+            *("-m", "reworker", "core", "--mq", self._url, "--db", str(self.path)),
+            environment={"REWORKER_CORE_LEASE_S": str(LEASE_S)},
+        )
+
+    @property
+    def process(self) -> Process:
+        assert self._process is not None
+        return self._process
+
+    def close(self) -> None:
+        self._storage.close()
+        self._logs.close()
