@@ -7,6 +7,7 @@ import sys
 import click
 
 from reworker.cli.options import log_options
+from reworker.errors import ConfigError
 from reworker.logs import setup
 
 
@@ -37,4 +38,8 @@ def broker(
     from reworker.broker.server import serve
 
     setup(log_level.upper(), is_json=json_logs)
-    sys.exit(serve(host, port, store_path=store, user=user, password=password))
+    login = {name: value for name, value in (("user", user), ("password", password)) if value is not None}
+    try:
+        sys.exit(serve(host, port, store_path=store, **login))
+    except OSError as error:
+        raise ConfigError(f"cannot listen on {host}:{port}: {error.strerror}", key="port") from error

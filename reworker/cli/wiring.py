@@ -156,11 +156,14 @@ def local_system(state: Path, workers: Sequence[str], *, port: int = 0) -> Itera
 
 
 def _url_of(process: subprocess.Popen[str]) -> str:
-    words = process.stdout.readline().split() if process.stdout else []
-    if words[:2] != ["listening", "on"]:
-        rest = process.stdout.read() if process.stdout else ""
-        raise CannotConnect("the embedded broker", f"it did not start: {' '.join(words)} {rest}".strip())
-    return words[2].replace(":***@", ":guest@")
+    lines = process.stdout if process.stdout is not None else ()
+    last = ""
+    for line in lines:
+        words = line.split()
+        if words[:2] == ["listening", "on"]:
+            return words[2].replace(":***@", ":guest@")
+        last = line.strip() or last
+    raise CannotConnect("the embedded broker", f"it did not start: {last}")
 
 
 def _prepared(db: str) -> str:
