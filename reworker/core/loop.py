@@ -21,7 +21,7 @@ from reworker.core.counters import Counters
 from reworker.core.inbound import Intake, Item, PublishedItem
 from reworker.core.outgoing import Addresses
 from reworker.core.publisher import Publisher, doubt
-from reworker.core.timers import Timers, timer_request
+from reworker.core.timers import ClockWatch, Timers, timer_request
 from reworker.errors import StaleVersion, StorageUnavailable
 from reworker.storage.contract import Changes, Storage
 
@@ -59,7 +59,7 @@ class Loop:
         self._clock, self._counters, self._addresses = clock, counters, addresses
         self._batch_count = batch_count
         self._plans = PlanCache()
-        self._timers = Timers()
+        self._timers, self._watch = Timers(), ClockWatch(clock)
         self._held: list[Item] = []
         self._timer_count = TIMER_COUNT
         self._failure_count = 0
@@ -124,11 +124,24 @@ class Loop:
             self._look_at_mono_s = self._clock.mono_s() + LOOK_S
             try:
                 is_woken = self._storage.has_foreign_writes() or is_woken
+                self._follow_clock()
             except StorageUnavailable:
                 is_woken = True  # the transaction that follows finds out why
         if is_woken:
             self._publisher.poll_soon()
             self._timers.forget()
+
+    def _follow_clock(self) -> None:
+        """Move timers along when the wall clock was set: they measure how long something took."""
+        jump = self._watch.jump()
+        if jump is None:
+            self._watch.accept()
+            return
+        with self._storage.begin() as unit:
+            unit.shift_times(jump)
+        self._watch.accept()
+        self._timers.forget()
+        logger.warning("the clock has jumped by %s; timers were moved along", jump)
 
     def _take_in(self, items: Sequence[Item]) -> None:
         try:

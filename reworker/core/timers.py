@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
-from datetime import datetime
+from datetime import datetime, timedelta
 
+from reworker.clock import Clock
 from reworker.core.batch import Request
 from reworker.fsm.commands import TimerKind
 from reworker.fsm.events import (
@@ -15,6 +16,9 @@ from reworker.fsm.events import (
     RunTimedOut,
 )
 from reworker.storage.contract import TimerRow, Unit
+
+#: seconds by which wall time and monotonic time may part before it counts as a jump of the clock.
+JUMP_S = 2.0
 
 _EVENTS: dict[str, type[AttemptEvent]] = {
     TimerKind.QUEUE: QueueTimedOut,
@@ -55,3 +59,21 @@ def timer_request(row: TimerRow, now: datetime) -> Request:
     """Return the event that a due timer becomes; nothing is kept of one that came too late."""
     event = _EVENTS[row.kind](at=now, attempt=row.attempt)
     return Request(row.deployment_id, event, is_kept=False)
+
+
+class ClockWatch:
+    """Notices when somebody sets the wall clock, so that no timer fires, or sleeps, for that reason."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._wall_at, self._mono_s = clock.now(), clock.mono_s()
+
+    def jump(self) -> timedelta | None:
+        """Return by how much the clock has jumped since `accept`, or None."""
+        passed = timedelta(seconds=self._clock.mono_s() - self._mono_s)
+        drift = self._clock.now() - self._wall_at - passed
+        return drift if abs(drift.total_seconds()) > JUMP_S else None
+
+    def accept(self) -> None:
+        """Begin again: the jump has been dealt with."""
+        self._wall_at, self._mono_s = self._clock.now(), self._clock.mono_s()

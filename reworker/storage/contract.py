@@ -9,7 +9,7 @@ from __future__ import annotations
 
 from collections.abc import Collection, Iterable
 from contextlib import AbstractContextManager
-from datetime import datetime
+from datetime import datetime, timedelta
 from typing import Protocol
 
 import msgspec
@@ -213,6 +213,10 @@ class Unit(Protocol):
 
     def next_timer_at(self) -> datetime | None:
         """Return when the next timer is due, or None without timers."""
+        ...
+
+    def shift_times(self, by: timedelta) -> None:
+        """Move timers and claims: the clock has jumped by this much, and durations must stay."""
         ...
 
 

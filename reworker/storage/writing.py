@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Collection, Mapping, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from functools import cache
 from typing import Any
 
@@ -79,6 +79,7 @@ _CLAIM = (
     .returning(_O.c.id)
 )
 _DUE = SELECT_TIMER.where(_T.c.due_at <= bindparam("now")).order_by(_T.c.due_at).limit(bindparam("count"))
+_MOVE_CLAIM = update(_O).where(_O.c.id == bindparam("row_id")).values(claim_until=bindparam("until"))
 _NEXT_DUE = select(func.min(_T.c.due_at))
 
 
@@ -183,6 +184,14 @@ class SqlUnit:
         """Return when the next timer is due; see `contract.Unit.next_timer_at`."""
         found: datetime | None = self._connection.execute(_NEXT_DUE).scalar()
         return found
+
+    def shift_times(self, by: timedelta) -> None:
+        """Move timers and claims; see `contract.Unit.shift_times`."""
+        timers = [TimerRow(*row) for row in self._connection.execute(SELECT_TIMER)]
+        self._upsert(_T, [msgspec.structs.replace(row, due_at=row.due_at + by) for row in timers])
+        claims = select(_O.c.id, _O.c.claim_until).where(_O.c.claim_until.is_not(None))
+        moved = [{"row_id": row[0], "until": row[1] + by} for row in self._connection.execute(claims)]
+        self._many(_MOVE_CLAIM, moved)
 
     def _save_deployments(self, rows: Sequence[DeploymentRow]) -> None:
         if not rows:

@@ -26,16 +26,21 @@ class FakeClock:
     """Time that passes when the test says so."""
 
     def __init__(self) -> None:
-        self.elapsed_s = 0.0
+        self.elapsed_s = self.jumped_s = 0.0
 
     def now(self) -> datetime:
-        return datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC) + timedelta(seconds=self.elapsed_s)
+        start = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
+        return start + timedelta(seconds=self.elapsed_s + self.jumped_s)
 
     def mono_s(self) -> float:
         return 1000.0 + self.elapsed_s
 
     def advance(self, seconds: float) -> None:
         self.elapsed_s += seconds
+
+    def jump(self, seconds: float) -> None:
+        """Set the wall clock only, as an administrator or NTP does."""
+        self.jumped_s += seconds
 
 
 class Killed(BaseException):
@@ -188,6 +193,12 @@ class World:
     def kinds(self, own_id: str) -> list[str]:
         """Return the kinds of the events that changed something."""
         return [event.kind for event in self.core.service.events(own_id) if not event.ignored]
+
+    def limit_pages(self, *, to_present: bool) -> None:
+        """Have SQLite refuse to let the file grow, as a full disk does."""
+        with self.storage.begin() as unit:
+            pages = unit._connection.exec_driver_sql("PRAGMA page_count").scalar() if to_present else 10**9
+            unit._connection.exec_driver_sql(f"PRAGMA max_page_count = {pages}")
 
     def queue(self, name: str, binding: tuple[str, str] | None = None) -> Queue:
         return Queue(self.broker, name, binding)

@@ -4,6 +4,8 @@ from __future__ import annotations
 
 import json
 
+import pytest
+
 from reworker.core import history
 from reworker.core.batch import Applied
 from reworker.fsm.events import Decision
@@ -171,3 +173,53 @@ def test_publishes_stay_within_the_window_when_many_are_waiting(world: World, wo
     world.run()
     assert len(worker.steps) == 12
     assert {world.status(one) for one in ids} == {"running"}
+
+
+@pytest.mark.parametrize("jump_s", [86400.0, -86400.0])
+def test_timers_keep_their_time_when_the_clock_is_set(world: World, worker: Worker, jump_s: float) -> None:
+    worker.script = ()
+    own_id = world.core.service.submit(playbook({"noop:Do": {"a": 1}, "queue_timeout": "60s"}))
+    world.run()
+    world.clock.jump(jump_s)
+    world.advance(50)
+    assert world.status(own_id) == "running"
+    world.advance(11)
+    assert world.status(own_id) == "failed"
+
+
+def test_claims_keep_their_time_when_the_clock_is_set(world: World, worker: Worker) -> None:
+    worker.script = ()
+    world.broker.hold_confirms()
+    own_id = world.core.service.submit(playbook())
+    world.run()
+    world.kill()
+    world.broker.hold_confirms(False)
+    world.start()
+    world.clock.jump(3600)
+    world.advance(1)
+    assert world.status(own_id) == "running"
+    world.advance(16)
+    assert world.status(own_id) == "waiting"
+
+
+def test_snapshot_stays_small_when_the_plan_is_long(world: World, worker: Worker) -> None:
+    def largest_snapshot(step_count: int) -> int:
+        worker.script = ()
+        own_id = world.core.service.submit(playbook(*["noop:Do"] * step_count))
+        world.run()
+        for number in range(1, step_count // 2):
+            worker.reply({"status": "completed"}, f"{own_id}.{number}")
+            world.run()
+        return len(world.deployment(own_id).row.snapshot)
+
+    assert largest_snapshot(200) - largest_snapshot(10) < 20
+
+
+def test_rows_grow_with_the_steps_and_no_faster(world: World, worker: Worker) -> None:
+    def row_counts(step_count: int) -> tuple[int, int]:
+        own_id = world.core.service.submit(playbook(*["noop:Do"] * step_count))
+        world.run()
+        return len(world.core.service.events(own_id)), len(world.core.service.attempts(own_id))
+
+    assert row_counts(10) == (31, 10)
+    assert row_counts(100) == (301, 100)

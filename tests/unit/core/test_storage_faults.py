@@ -116,3 +116,19 @@ def test_timers_fire_when_the_database_was_away_at_their_time(world: World, work
     world.storage.fault = None
     world.advance(10)
     assert world.status(own_id) == "failed"
+
+
+def test_replies_are_held_when_the_disk_is_really_full(world: World, worker: Worker) -> None:
+    worker.script = ()
+    own_id = world.core.service.submit(playbook())
+    world.run()
+    world.limit_pages(to_present=True)
+    worker.reply({"status": "completed", "data": "x" * 500_000}, f"{own_id}.1")
+    world.run()
+    world.advance(10)
+    assert "full" in world.core.health().storage_error
+    assert world.status(own_id) == "running"
+    world.limit_pages(to_present=False)
+    world.advance(10)
+    assert world.status(own_id) == "completed"
+    assert world.core.service.attempts(own_id)[0].data == "x" * 500_000

@@ -1,0 +1,48 @@
+"""Settings of a core."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import pytest
+
+from reworker.core.settings import CoreSettings, core_settings
+from reworker.errors import ConfigError
+
+EXAMPLE = Path(__file__).parents[3] / "conf" / "core.yaml"
+
+
+def test_example_shows_every_key_with_its_default() -> None:
+    assert core_settings(str(EXAMPLE), {}) == CoreSettings()
+    text = EXAMPLE.read_text()
+    assert all(f"\n{name}:" in text for name in CoreSettings.__struct_fields__)
+
+
+def test_environment_wins_over_the_file() -> None:
+    found = core_settings(str(EXAMPLE), {"REWORKER_CORE_DATABASE": "x.db", "REWORKER_CORE_LEASE_S": "2.5"})
+    assert (found.database, found.lease_s) == ("x.db", 2.5)
+
+
+def test_values_may_be_given_as_a_mapping() -> None:
+    assert core_settings({"window": 7}, {}).window == 7
+    assert core_settings(environ={}) == CoreSettings()
+
+
+@pytest.mark.parametrize(
+    ("key", "value"),
+    [
+        ("windoww", 1),
+        ("window", 0),
+        ("window", "many"),
+        ("lease_s", -1),
+        ("lease_s", True),
+        ("name", "../core"),
+        ("name", ""),
+        ("exchange", 5),
+        ("database", None),
+    ],
+)
+def test_error_names_the_key_when_a_value_is_wrong(key: str, value: Any) -> None:
+    with pytest.raises(ConfigError, match=key):
+        core_settings({key: value}, {})
