@@ -1,0 +1,171 @@
+"""lint, plan, schema, new: commands that need neither broker nor database."""
+
+import json
+
+import jsonschema
+import pytest
+from click.testing import CliRunner
+
+from reworker.cli.main import COMMANDS, cli, exit_code, main
+from reworker.errors import (
+    CannotConnect,
+    ConfigError,
+    DeploymentNotFound,
+    PlaybookInvalid,
+    UndecodableMessage,
+)
+
+GOOD = """group: web
+name: roll out
+execution:
+- description: servers
+  hosts: [web1, web2]
+  steps:
+  - noop:Run
+  - sleep:Seconds: {seconds: 1}
+    timeout: 2m
+    on_unknown: fail
+"""
+BAD = "group: web\nname: x\nexecution:\n- hosts: []\n  stepps: [a:B]\n"
+
+
+@pytest.fixture
+def run(tmp_path, monkeypatch):
+    monkeypatch.chdir(tmp_path)
+    (tmp_path / "good.yaml").write_text(GOOD)
+    (tmp_path / "bad.yaml").write_text(BAD)
+    return lambda *arguments, **more: CliRunner().invoke(cli, arguments, **more)
+
+
+def test_lint_counts_valid_playbooks(run):
+    result = run("lint", "good.yaml")
+    assert (result.exit_code, result.output) == (0, "1 valid\n")
+
+
+def test_lint_prints_each_problem_with_file_and_line(run):
+    result = run("lint", "good.yaml", "bad.yaml")
+    assert result.exit_code == 2
+    lines = result.output.splitlines()
+    assert any(line.startswith("bad.yaml:4: ") and "hosts" in line for line in lines)
+    assert any("did you mean 'steps'" in line for line in lines)
+
+
+def test_lint_reads_standard_input(run):
+    assert run("lint", "-", input=GOOD).exit_code == 0
+
+
+def test_lint_names_a_file_that_is_missing(run):
+    result = run("lint", "gone.yaml")
+    assert isinstance(result.exception, ConfigError)
+    assert "gone.yaml" in str(result.exception)
+
+
+def test_plan_shows_every_step_in_order_with_its_queue_and_what_follows(run):
+    result = run("plan", "good.yaml")
+    steps = [line for line in result.output.splitlines() if "re/worker." in line]
+    assert [line.split()[1:3] for line in steps] == [
+        ["web1", "noop:Run"],
+        ["web1", "sleep:Seconds"],
+        ["web2", "noop:Run"],
+        ["web2", "sleep:Seconds"],
+    ]
+    assert "timeout 120 s" in steps[1]
+    assert steps[1].endswith("if in doubt: fail")
+
+
+def test_plan_as_json_has_one_object_per_step(run):
+    steps = [json.loads(line) for line in run("plan", "good.yaml", "-o", "json").output.splitlines()]
+    assert len(steps) == 4
+    assert steps[1]["routing_key"] == "worker.sleep"
+    assert steps[1]["parameters"] == {"seconds": 1}
+
+
+def test_plan_asks_for_dynamic_values_that_are_missing(run, tmp_path):
+    (tmp_path / "dynamic.yaml").write_text(
+        GOOD.replace("- noop:Run", "- noop:Run: {dynamic: [cart, environment]}")
+    )
+    result = run("plan", "dynamic.yaml", "-e", "cart=3")
+    assert isinstance(result.exception, PlaybookInvalid)
+    assert "environment" in str(result.exception)
+    assert run("plan", "dynamic.yaml", "-e", "cart=3", "-e", "environment=qa").exit_code == 0
+
+
+@pytest.mark.parametrize("pair", ["novalue", "=x", "a b=1", "a=[1"])
+def test_dynamic_values_that_are_no_pairs_are_refused(run, pair):
+    result = run("plan", "good.yaml", "-e", pair)
+    assert result.exit_code == 2
+    assert "Error" in result.output
+
+
+def test_schema_prints_json_schemas_of_all_messages(run):
+    schemas = json.loads(run("schema").output)
+    assert {"Step", "Reply", "Control"} <= schemas.keys()
+    for one in schemas.values():
+        jsonschema.Draft7Validator.check_schema(one)
+
+
+def test_schema_of_a_worker_describes_its_steps(run):
+    text = run("schema", "megafrobber").output
+    assert "Frob" in text
+    assert "speed" in text
+
+
+@pytest.mark.parametrize(
+    "name", ["nosuchworker", "reworker.ids:make_id", "reworker.ids", "reworker.ids:gone"]
+)
+def test_schema_says_when_there_is_no_such_worker(run, name):
+    result = run("schema", name)
+    assert isinstance(result.exception, ConfigError)
+    assert name in str(result.exception)
+
+
+@pytest.mark.parametrize("name", ["Frob", "9x", "../up", "a-b", "", "x" * 41])
+def test_new_refuses_a_name_that_cannot_be_a_package(run, name):
+    assert isinstance(run("new", name).exception, ConfigError)
+
+
+def test_new_refuses_a_folder_that_is_not_empty(run, tmp_path):
+    (tmp_path / "here").mkdir()
+    (tmp_path / "here" / "file").touch()
+    result = run("new", "greeter", "--dir", "here")
+    assert "not empty" in str(result.exception)
+
+
+def test_new_makes_a_playbook_that_is_valid(run):
+    assert run("new", "greeter").exit_code == 0
+    assert run("lint", "re-worker-greeter/playbook.yaml").exit_code == 0
+
+
+def test_every_command_has_help(run):
+    for name in COMMANDS:
+        result = run(name, "--help")
+        assert result.exit_code == 0, name
+        assert result.output.startswith("Usage:")
+
+
+def test_an_unknown_command_is_a_usage_error(run):
+    assert run("frobnicate").exit_code == 2
+
+
+@pytest.mark.parametrize(
+    ("error", "code"),
+    [
+        (ConfigError("x"), 2),
+        (PlaybookInvalid("x"), 2),
+        (UndecodableMessage("x"), 2),
+        (CannotConnect("amqp://h", "refused"), 5),
+        (DeploymentNotFound("x"), 1),
+    ],
+)
+def test_exit_code_tells_whose_fault_it_is(error, code):
+    assert exit_code(error) == code
+
+
+def test_main_ends_an_error_in_one_line_and_an_exit_code(run, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["reworker", "plan", "bad.yaml"])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    assert caught.value.code == 2
+    message = capsys.readouterr().err
+    assert message.startswith("reworker: bad.yaml:")
+    assert message.count("\n") == 1

@@ -1,0 +1,125 @@
+"""What a deployment looks like while it runs."""
+
+import datetime
+import io
+import json
+
+import pytest
+from rich.console import Console
+
+from reworker.cli.progress import JsonView, LineView, PictureView, event_line, event_object, picture, view_for
+from reworker.core.service import AttemptView, EventView
+from reworker.fsm.deployment import Deployment
+from reworker.fsm.plan import compile_plan
+from reworker.fsm.playbook import parse
+from reworker.fsm.states import DeploymentStatus
+from reworker.storage.contract import AttemptRow
+
+AT = datetime.datetime(2026, 1, 2, 3, 4, 5, 678000, tzinfo=datetime.UTC)
+
+
+def attempt(host="web1", step="noop:Run"):
+    row = AttemptRow(
+        *("d.1", "d", 1, 0, step, host, "started", 1, "", "", None, b"null"), *(AT, None, None, None)
+    )
+    return AttemptView(row, None)
+
+
+def event(kind, ignored=None, **data):
+    return EventView(1, kind, AT, "", data, ignored)
+
+
+def plan_of(host_count, step_count=2):
+    hosts = ", ".join(f"h{n}" for n in range(host_count))
+    steps = ", ".join(["noop:Run"] * step_count)
+    text = f"group: g\nname: n\nexecution: [{{description: one, hosts: [{hosts}], steps: [{steps}]}}]"
+    return compile_plan(parse(text), {})
+
+
+def drawn(plan, deployment, last=""):
+    out = io.StringIO()
+    Console(file=out, width=100).print(picture(plan, deployment, last))
+    return out.getvalue()
+
+
+@pytest.mark.parametrize(
+    ("one", "text"),
+    [
+        (event("ReplyStarted", attempt=1), "03:04:05.678  web1  noop:Run  started"),
+        (event("ReplyFailed", attempt=1, message="no disk"), "03:04:05.678  web1  noop:Run  failed: no disk"),
+        (event("ReplyRunning", attempt=1, percent=12.5), "03:04:05.678  web1  noop:Run  running 12.5 %"),
+        (event("Decided", attempt=1, decision="retry"), "03:04:05.678  web1  noop:Run  decided: retry"),
+        (event("Submitted"), "03:04:05.678  submitted"),
+        (event("CancelRequested", reason="stop"), "03:04:05.678  cancel requested: stop"),
+        (event("ReplyStarted", "late", attempt=1), "03:04:05.678  web1  noop:Run  started  (ignored: late)"),
+        (event("SomethingNew"), "03:04:05.678  SomethingNew"),
+    ],
+)
+def test_event_line_says_what_happened_where(one, text):
+    assert event_line(one, {1: attempt()}) == text
+
+
+def test_event_line_escapes_what_a_worker_sent():
+    line = event_line(event("ReplyFailed", attempt=1, message="a\x1b]0;x\x07\nb\u202e"), {1: attempt()})
+    assert line.isprintable()
+
+
+def test_event_object_is_json_with_host_and_step():
+    found = event_object(event("ReplyFailed", "late", attempt=1, message="m"), {1: attempt()})
+    assert json.loads(json.dumps(found)) == {
+        "seq": 1,
+        "at": "2026-01-02T03:04:05.678Z",
+        "event": "ReplyFailed",
+        "host": "web1",
+        "step": "noop:Run",
+        "attempt": 1,
+        "message": "m",
+        "ignored": "late",
+    }
+
+
+def test_picture_shows_status_and_counts_as_text():
+    text = drawn(plan_of(2), Deployment(id="d", status=DeploymentStatus.RUNNING, position=3), "last line")
+    assert "g / n  d  running" in text
+    assert "one" in text
+    assert "3/4" in text
+    assert "h1" in text
+    assert "last line" in text
+
+
+def test_picture_keeps_its_height_with_a_thousand_hosts():
+    plan = plan_of(1000)
+    heights = {
+        drawn(plan, Deployment(id="d", status=DeploymentStatus.RUNNING, position=position)).count("\n")
+        for position in (0, 7, 1000, 1999)
+    }
+    assert len(heights) == 1
+    assert heights.pop() < 15
+
+
+def test_picture_of_an_ended_deployment_has_no_hosts():
+    assert "h0" not in drawn(plan_of(2), Deployment(id="d", status=DeploymentStatus.COMPLETED, position=4))
+
+
+def test_line_view_prints_one_line_per_event(capsys):
+    with view_for("text", plan_of(1)) as view:
+        assert isinstance(view, LineView)
+        view.update(
+            Deployment(id="d"), [event("Submitted"), event("ReplyStarted", attempt=1)], {1: attempt()}
+        )
+    assert len(capsys.readouterr().out.splitlines()) == 2
+
+
+def test_json_view_prints_one_object_per_event(capsys):
+    with view_for("json", plan_of(1)) as view:
+        assert isinstance(view, JsonView)
+        view.update(Deployment(id="d"), [event("Submitted")], {})
+    assert json.loads(capsys.readouterr().out)["event"] == "Submitted"
+
+
+def test_a_terminal_gets_the_picture(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    with view_for("text", plan_of(1)) as view:
+        assert isinstance(view, PictureView)
+        view.update(Deployment(id="d", status=DeploymentStatus.RUNNING), [event("Submitted")], {})
+    assert "running" in capsys.readouterr().out
