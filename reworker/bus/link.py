@@ -10,6 +10,7 @@ import pika
 from pika.adapters.utils.connection_workflow import (
     AMQPConnectionWorkflowFailed,
     AMQPConnectorAMQPHandshakeError,
+    AMQPConnectorPhaseErrorBase,
 )
 from pika.exceptions import (
     AMQPConnectionError,
@@ -107,9 +108,9 @@ class Link:
         try:
             self._workflow.abort()
         except AssertionError:
-            # pika 1.4 cannot abort amid the AMQP handshake; the attempt ends by its own timeout,
-            # or with the loop.
-            logger.debug("pika did not abort its attempt", exc_info=True)
+            # pika 1.4 forgets that it cannot drop its timers before the connection amid a handshake;
+            # closing the connection is what it meant to do next.
+            self._workflow._connector._amqp_conn.close()
 
     def abort(self, reason: str) -> None:
         """Cut the connection now; it is treated as lost."""
@@ -182,6 +183,8 @@ def root_of(error: BaseException) -> BaseException:
         if isinstance(error, AMQPConnectionWorkflowFailed) and error.exceptions:
             refused = [one for one in error.exceptions if isinstance(one, AMQPConnectorAMQPHandshakeError)]
             error = (refused or list(error.exceptions))[-1]
+        elif isinstance(error, AMQPConnectorPhaseErrorBase):
+            error = error.exception
         elif len(error.args) == 1 and isinstance(error.args[0], BaseException):
             error = error.args[0]
         else:

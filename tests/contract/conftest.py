@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.support.beds import Bed, MemoryBed, NetworkBed
+from reworker.bus.contract import Bus
+from tests.support.beds import PATIENCE_S, TOPOLOGY, Bed, MemoryBed, NetworkBed
 
 _RABBITMQ = pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)
 
@@ -41,3 +42,12 @@ def network_bed(request: pytest.FixtureRequest) -> Iterator[NetworkBed]:
     assert isinstance(made, NetworkBed)
     yield made
     made.close()
+
+
+@pytest.fixture
+def bus(bed: Bed) -> Bus:
+    """Give an open bus with the topology declared."""
+    made = bed.new_bus()
+    made.open(timeout_s=PATIENCE_S)
+    made.declare(TOPOLOGY)
+    return made

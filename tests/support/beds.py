@@ -254,3 +254,11 @@ def wait_consuming(bus: Bus) -> None:
         return health.is_connected and health.active_consumer_count == health.wanted_consumer_count
 
     wait_until(is_consuming, PATIENCE_S, "all consumers to be active")
+
+
+def consuming(bus: Bus, prefetch: int = 100) -> Inbox:
+    """Consume `QUEUE`, and return the inbox once the consumer is active."""
+    inbox = Inbox()
+    bus.consume(QUEUE, inbox, prefetch=prefetch)
+    wait_consuming(bus)
+    return inbox

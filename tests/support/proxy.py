@@ -18,7 +18,8 @@ _RESET = struct.pack("ii", 1, 0)
 class Proxy:
     """Forwards connections of a free local port to a server; one thread per direction.
 
-    Use as a context manager, or `close` it. ``delay_s`` may be set at any time.
+    Use as a context manager, or `close` it. ``delay_s`` (per chunk) and ``chunk_bytes``
+    may be set at any time.
 
     Args:
         host: the server's host.
@@ -27,6 +28,7 @@ class Proxy:
 
     def __init__(self, host: str, port: int) -> None:
         self.delay_s = 0.0
+        self.chunk_bytes = CHUNK_BYTES
         self.accepted_count = 0
         self._server = (host, port)
         self._links: set[_Link] = set()
@@ -134,7 +136,7 @@ class Proxy:
 
     def _pump(self, link: _Link, source: socket.socket, target: socket.socket, gate: threading.Event) -> None:
         with contextlib.suppress(OSError):
-            while data := source.recv(CHUNK_BYTES):
+            while data := source.recv(self.chunk_bytes):
                 if self.delay_s:
                     time.sleep(self.delay_s)
                 gate.wait()
@@ -162,6 +164,6 @@ class _Link:
             with contextlib.suppress(OSError):
                 if is_reset:
                     one.setsockopt(socket.SOL_SOCKET, socket.SO_LINGER, _RESET)
-                else:
-                    one.shutdown(socket.SHUT_RDWR)
+                # ends the thread that reads it, without which the socket stays open
+                one.shutdown(socket.SHUT_RD if is_reset else socket.SHUT_RDWR)
             one.close()
