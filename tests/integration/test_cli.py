@@ -1,0 +1,277 @@
+"""The command line as people use it: real processes, a real broker, a database in a folder."""
+
+import json
+import re
+import signal
+import sqlite3
+import subprocess
+import sys
+
+import pytest
+
+from tests.support.ports import free_port
+from tests.support.waiting import wait_until
+
+ROLLOUT = """group: web
+name: roll out
+execution:
+- description: servers
+  hosts: [web1, web2]
+  steps:
+  - noop:Run: {greeting: hello}
+  - sleep:Seconds: {seconds: 0.05}
+"""
+FAILING = ROLLOUT + "  - noop:Fail: {message: no disk left}\n"
+IN_DOUBT = ROLLOUT.replace("noop:Run: {greeting: hello}", "doubt:Do")
+
+
+def reworker(*arguments, folder, timeout_s=30, **options):
+    return subprocess.run(
+        [sys.executable, "-m", "reworker", *arguments],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=timeout_s,
+        check=False,
+        **options,
+    )
+
+
+@pytest.fixture
+def folder(tmp_path):
+    (tmp_path / "rollout.yaml").write_text(ROLLOUT)
+    (tmp_path / "failing.yaml").write_text(FAILING)
+    (tmp_path / "doubt.yaml").write_text(IN_DOUBT)
+    return tmp_path
+
+
+def start_system(process, url):
+    """A core and two workers as processes of their own, as an operator runs them."""
+    started = [process("-m", "reworker", "core", "--mq", url)]
+    started += [process("-m", "reworker", "worker", name, url) for name in ("noop", "sleep")]
+    for one, line in zip(started, ("core core runs", "consuming", "consuming"), strict=True):
+        one.wait_for_line(line)
+
+
+@pytest.fixture
+def system(process, broker_url, folder):
+    start_system(process, broker_url)
+
+
+def test_run_follows_a_deployment_to_its_end(process, any_broker_url, folder):
+    start_system(process, any_broker_url)
+    result = reworker("run", "rollout.yaml", folder=folder)
+    assert result.returncode == 0, result.stdout + result.stderr
+    steps = re.findall(r"(web\d)  (\S+)  completed", result.stdout)
+    assert steps == [(host, step) for host in ("web1", "web2") for step in ("noop:Run", "sleep:Seconds")]
+    assert re.search(r"[0-9a-f]{24} completed: 4 of 4 steps in [0-9.]+ s$", result.stdout.strip())
+
+
+def test_run_says_on_which_host_and_step_and_why_it_failed(system, folder):
+    result = reworker("run", "failing.yaml", folder=folder)
+    assert result.returncode == 1
+    assert "failed: noop:Fail on web1: no disk left" in result.stdout
+    assert "web2" not in result.stdout
+
+
+def test_run_as_json_prints_the_event_stream(system, folder):
+    result = reworker("run", "rollout.yaml", "-o", "json", folder=folder)
+    events = [json.loads(line) for line in result.stdout.splitlines()]
+    assert result.returncode == 0
+    assert events[0]["event"] == "Submitted"
+    assert [one["seq"] for one in events] == list(range(1, len(events) + 1))
+
+
+def test_detached_deployments_can_be_watched_shown_and_listed(system, folder):
+    deployment = reworker("run", "failing.yaml", "--detach", folder=folder).stdout.strip()
+    assert reworker("watch", deployment, folder=folder).returncode == 1
+    shown = json.loads(reworker("show", deployment, "-o", "json", folder=folder).stdout)
+    assert shown["status"] == "failed"
+    assert shown["failure"] == {"host": "web1", "step": "noop:Fail", "reason": "no disk left"}
+    assert [one["status"] for one in shown["attempts"]] == ["completed", "completed", "failed"]
+    text = reworker("show", deployment, folder=folder).stdout
+    assert "noop:Fail  failed: no disk left" in text
+    listed = reworker("ls", "--status", "failed", folder=folder).stdout
+    assert deployment in listed
+    assert json.loads(reworker("ls", "-o", "json", folder=folder).stdout)["id"] == deployment
+
+
+def test_logs_print_the_output_of_the_steps(system, folder):
+    deployment = reworker("run", "rollout.yaml", "--detach", folder=folder).stdout.strip()
+    assert reworker("watch", deployment, folder=folder).returncode == 0
+
+    def lines():
+        return reworker("logs", deployment, folder=folder).stdout.splitlines()
+
+    wait_until(lambda: len(lines()) == 2, 10, "two lines of output")
+    assert [line.split("  ")[-1] for line in lines()] == [
+        "Run on web1: nothing to do",
+        "Run on web2: nothing to do",
+    ]
+    as_json = reworker("logs", deployment, "-f", "-o", "json", folder=folder).stdout.splitlines()
+    assert [json.loads(line)["no"] for line in as_json] == [1, 2]
+
+
+def test_the_same_key_starts_one_deployment(system, folder):
+    first, second = (
+        reworker("run", "rollout.yaml", "--key", "release-7", "--detach", folder=folder).stdout
+        for _ in range(2)
+    )
+    assert first == second != ""
+
+
+def test_pause_resume_and_cancel_act_on_a_running_deployment(system, folder):
+    slow = folder / "slow.yaml"
+    slow.write_text(ROLLOUT.replace("seconds: 0.05", "seconds: 60"))
+    deployment = reworker("run", "slow.yaml", "--detach", folder=folder).stdout.strip()
+    assert reworker("pause", deployment, folder=folder).stdout == "paused\n"
+    again = reworker("pause", deployment, folder=folder)
+    assert again.returncode == 1
+    assert "nothing changed" in again.stderr
+    assert reworker("resume", deployment, folder=folder).stdout == "resumed\n"
+    assert reworker("cancel", deployment, "--reason", "wrong day", folder=folder).returncode == 0
+    result = reworker("watch", deployment, folder=folder)
+    assert result.returncode == 3
+    assert "cancelled" in result.stdout
+    assert "wrong day" in result.stdout
+
+
+def test_a_doubt_waits_for_a_person_who_decides(system, folder, process, broker_url):
+    (folder / "doubtful.py").write_text(
+        "from reworker.errors import JobUnknown\n"
+        "from reworker.worker import Worker, step\n"
+        "class DoubtWorker(Worker):\n"
+        "    @step('Do')\n"
+        "    def do(self, job):\n"
+        "        raise JobUnknown('the switch did not answer')\n"
+    )
+    process("-m", "reworker", "worker", "doubtful:DoubtWorker", broker_url).wait_for_line("consuming")
+    result = reworker("run", "doubt.yaml", folder=folder)
+    assert result.returncode == 4
+    decide = re.search(r"reworker decide (\S+) (\d+) retry", result.stdout)
+    assert "the switch did not answer" in result.stdout
+    deployment, attempt = decide.groups()
+    assert reworker("decide", deployment, attempt, "complete", folder=folder).stdout == "decided: complete\n"
+    second = reworker("watch", deployment, folder=folder)
+    assert second.returncode == 4
+    attempt = re.search(r"reworker decide \S+ (\d+) retry", second.stdout)[1]
+    reworker("decide", deployment, attempt, "fail", "--reason", "by hand", folder=folder)
+    assert "failed: doubt:Do on web2: by hand" in reworker("watch", deployment, folder=folder).stdout
+
+
+def test_a_step_without_a_worker_fails_and_says_what_is_missing(system, folder):
+    (folder / "nobody.yaml").write_text(ROLLOUT.replace("noop:Run", "nobody:Run"))
+    result = reworker("run", "nobody.yaml", folder=folder)
+    assert result.returncode == 1
+    assert "no queue is bound to worker.nobody" in result.stdout
+
+
+@pytest.mark.parametrize(
+    ("arguments", "code", "words"),
+    [
+        (("run", "gone.yaml"), 2, "gone.yaml: cannot be read"),
+        (("show", "0" * 24), 1, "no deployment"),
+        (("watch", "../../x"), 1, "no deployment"),
+        (("run", "rollout.yaml", "--db", "oracle://x"), 1, "not supported"),
+        (("core", "--mq", "amqp://127.0.0.1:1/", "--db", "/proc/x/y.db"), 2, "cannot make the folder"),
+        (("core", "--mq", "gone.json"), 2, "gone.json"),
+        (("topology", "apply", "-f", "gone.yaml", "--mq", "amqp://127.0.0.1:1/"), 2, "gone.yaml"),
+        (("worker", "nosuch", "amqp://127.0.0.1:1/"), 2, "no such worker"),
+        (("worker", "noop", "gone.json"), 2, "gone.json"),
+        (("broker", "--port", "0", "--host", "0.0.0.0"), 2, "user"),
+    ],
+)
+def test_a_wrong_call_ends_in_one_clear_line_and_the_right_code(arguments, code, words, folder):
+    result = reworker(*arguments, folder=folder)
+    assert result.returncode == code, result.stderr
+    assert words in result.stderr
+    assert "Traceback" not in result.stderr
+
+
+def test_topology_apply_says_what_it_declares_and_may_be_repeated(any_broker_url, folder):
+    (folder / "topology.yaml").write_text(
+        "exchanges: [{name: re}]\nqueues: [{name: worker.frob}]\n"
+        "bindings: [{exchange: re, queue: worker.frob, routing_key: worker.frob}]\n"
+    )
+    for _ in range(2):
+        result = reworker("topology", "apply", "-f", "topology.yaml", "--mq", any_broker_url, folder=folder)
+        assert result.returncode == 0, result.stderr
+        assert "binding re --worker.frob--> worker.frob" in result.stdout
+
+
+def test_topology_apply_says_when_the_broker_has_something_else(any_broker_url, folder):
+    (folder / "first.yaml").write_text("queues: [{name: worker.frob}]\n")
+    (folder / "second.yaml").write_text("queues: [{name: worker.frob, durable: false}]\n")
+    (folder / "third.yaml").write_text("queuess: []\n")
+    apply = ("topology", "apply", "--mq", any_broker_url, "-f")
+    assert reworker(*apply, "first.yaml", folder=folder).returncode == 0
+    mismatch = reworker(*apply, "second.yaml", folder=folder)
+    assert mismatch.returncode == 5
+    assert "worker.frob" in mismatch.stderr
+    assert "406" in mismatch.stderr
+    assert "did you mean 'queues'" in reworker(*apply, "third.yaml", folder=folder).stderr
+
+
+def test_up_runs_everything_until_it_is_told_to_stop(process, folder):
+    up = process("-m", "reworker", "up", "--mq-port", "0", "--state", "here")
+    db = up.wait_for_line(r"--db (\S+)")[1]
+    assert reworker("run", "rollout.yaml", "--db", db, folder=folder).returncode == 0
+    assert up.terminate() == 0
+    with sqlite3.connect(folder / "here" / "reworker.db") as connection:
+        assert connection.execute("SELECT count(*) FROM deployment").fetchone() == (1,)
+
+
+def test_up_says_when_its_port_is_taken(process, folder):
+    port = free_port()
+    process("-m", "reworker", "broker", "--port", str(port)).wait_for_line("listening on")
+    result = reworker("up", "--mq-port", str(port), "--state", "other", folder=folder)
+    assert result.returncode == 5
+    assert f"cannot listen on 127.0.0.1:{port}" in result.stderr
+
+
+def test_demo_completes_one_playbook_and_fails_the_other_on_purpose(folder):
+    result = reworker("demo", folder=folder)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert "completed: 12 of 12 steps" in result.stdout
+    assert "failed: megafrobber:Frob on web2: web2 resists frobbing in mauve" in result.stdout
+    show = re.search(r"reworker (show \S+ --db \S+)", result.stdout)[1]
+    assert "failed" in reworker(*show.split(), folder=folder).stdout
+
+
+def test_demo_may_be_repeated_on_the_same_state(folder):
+    assert reworker("demo", folder=folder).returncode == 0
+    assert reworker("demo", folder=folder).returncode == 0
+
+
+def test_new_makes_a_worker_that_passes_its_own_test_and_runs(process, folder, broker_url):
+    assert reworker("new", "greeter", folder=folder).returncode == 0
+    plugin = folder / "re-worker-greeter"
+    own = subprocess.run(
+        [sys.executable, "-m", "pytest", "-q"],
+        cwd=plugin,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert own.returncode == 0, own.stdout + own.stderr
+    process("replugin/greeterworker/__init__.py", broker_url, folder=plugin).wait_for_line("consuming")
+    process("-m", "reworker", "core", "--mq", broker_url, folder=plugin).wait_for_line("core core runs")
+    result = reworker("run", "playbook.yaml", folder=plugin)
+    assert result.returncode == 0, result.stdout + result.stderr
+    assert result.stdout.count("greeter:Greet  completed") == 2
+
+
+def test_interrupting_run_detaches_and_says_so(system, folder, process):
+    (folder / "slow.yaml").write_text(ROLLOUT.replace("seconds: 0.05", "seconds: 1"))
+    follower = process("-m", "reworker", "run", "slow.yaml")
+    follower.wait_for_line("started")
+    follower.send_signal(signal.SIGINT)
+    assert follower.wait() == 0
+    deployment = re.search(r"detached.*reworker watch (\S+)", follower.output)[1]
+    assert reworker("watch", deployment, folder=folder).returncode == 0
+
+
+def test_run_says_when_no_core_takes_the_step(folder, process):
+    follower = process("-m", "reworker", "run", "rollout.yaml")
+    follower.wait_for_line("is `reworker core` running")
