@@ -20,6 +20,8 @@ _NUMBERS = frozenset(
 )
 _OVERFLOWS = frozenset({"drop-head", "reject-publish", "reject-publish-dlx"})
 _TYPES = frozenset({"classic", "quorum"})
+#: what a type of queue refuses. Source: RabbitMQ 3.10.
+_UNSUPPORTED = {"classic": ("x-delivery-limit",), "quorum": ("x-max-priority", "x-queue-mode")}
 
 
 @dataclass(frozen=True)
@@ -49,6 +51,12 @@ def queue_options(arguments: Table, name: str, vhost: str) -> QueueOptions:
         problem = _problem(key, value)
         if problem:
             raise precondition_failed(f"invalid arg '{key}' for queue '{name}' in vhost '{vhost}': {problem}")
+    kind = arguments.get("x-queue-type", "classic")
+    for key in _UNSUPPORTED[kind]:
+        if key in arguments:
+            raise precondition_failed(
+                f"invalid arg '{key}' for queue '{name}' in vhost '{vhost}' of queue type rabbit_{kind}_queue"
+            )
     if "x-dead-letter-routing-key" in arguments and "x-dead-letter-exchange" not in arguments:
         raise precondition_failed(
             f"invalid arg 'x-dead-letter-routing-key' for queue '{name}' in vhost '{vhost}': "
@@ -64,7 +72,7 @@ def queue_options(arguments: Table, name: str, vhost: str) -> QueueOptions:
         overflow=arguments.get("x-overflow", "drop-head"),
         dead_letter_exchange=arguments.get("x-dead-letter-exchange"),
         dead_letter_key=arguments.get("x-dead-letter-routing-key"),
-        is_quorum=arguments.get("x-queue-type") == "quorum",
+        is_quorum=kind == "quorum",
         is_single_active=bool(arguments.get("x-single-active-consumer", False)),
     )
 

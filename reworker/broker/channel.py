@@ -96,7 +96,9 @@ class Channel:
 
     def _route(self, message: Message, *, mandatory: bool) -> None:
         if is_reply(message):
-            found, taken = deliver(self.vhost, message), True
+            # RabbitMQ passes it on and calls it unroutable all the same: there is no queue
+            deliver(self.vhost, message)
+            found, taken = False, True
         else:
             exchange = self.vhost.exchanges.get(message.exchange)
             found, taken = self.vhost.publish(exchange, message) if exchange else (False, True)
@@ -130,9 +132,8 @@ class Channel:
     def deliver_get(self, queue: Queue, entry: Entry, *, no_ack: bool) -> None:
         """Answer a basic.get."""
         tag, left, address = self._new_tag(), queue.ready_count, entry.message.address
-        self._send_entry(
-            codec.encode_get_ok(self.number, tag, entry.is_redelivered, address, left), queue, entry
-        )
+        head = codec.encode_get_ok(self.number, tag, entry.is_redelivered, address, left)
+        self._send_entry(head, queue, entry, is_get=True)
         if no_ack:
             queue.ack(entry)
         else:
@@ -143,9 +144,9 @@ class Channel:
         self._next_tag += 1
         return tag
 
-    def _send_entry(self, head: bytes, queue: Source, entry: Entry) -> None:
+    def _send_entry(self, head: bytes, queue: Source, entry: Entry, *, is_get: bool = False) -> None:
         props = entry.message.props
-        if entry.delivery_count and queue.counts_deliveries:
+        if queue.counts_deliveries and (entry.delivery_count or is_get):
             headers = properties.headers_of(props)
             headers[b"x-delivery-count"] = properties.int_value(entry.delivery_count)
             props = properties.with_headers(props, headers)

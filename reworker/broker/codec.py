@@ -105,7 +105,8 @@ def decode_method(payload: bytes) -> Any:
     cls = spec.methods.get(index)
     if cls is None:
         raise BrokerError(540, f"unknown method {index >> 16}.{index & 0xFFFF}", index)
-    method = cls()
+    # pika's constructors want what decode sets
+    method = cls.__new__(cls)
     try:
         method.decode(payload, 4)
         if index in _BEFORE_ARGUMENTS:

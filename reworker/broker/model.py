@@ -77,7 +77,7 @@ class Entry:
 
     __slots__ = ("delivery_count", "expires_mono_s", "is_redelivered", "is_stored", "message", "position")
 
-    def __init__(self, message: Message, position: int, expires_mono_s: float | None) -> None:
+    def __init__(self, message: Message, position: int, expires_mono_s: float | None = None) -> None:
         self.message, self.position, self.expires_mono_s = message, position, expires_mono_s
         self.is_redelivered = self.is_stored = False
         self.delivery_count = 0

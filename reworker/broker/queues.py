@@ -91,12 +91,16 @@ class Queue:
             if options.overflow == "reject-publish-dlx":
                 self._host.dead_letter(self, message, "maxlen")
             return False
-        entry = Entry(message, self._next_position, self._expires_mono_s(message))
+        entry = Entry(message, self._next_position)
         self._next_position += 1
         if message.is_persistent and self.store_id:
             self._host.keep(self, entry)
         self._insert(entry)
         self._runtime.backlog.size_bytes += message.size_bytes
+        if not self._runtime.jitter_s():
+            self._offer()
+        # now only: a message of no time at all is for a consumer that waits, as on RabbitMQ
+        entry.expires_mono_s = self._expires_mono_s(message)
         self.dispatch()
         return True
 
@@ -139,6 +143,7 @@ class Queue:
         if not self._ready:
             return None
         entry = self._pop()
+        self._arm_expiry()
         self.unacked_count += 1
         if entry.is_stored:
             self._host.keep(self, entry)
@@ -193,16 +198,19 @@ class Queue:
 
     def _dispatch(self) -> None:
         self._is_put_off = False
+        self._offer()
+        if self._ready:
+            self._drop_expired()
+            self._trim()
+            self._arm_expiry()
+
+    def _offer(self) -> None:
         while self._ready:
             consumer = self.turns.next_willing()
             entry = self.take() if consumer else None
             if consumer is None or entry is None:
                 break
             consumer.deliver(entry)
-        if self._ready:
-            self._drop_expired()
-            self._trim()
-            self._arm_expiry()
 
     def _is_full(self, more_count: int, more_bytes: int) -> bool:
         options = self.options

@@ -61,12 +61,11 @@ def is_reply(message: Message) -> bool:
     return message.exchange == "" and message.routing_key.startswith(_PREFIX)
 
 
-def deliver(vhost: VHost, message: Message) -> bool:
-    """Give a reply to its consumer; False when it is gone."""
+def deliver(vhost: VHost, message: Message) -> None:
+    """Give a reply to its consumer, if that is still there."""
     sink = vhost.reply_sinks.get(message.routing_key.removeprefix(_PREFIX))
     if sink is not None:
         sink.deliver_reply(message)
-    return sink is not None
 
 
 def exists(vhost: VHost, name: str) -> bool:
