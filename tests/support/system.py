@@ -1,0 +1,195 @@
+"""The whole product as processes: a core, workers that leave marks, and the test's side of the database."""
+
+from __future__ import annotations
+
+import json
+import random
+import time
+from collections.abc import Callable, Collection, Sequence
+from pathlib import Path
+from typing import Any
+from urllib.parse import quote
+
+import pika
+
+from reworker.clock import SystemClock
+from reworker.core.service import DeploymentView, Service
+from reworker.fsm.states import DeploymentStatus
+from reworker.storage.log import SqlLog, log_path
+from reworker.storage.sql import SqlStorage
+from reworker.topology import names
+from tests.support import effects
+from tests.support.ports import free_port
+from tests.support.processes import Process
+from tests.support.waiting import wait_until
+
+REPOSITORY = Path(__file__).resolve().parents[2]
+#: seconds of the core's lease: a publish in doubt is found this fast.
+LEASE_S = 1.0
+#: seconds for a process of ours to be ready, on a busy day.
+READY_S = 30.0
+#: queues that hold nothing when everything is over.
+QUEUES = (names.worker_queue("effectsworker"), names.REPLY_QUEUE, names.DEAD_QUEUE)
+
+
+def playbook(
+    key: str, *, hosts: Sequence[str] = ("a", "b"), step_count: int = 3, seconds: float = 0.02
+) -> str:
+    """Return a playbook of so many steps on each host, one after the other."""
+    is_idempotent = key == effects.AGAIN
+    steps = [
+        {key: {"number": number, "seconds": seconds}, "idempotent": is_idempotent}
+        for number in range(step_count)
+    ]
+    return json.dumps({"group": "test", "name": key, "execution": [{"hosts": list(hosts), "steps": steps}]})
+
+
+class System:
+    """A core and workers on one broker; any of them may be killed and started again.
+
+    Args:
+        start: makes a process that ends with the test (the fixture ``process``).
+        url: of the broker.
+        folder: for the database and the file of marks.
+    """
+
+    def __init__(self, start: Callable[..., Process], url: str, folder: Path) -> None:
+        self.url = url
+        self.folder = folder
+        self.effects_file = folder / "effects"
+        self._start = start
+        self._db = folder / "core.db"
+        self.storage, self._logs = SqlStorage(self._db), SqlLog(log_path(self._db))
+        self.service = Service(self.storage, self._logs, SystemClock())
+        self.core: Process | None = None
+        self.worker: Process | None = None
+        self.ids: list[str] = []
+
+    def close(self) -> None:
+        """Close the database; processes end with their fixture."""
+        self.storage.close()
+        self._logs.close()
+
+    def start_core(self, url: str = "") -> Process:
+        """Start a core; it connects in its own time."""
+        self.core = self._start(
+            *("-m", "reworker", "core", "--mq", url or self.url, "--db", f"sqlite:///{self._db}"),
+            environment={"REWORKER_CORE_LEASE_S": str(LEASE_S)},
+        )
+        return self.core
+
+    def start_worker(self, url: str = "", *, instances: int = 4, **environment: str) -> Process:
+        """Start a worker of `instances` threads; it connects in its own time."""
+        self.worker = self._start(
+            *("-m", "reworker", "worker", effects.WORKER, url or self.url, "--instances", str(instances)),
+            environment={
+                "PYTHONPATH": str(REPOSITORY),
+                effects.FILE_VARIABLE: str(self.effects_file),
+                **environment,
+            },
+        )
+        return self.worker
+
+    def run(self, **options: Any) -> None:
+        """Start a core and a worker, and wait until both consume."""
+        core, worker = self.start_core(), self.start_worker(**options)
+        core.wait_for_line("core .* runs on", READY_S)
+        worker.wait_for_line("consuming", READY_S)
+
+    def submit(self, key: str, *, unattended: bool = True, **options: Any) -> str:
+        """Start a deployment of `playbook(key, ...)`."""
+        self.ids.append(self.service.submit(playbook(key, **options), unattended=unattended))
+        return self.ids[-1]
+
+    def submit_mixed(self, **options: Any) -> list[str]:
+        """Start three: safe to repeat; not, and nobody to ask; not, with somebody to ask."""
+        return [
+            self.submit(effects.AGAIN, **options),
+            self.submit(effects.ONCE, **options),
+            self.submit(effects.ONCE, unattended=False, **options),
+        ]
+
+    def marks(self) -> list[effects.Mark]:
+        """Return what the workers did so far."""
+        return effects.marks_in(self.effects_file)
+
+    def wait_for_moment(self, moments: random.Random, ids: Sequence[str], *, within_s: float = 0.03) -> None:
+        """Wait until one of the deployments is at a moment that `moments` chooses."""
+        chosen = moments.choice(ids)
+        count = moments.randint(1, 16)
+        wait_until(
+            lambda: self._has_come_to(chosen, count), READY_S, f"event {count} of {chosen}", poll_s=0.002
+        )
+        time.sleep(moments.uniform(0, within_s))  # no wait for anything: the moment itself
+
+    def _has_come_to(self, deployment_id: str, event_count: int) -> bool:
+        view = self.service.deployment(deployment_id)
+        return view.row.last_seq >= event_count or is_at_rest(view)
+
+    def wait_for_rest(self, ids: Collection[str] = (), timeout_s: float = 60.0) -> list[DeploymentView]:
+        """Wait until nothing moves any more; return these deployments, or all."""
+        wanted = list(ids) or self.ids
+
+        def views() -> list[DeploymentView]:
+            return [self.service.deployment(one) for one in wanted]
+
+        try:
+            wait_until(lambda: all(map(is_at_rest, views())), timeout_s, poll_s=0.05)
+        except TimeoutError as error:
+            stuck = [(view.row.id, view.state) for view in views() if not is_at_rest(view)]
+            raise TimeoutError(f"{len(stuck)} deployments are stuck: {stuck}\n{self.words()}") from error
+        return views()
+
+    def words(self) -> str:
+        """Return the end of what the processes said, for the report of a failure."""
+        named = {"core": self.core, "worker": self.worker}
+        return "\n".join(f"--- {name}\n{one.output[-4000:]}" for name, one in named.items() if one)
+
+    def stop(self) -> dict[str, int]:
+        """Stop worker and core in good order; return how many messages each queue still holds."""
+        for one in (self.worker, self.core):
+            if one is not None:
+                assert one.terminate() == 0, one.output
+        return message_counts(self.url)
+
+
+def is_at_rest(view: DeploymentView) -> bool:
+    """Tell whether nothing happens before a person acts."""
+    return view.is_over or view.state.status is DeploymentStatus.WAITING
+
+
+def message_counts(url: str) -> dict[str, int]:
+    """Return how many messages wait in each of `QUEUES`; those of a client that has gone are back by then."""
+    connection = pika.BlockingConnection(pika.URLParameters(url))
+    try:
+        channel = connection.channel()
+        return {name: int(channel.queue_declare(name, passive=True).method.message_count) for name in QUEUES}
+    finally:
+        connection.close()
+
+
+class BrokerProcess:
+    """The embedded broker as a process, with a store, always on the same port.
+
+    Args:
+        start: makes a process that ends with the test.
+        folder: for the store.
+    """
+
+    def __init__(self, start: Callable[..., Process], folder: Path) -> None:
+        self._start, self._store = start, folder / "broker.db"
+        self._port = free_port()
+        self.url = f"amqp://guest:guest@127.0.0.1:{self._port}/{quote('/', safe='')}"
+        self.process = self.start()
+
+    def start(self) -> Process:
+        """Start it and wait until it listens."""
+        arguments = ("broker", "--port", str(self._port), "--store", str(self._store))
+        self.process = self._start("-m", "reworker", *arguments)
+        self.process.wait_for_line("listening on", READY_S)
+        return self.process
+
+    def kill_and_start(self) -> None:
+        """Kill it as a power cut would, and start it again on what is on the disk."""
+        self.process.kill9()
+        self.start()
