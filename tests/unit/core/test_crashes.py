@@ -227,6 +227,34 @@ def test_broker_restart_changes_nothing_when_a_step_is_at_work(world: World) -> 
     assert world.status(own_id) == "completed"
 
 
+def test_step_times_out_with_a_reason_when_its_queue_was_wiped(world: World) -> None:
+    worker = Worker(world.broker)
+    worker.bus.close()
+    own_id = world.core.service.submit(playbook({"noop:Do": {"a": 1}, "queue_timeout": "30s"}))
+    world.run()
+    world.broker.delete_queue("worker.noop")
+    world.advance(29)
+    assert world.status(own_id) == "running"
+    world.advance(2)
+    assert world.status(own_id) == "failed"
+    assert "worker.noop" in world.deployment(own_id).state.reason
+
+
+def test_step_is_published_again_when_the_broker_could_not_take_it_in_time(world: World) -> None:
+    worker = Worker(world.broker)
+    own_id = world.core.service.submit(two_steps(is_idempotent=True))
+    worker.script = ()
+    world.broker.hold_confirms()
+    world.run()
+    world.advance(11)
+    assert executions(worker) == {f"{own_id}.1": 1}, "its deadline is over, its delay is not"
+    world.broker.hold_confirms(False)
+    world.advance(2)
+    assert executions(worker) == {f"{own_id}.1": 2}
+    assert world.status(own_id) == "running"
+    assert world.storage.reader.outbox_count() == 0
+
+
 def test_second_core_is_refused_when_one_runs_on_the_database(world: World, tmp_path: Path) -> None:
     from reworker.errors import StorageError
     from reworker.storage.sql import SqlStorage
