@@ -1,4 +1,7 @@
-"""The composition root: builds buses, storage, cores and workers, and closes them in order."""
+"""The composition root: builds buses, storage, cores and workers, and closes them in order.
+
+Imports stand in the functions that need them: `reworker ls` need not load an AMQP client.
+"""
 
 from __future__ import annotations
 
@@ -9,20 +12,18 @@ from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
+from typing import TYPE_CHECKING
 
-from reworker.bus.connection import PikaBus
-from reworker.bus.contract import Bus
-from reworker.clock import SystemClock
-from reworker.config import MqSettings, mq_settings
-from reworker.core.core import Core
-from reworker.core.service import Service
-from reworker.core.settings import CoreSettings
-from reworker.crew.crew import Crew, open_bus
 from reworker.errors import CannotConnect, ConfigError
-from reworker.host.plugins import load_worker
-from reworker.runner import mq_mapping
-from reworker.storage.log import SqlLog, log_path
-from reworker.storage.sql import SqlStorage, open_storage
+
+if TYPE_CHECKING:
+    from reworker.bus.contract import Bus
+    from reworker.config import MqSettings
+    from reworker.core.core import Core
+    from reworker.core.service import Service
+    from reworker.core.settings import CoreSettings
+    from reworker.crew.crew import Crew
+    from reworker.storage.contract import LogStore, Storage
 
 #: seconds a command looks for the broker before it gives up; the user waits for it.
 CONNECT_S = 10.0
@@ -42,6 +43,9 @@ def connected_bus(mq: str | MqSettings, *, name: str, timeout_s: float = CONNECT
     Raises:
         ConfigError, CannotConnect: see `mq_settings` and `Bus.open`.
     """
+    from reworker.bus.connection import PikaBus
+    from reworker.config import mq_settings
+
     settings = mq_settings(mq) if isinstance(mq, str) else mq
     bus = PikaBus(settings, name=name)
     try:
@@ -52,12 +56,15 @@ def connected_bus(mq: str | MqSettings, *, name: str, timeout_s: float = CONNECT
 
 
 @contextmanager
-def opened_storage(db: str) -> Iterator[tuple[SqlStorage, SqlLog]]:
+def opened_storage(db: str) -> Iterator[tuple[Storage, LogStore]]:
     """Open the database and the file of output lines beside it; missing ones are made.
 
     Raises:
         StorageError: see `open_storage`.
     """
+    from reworker.storage.log import SqlLog, log_path
+    from reworker.storage.sql import open_storage
+
     with ExitStack() as stack:
         storage = open_storage(_prepared(db))
         stack.callback(storage.close)
@@ -69,6 +76,9 @@ def opened_storage(db: str) -> Iterator[tuple[SqlStorage, SqlLog]]:
 @contextmanager
 def opened_service(db: str) -> Iterator[Service]:
     """Open what commands ask: the core's service, straight on the database."""
+    from reworker.clock import SystemClock
+    from reworker.core.service import Service
+
     with opened_storage(db) as (storage, logs):
         yield Service(storage, logs, SystemClock())
 
@@ -78,6 +88,8 @@ def running_core(
     mq: str | MqSettings, db: str, settings: CoreSettings, *, timeout_s: float
 ) -> Iterator[Core]:
     """Run a core for the block, with a connection for replies and one for lines of output."""
+    from reworker.core.core import Core
+
     with (
         opened_storage(db) as (storage, logs),
         connected_bus(mq, name=f"reworker core {settings.name}", timeout_s=timeout_s) as bus,
@@ -94,6 +106,11 @@ def running_core(
 @contextmanager
 def running_worker(name: str, url: str) -> Iterator[Crew]:
     """Run one instance of a worker type as a thread of this process."""
+    from reworker.config import mq_settings
+    from reworker.crew.crew import Crew, open_bus
+    from reworker.host.plugins import load_worker
+    from reworker.runner import mq_mapping
+
     mapping = mq_mapping(url, os.environ)
     worker = load_worker(name)(mapping)
     crew = Crew(open_bus(mq_settings(mapping), f"worker {name}"), [worker])
@@ -145,6 +162,8 @@ def local_system(state: Path, workers: Sequence[str], *, port: int = 0) -> Itera
         workers: names as `load_worker` takes them.
         port: of the broker; 0 takes a free one.
     """
+    from reworker.core.settings import CoreSettings
+
     state.mkdir(parents=True, exist_ok=True)
     db = f"sqlite:///{state / 'reworker.db'}"
     with ExitStack() as stack:
