@@ -1,0 +1,130 @@
+from __future__ import annotations
+
+import pika.frame
+import pika.spec
+import pytest
+from hypothesis import given
+from hypothesis import strategies as st
+
+from reworker.bus import frames
+from reworker.bus.contract import Properties
+
+short = st.text(max_size=60)
+octets = st.integers(0, 255)
+plain = st.one_of(st.text(), st.booleans(), st.integers(-(2**63), 2**63 - 1), st.none())
+
+
+def tables(inner: st.SearchStrategy[object]) -> st.SearchStrategy[dict[str, object]]:
+    return st.dictionaries(st.text(max_size=20), inner, max_size=4)
+
+
+values = st.recursive(plain, lambda inner: st.lists(inner, max_size=3) | tables(inner), max_leaves=6)
+properties = st.builds(
+    Properties,
+    content_type=st.none() | short,
+    content_encoding=st.none() | short,
+    headers=st.none() | tables(values),
+    delivery_mode=st.none() | octets,
+    priority=st.none() | octets,
+    correlation_id=st.none() | short,
+    reply_to=st.none() | short,
+    expiration=st.none() | short,
+    message_id=st.none() | short,
+    timestamp=st.none() | st.integers(0, 2**64 - 1),
+    type=st.none() | short,
+    user_id=st.none() | short,
+    app_id=st.none() | short,
+    cluster_id=st.none() | short,
+)
+NAMES = Properties.__struct_fields__
+
+
+def decoded(data: bytes) -> pika.frame.Frame:
+    size, found = pika.frame.decode_frame(data)
+    assert size == len(data)
+    return found
+
+
+@given(properties)
+def test_header_frame_means_the_same_to_pika(sent: Properties) -> None:
+    found = decoded(frames.header_frame(7, 12345, sent))
+    assert (found.channel_number, found.body_size) == (7, 12345)
+    assert {name: getattr(found.properties, name) for name in NAMES} == {
+        name: getattr(sent, name) for name in NAMES
+    }
+
+
+@given(properties)
+def test_read_properties_returns_what_was_written(sent: Properties) -> None:
+    found = frames.read_properties(frames.header_frame(7, 0, sent), 7 + 12)
+    assert {name: getattr(found, name) for name in NAMES} == {name: getattr(sent, name) for name in NAMES}
+    assert isinstance(found, pika.spec.BasicProperties)
+
+
+def test_received_properties_can_be_sent_on_by_pika() -> None:
+    sent = Properties(reply_to="replies", headers={"a": 1})
+    found = frames.read_properties(frames.header_frame(1, 0, sent), 7 + 12)
+    again = decoded(pika.frame.Header(1, 0, found).marshal())
+    assert (again.properties.reply_to, again.properties.headers) == ("replies", {"a": 1})
+
+
+def test_fractions_in_headers_stay_fractions() -> None:
+    found = frames.read_properties(
+        frames.header_frame(1, 0, Properties(headers={"x-deadline-s": 1.5})), 7 + 12
+    )
+    assert found.headers == {"x-deadline-s": 1.5}
+
+
+def test_rare_header_types_are_left_to_pika() -> None:
+    header = pika.frame.Header(1, 0, pika.BasicProperties(headers={"raw": b"\xff", "text": "t"}))
+    assert frames.read_properties(header.marshal(), 7 + 12).headers == {"raw": b"\xff", "text": "t"}
+
+
+def test_text_that_is_no_utf8_is_kept_recognisable() -> None:
+    data = frames.header_frame(1, 0, Properties(correlation_id="XY")).replace(b"XY", b"\xff\xfe")
+    assert frames.read_properties(data, 7 + 12).correlation_id == "\udcff\udcfe"
+
+
+def test_publish_frame_means_the_same_to_pika() -> None:
+    method = decoded(frames.publish_frame(1, "re", "worker.höst")).method
+    assert isinstance(method, pika.spec.Basic.Publish)
+    assert (method.exchange, method.routing_key, method.mandatory) == ("re", "worker.höst", True)
+
+
+def test_name_over_255_bytes_is_refused() -> None:
+    with pytest.raises(ValueError, match="256"):
+        frames.publish_frame(1, "e", "k" * 256)
+
+
+@pytest.mark.parametrize(
+    "wrong",
+    [
+        Properties(headers={"x": object()}),
+        Properties(priority=256),
+        Properties(timestamp=-1),
+        Properties(correlation_id=5),  # type: ignore[arg-type]  # what an untyped caller may do
+    ],
+)
+def test_property_that_amqp_cannot_carry_is_refused(wrong: Properties) -> None:
+    with pytest.raises(TypeError, match="AMQP cannot carry"):
+        frames.header_frame(1, 0, wrong)
+
+
+@pytest.mark.parametrize("size_bytes", [0, 1, 4088, 4089, 8176, 10_000])
+def test_body_is_split_at_the_negotiated_size(size_bytes: int) -> None:
+    body, data, found = bytes(size_bytes), frames.body_frames(3, bytes(size_bytes), 4096), []
+    while data:
+        size, frame = pika.frame.decode_frame(data)
+        assert size <= 4096
+        found.append(frame.fragment)
+        data = data[size:]
+    assert b"".join(found) == body
+
+
+def test_settling_frames_mean_the_same_to_pika() -> None:
+    ack = decoded(frames.ack_frame(9, 2**40, is_multiple=True)).method
+    assert (type(ack), ack.delivery_tag, ack.multiple) == (pika.spec.Basic.Ack, 2**40, True)
+    for is_requeued in (True, False):
+        nack = decoded(frames.nack_frame(9, 3, is_requeued=is_requeued)).method
+        assert isinstance(nack, pika.spec.Basic.Nack)
+        assert (nack.delivery_tag, nack.multiple, nack.requeue) == (3, False, is_requeued)
