@@ -36,8 +36,9 @@ from reworker.storage.contract import OutboxRow
 
 logger = logging.getLogger(__name__)
 
-#: seconds that a confirm alone waits for company: a reply that follows it saves it a transaction.
-CONFIRM_LINGER_S = 0.01
+#: seconds that a confirm, or `started`, waits for company: most often the next reply is close behind, and
+#: one transaction does for all.
+LINGER_S = 0.01
 #: seconds before a message that did not reach the broker is tried again.
 REPUBLISH_S = 1.0
 #: characters of a worker's name that are kept.
@@ -77,8 +78,6 @@ class Item(Protocol):
 class ReplyItem:
     """A worker's reply."""
 
-    can_wait = False
-
     def __init__(self, delivery: Delivery, dead: DeadLetters, counters: Counters) -> None:
         self._delivery, self._dead, self._counters = delivery, dead, counters
         self.request: Request | None = None
@@ -93,6 +92,11 @@ class ReplyItem:
             self._dead.refuse(self._delivery, str(error))
             return False
         return True
+
+    @property
+    def can_wait(self) -> bool:
+        """Tell whether nothing follows from it in a hurry."""
+        return self.request is not None and isinstance(self.request.event, ReplyStarted | ReplyRunning)
 
     def apply(self, batch: Batch) -> None:
         """Fold its event."""
@@ -187,8 +191,14 @@ class Intake:
         """Tell whether nothing waits."""
         return self._queue.empty()
 
-    def take(self, limit: int, wait_s: float) -> list[Item]:
-        """Return what is there, up to `limit`; wait `wait_s` at most for the first."""
+    def take(self, limit: int, wait_s: float, prepare: Callable[[Item], bool]) -> list[Item]:
+        """Return what is there and `prepare` lets pass.
+
+        Args:
+            limit: items at most.
+            wait_s: how long to wait for the first; items that can wait get `LINGER_S` for company.
+            prepare: called with each item as it is taken.
+        """
         items: list[Item] = []
         timeout_s = wait_s
         while len(items) < limit:
@@ -196,10 +206,10 @@ class Intake:
                 item = self._queue.get(timeout_s > 0, timeout_s or None)
             except queue.Empty:
                 break
-            if item is not None:
+            if item is not None and prepare(item):
                 items.append(item)
             is_patient = wait_s > 0 and bool(items) and all(one.can_wait for one in items)
-            timeout_s = CONFIRM_LINGER_S if is_patient else 0.0
+            timeout_s = LINGER_S if is_patient else 0.0
         return items
 
 

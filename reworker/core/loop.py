@@ -107,8 +107,7 @@ class Loop:
         self._look_outside()
         if not items:
             is_busy = self._publisher.has_work() or self._timers.has_work(self._clock.now())
-            taken = self._intake.take(self._batch_count, 0.0 if is_busy else wait_s)
-            items = [one for one in taken if self._prepare(one)]
+            items = self._intake.take(self._batch_count, 0.0 if is_busy else wait_s, self._prepare)
         is_timer_due = self._timers.has_work(self._clock.now())
         if not items and not is_timer_due and not self._publisher.has_work():
             return False

@@ -3,7 +3,8 @@
     python tests/bench/bench_core.py [--url AMQP_URL] [--folder DIR]
 
 Without a URL the bus is in memory. The database is SQLite, synchronous=FULL, in a fresh folder.
-The worker answers `started` and `completed` at once, so what is measured is the core and the bus.
+The worker answers `started` and `completed` at once, so what is measured is the core and the bus; with a
+URL it has a process of its own. CPU is that of the core's process. A hop is reply to next step.
 """
 
 from __future__ import annotations
@@ -17,6 +18,8 @@ import platform
 import resource
 import sqlite3
 import statistics
+import subprocess
+import sys
 import tempfile
 import time
 from collections.abc import Callable, Iterator
@@ -76,21 +79,66 @@ def buses(url: str) -> Callable[[str], Bus]:
     return lambda name: PikaBus(mq_settings(url), name=name)
 
 
+class LocalWorker(EchoWorker):
+    """The worker in this process, for the bus in memory."""
+
+    def end(self) -> list[float]:
+        """Return the hops, seconds."""
+        return self.hops_s
+
+
+class WorkerProcess:
+    """The worker in a process of its own, as in real life."""
+
+    def __init__(self, url: str) -> None:
+        self._popen = subprocess.Popen(
+            [sys.executable, __file__, "--url", url, "--worker"],
+            stdin=subprocess.PIPE,
+            stdout=subprocess.PIPE,
+            text=True,
+        )
+        assert self._popen.stdout is not None
+        self._popen.stdout.readline()
+
+    def end(self) -> list[float]:
+        """Stop it; return the hops, seconds."""
+        output, _ = self._popen.communicate()
+        hops_s: list[float] = json.loads(output)
+        return hops_s
+
+
+def serve_worker(url: str) -> None:
+    """Be the worker until stdin ends, then print the hops."""
+    bus = buses(url)("worker")
+    bus.open(timeout_s=10)
+    worker = EchoWorker(bus)
+    print("ready", flush=True)
+    sys.stdin.read()
+    bus.close()
+    print(json.dumps(worker.hops_s))
+
+
 @contextlib.contextmanager
-def running(url: str, folder: Path) -> Iterator[tuple[Core, EchoWorker]]:
+def running(url: str, folder: Path) -> Iterator[tuple[Core, LocalWorker | WorkerProcess]]:
     """Run a core and a worker on a fresh database."""
     make = buses(url)
     storage, logs = SqlStorage(folder / "bench.db"), SqlLog(log_path(folder / "bench.db"))
-    core_bus, worker_bus = make("core"), make("worker")
-    for bus in (core_bus, worker_bus):
-        bus.open(timeout_s=10)
-    core = Core(core_bus, storage, logs, CoreSettings())
+    bus = make("core")
+    bus.open(timeout_s=10)
+    core = Core(bus, storage, logs, CoreSettings())
     core.start()
-    worker = EchoWorker(worker_bus)
-    yield core, worker
-    core.stop()
-    for each in (core_bus, worker_bus, storage, logs):
-        each.close()
+    with contextlib.ExitStack() as stack:
+        for close in (logs.close, storage.close, bus.close, core.stop):
+            stack.callback(close)
+        worker: LocalWorker | WorkerProcess
+        if url:
+            worker = WorkerProcess(url)
+        else:
+            worker_bus = make("worker")
+            worker_bus.open(timeout_s=10)
+            stack.callback(worker_bus.close)
+            worker = LocalWorker(worker_bus)
+        yield core, worker
 
 
 def playbook(step_count: int) -> str:
@@ -114,12 +162,12 @@ def measured(url: str, folder: Path, count: int, step_count: int) -> tuple[float
     """Return (seconds, hops, growth of memory in KiB, CPU seconds)."""
     with running(url, folder) as (core, worker):
         run(core, 1, 2)
-        worker.hops_s.clear()
         before = resource.getrusage(resource.RUSAGE_SELF)
         elapsed_s = run(core, count, step_count)
         after = resource.getrusage(resource.RUSAGE_SELF)
+        hops_s = worker.end()
     cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return elapsed_s, worker.hops_s, after.ru_maxrss - before.ru_maxrss, cpu_s
+    return elapsed_s, hops_s, after.ru_maxrss - before.ru_maxrss, cpu_s
 
 
 def report(title: str, url: str, count: int, step_count: int, folder: Path) -> None:
@@ -141,7 +189,11 @@ def main() -> None:
     parser = argparse.ArgumentParser(description="Measure the core.")
     parser.add_argument("--url", default="", help="amqp:// URL; memory without")
     parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()))
+    parser.add_argument("--worker", action="store_true", help="be the worker; for the program itself")
     options = parser.parse_args()
+    if options.worker:
+        serve_worker(options.url)
+        return
     print(
         f"{platform.machine()} {os.cpu_count()} CPUs, Python {platform.python_version()}, "
         f"SQLite {sqlite3.sqlite_version} WAL synchronous=FULL, bus {options.url or 'memory'}, "
