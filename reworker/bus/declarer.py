@@ -73,7 +73,7 @@ class Declarer:
             self._go_on()
 
     def _go_on(self) -> None:
-        if not self._runs or self._connection is None:
+        if not self._runs or self._connection is None or not self._connection.is_open:
             return
         run = self._runs[0]
         if run.step is None:

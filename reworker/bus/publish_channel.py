@@ -43,7 +43,7 @@ class PublishChannel:
         self._publisher.connection_lost()
 
     def _open(self) -> None:
-        if self._connection is not None:
+        if self._connection is not None and self._connection.is_open:
             channel = self._connection.channel(CHANNEL_NUMBER, on_open_callback=self._on_open)
             channel.add_on_close_callback(self._on_closed)
 
