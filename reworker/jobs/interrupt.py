@@ -6,9 +6,15 @@ An exception is raised in the job's thread between two bytecodes. It cannot inte
 
 from __future__ import annotations
 
+import contextlib
 import ctypes
 import threading
 from collections.abc import Callable
+
+from reworker.errors import JobError
+
+#: turns of a loop in which an exception arrives that waits for this thread; the first one is enough.
+ARRIVAL_TURNS = 100
 
 _raise_in_thread = ctypes.pythonapi.PyThreadState_SetAsyncExc
 
@@ -24,7 +30,7 @@ class Interrupt:
         self._is_pending = False
         self._soft: Callable[[], None] | None = None
         #: what was fired, if anything.
-        self.fired: type[BaseException] | None = None
+        self.fired: type[JobError] | None = None
 
     def begin(self) -> None:
         """From here on, this thread may be interrupted."""
@@ -35,7 +41,7 @@ class Interrupt:
         with self._lock:
             self._soft = soft
 
-    def fire(self, kind: type[BaseException]) -> bool:
+    def fire(self, kind: type[JobError]) -> bool:
         """Raise `kind` in the thread, from another one; return whether it was in time."""
         with self._lock:
             if not self._thread_id:
@@ -48,7 +54,7 @@ class Interrupt:
             _raise_in_thread(ctypes.c_ulong(self._thread_id), ctypes.py_object(kind))
             return True
 
-    def fire_soft(self, kind: type[BaseException]) -> None:
+    def fire_soft(self, kind: type[JobError]) -> None:
         """Like `fire`, but never raise in the middle of anything."""
         with self._lock:
             if self._soft is not None:
@@ -56,9 +62,14 @@ class Interrupt:
                 self._soft()
 
     def end(self) -> None:
-        """Allow no more interruptions, and take back one that has not arrived yet."""
+        """Allow no more interruptions, and swallow one that has been fired and not arrived yet.
+
+        Taking it back by the interpreter's own means leaves CPython 3.11 looking for it for ever.
+        """
         with self._lock:
-            thread_id, self._thread_id = self._thread_id, 0
-            if self._is_pending:
-                self._is_pending = False
-                _raise_in_thread(ctypes.c_ulong(thread_id), None)
+            self._thread_id = 0
+            is_pending, self._is_pending = self._is_pending, False
+        if is_pending:
+            with contextlib.suppress(JobError):
+                for _ in range(ARRIVAL_TURNS):
+                    pass

@@ -145,7 +145,7 @@ def _check_form(function: Callable[..., Any]) -> None:
 
 def _method_of(attribute: str, function: Any, options: StepOptions) -> StepMethod:
     try:
-        hints = typing.get_type_hints(function)
+        hints = typing.get_type_hints(function, include_extras=True)
     except NameError as error:
         raise TypeError(f"a type hint of the step {options.name!r} cannot be resolved: {error}") from error
     signature = inspect.signature(function).parameters.values()

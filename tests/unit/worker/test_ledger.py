@@ -1,0 +1,82 @@
+"""Finished attempts: in memory and in a file shared by processes."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from reworker import ledger as ledgers
+from reworker.errors import ConfigError
+from reworker.ledger import FileLedger, Finished, Ledger, MemoryLedger, open_ledger
+from reworker.testing import FakeClock
+
+DONE = Finished("completed", b'{"status":"completed"}')
+FAILED = Finished("failed", b'{"status":"failed"}')
+
+
+@pytest.fixture(params=["memory", "file"])
+def ledger(request: pytest.FixtureRequest, tmp_path: Path) -> Iterator[Ledger]:
+    made = open_ledger(str(tmp_path / "deep" / "ledger.db") if request.param == "file" else "")
+    yield made
+    made.close()
+    made.close()
+
+
+def test_first_final_reply_is_kept_when_recorded_twice(ledger: Ledger) -> None:
+    assert ledger.find("a") is None
+    ledger.record("a", DONE)
+    ledger.record("a", FAILED)
+    assert ledger.find("a") == ledger.find("a", is_redelivered=False) == DONE
+
+
+def test_attempt_is_gone_when_forgotten(ledger: Ledger) -> None:
+    ledger.record("a", DONE)
+    ledger.forget("a")
+    ledger.forget("unknown")
+    assert ledger.find("a") is None
+
+
+def test_returns_are_counted_when_an_attempt_comes_back(ledger: Ledger) -> None:
+    assert [ledger.count_return("a"), ledger.count_return("b"), ledger.count_return("a")] == [1, 1, 2]
+
+
+def test_memory_forgets_the_oldest_when_full() -> None:
+    ledger = MemoryLedger(max_count=2)
+    for key in "abc":
+        ledger.record(key, DONE)
+        ledger.count_return(key)
+    assert [ledger.find(key) for key in "abc"] == [None, DONE, DONE]
+    assert [ledger.count_return("c"), ledger.count_return("a")] == [2, 1]
+
+
+def test_other_processes_attempt_is_found_when_redelivered(tmp_path: Path) -> None:
+    path = str(tmp_path / "ledger.db")
+    first, second = FileLedger(path), FileLedger(path)
+    first.record("a", DONE)
+    assert second.find("a") == DONE
+    assert second.find("a", is_redelivered=False) is None
+    first.close()
+    second.close()
+
+
+def test_old_attempts_are_swept_when_many_are_recorded(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(ledgers, "SWEEP_EVERY", 2)
+    clock, path = FakeClock(), str(tmp_path / "ledger.db")
+    first = FileLedger(path, clock=clock, max_age_s=60)
+    first.record("a", DONE)
+    clock.advance(61)
+    first.record("b", DONE)
+    second = FileLedger(path)
+    assert (second.find("a"), second.find("b")) == (None, DONE)
+    first.close()
+    second.close()
+
+
+def test_ledger_is_refused_when_its_file_cannot_be_made(tmp_path: Path) -> None:
+    (tmp_path / "file").write_text("", encoding="utf-8")
+    with pytest.raises(ConfigError, match="ledger: cannot open the ledger"):
+        open_ledger(str(tmp_path / "file" / "ledger.db"))
