@@ -31,7 +31,7 @@ from reworker.fsm.events import (
     ReplyStarted,
     ReplyUnknown,
 )
-from reworker.ids import parse_attempt_id
+from reworker.ids import attempt_id, parse_attempt_id
 from reworker.storage.contract import OutboxRow
 
 logger = logging.getLogger(__name__)
@@ -237,16 +237,16 @@ def reply_request(delivery: Delivery, now: datetime) -> Request:
     return Request(
         deployment_id,
         _REPLIES[reply.status](reply, number, now),
-        dedup_key=_dedup_key(properties.message_id, number, reply.status, body),
+        dedup_key=_dedup_key(properties.message_id, attempt_id(*own), reply.status, body),
         actor=_worker_of(delivery),
     )
 
 
-def _dedup_key(message_id: str | None, number: int, status: str, body: bytes) -> str | None:
+def _dedup_key(message_id: str | None, attempt: str, status: str, body: bytes) -> str | None:
     """Return the reply's identity; the digest tells apart other content under a message id used twice."""
     if message_id:
         return f"{message_id}|{hashlib.blake2b(body, digest_size=8).hexdigest()}"
-    return None if status == "running" else f"{number}|{status}"
+    return None if status == "running" else f"{attempt}|{status}"
 
 
 def _worker_of(delivery: Delivery) -> str:

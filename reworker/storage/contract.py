@@ -168,7 +168,10 @@ class Unit(Protocol):
         ...
 
     def known_keys(self, keys: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
-        """Return those (deployment id, dedup key) that an event already has."""
+        """Return those (deployment id, dedup key) that an event already has.
+
+        Keys should be almost unique among all deployments: that is what makes this fast.
+        """
         ...
 
     def attempts(self, ids: Collection[str]) -> dict[str, AttemptRow]:

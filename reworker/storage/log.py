@@ -59,8 +59,11 @@ class SqlLog:
 
     def lines(self, deployment_id: str, *, after_no: int = 0, limit: int = 1000) -> list[LogRow]:
         """Return chunks of lines; see `contract.LogStore.lines`."""
-        is_after = _L.c.first_no + _L.c.line_count > after_no + 1
-        query = _SELECT.where(_L.c.deployment_id == deployment_id, is_after).order_by(_L.c.first_no)
+        is_own, is_after = _L.c.deployment_id == deployment_id, _L.c.first_no + _L.c.line_count > after_no + 1
+        # From the chunk that holds the next line on: a follower must not read the whole log each time.
+        start = select(func.max(_L.c.first_no)).where(is_own, _L.c.first_no <= after_no + 1)
+        is_from = _L.c.first_no >= func.coalesce(start.scalar_subquery(), 0)
+        query = _SELECT.where(is_own, is_from, is_after).order_by(_L.c.first_no)
         found: list[LogRow] = []
         count = 0
         with translated(f"reading {self.path.name}"), self._readers.begin() as connection:

@@ -120,7 +120,8 @@ event = Table(
     Column("dedup_key", String(300)),
     Column("ignored", Text),
     Column("hash", String(64), nullable=False),
-    UniqueConstraint("deployment_id", "dedup_key", name="event_inbox"),
+    # The key comes first: a batch asks for the keys of many deployments at once.
+    UniqueConstraint("dedup_key", "deployment_id", name="event_inbox"),
     sqlite_with_rowid=False,
 )
 

@@ -19,7 +19,6 @@ from sqlalchemy import (
     insert,
     or_,
     select,
-    tuple_,
     update,
 )
 from sqlalchemy.dialects import sqlite
@@ -47,7 +46,7 @@ SELECT_TIMER = select_rows(_T, TimerRow)
 _BY_IDS = SELECT_DEPLOYMENT.where(_D.c.id.in_(bindparam("ids", expanding=True))).order_by(_D.c.id)
 _ATTEMPTS_BY_IDS = SELECT_ATTEMPT.where(_A.c.id.in_(bindparam("ids", expanding=True)))
 _KNOWN_KEYS = select(_E.c.deployment_id, _E.c.dedup_key).where(
-    tuple_(_E.c.deployment_id, _E.c.dedup_key).in_(bindparam("keys", expanding=True))
+    _E.c.dedup_key.in_(bindparam("keys", expanding=True))
 )
 _SAVE = (
     update(_D)
@@ -108,7 +107,8 @@ class SqlUnit:
         """Return the keys that events have; see `contract.Unit.known_keys`."""
         if not keys:
             return set()
-        return {(row[0], row[1]) for row in self._connection.execute(_KNOWN_KEYS, {"keys": list(keys)})}
+        rows = self._connection.execute(_KNOWN_KEYS, {"keys": [key for _, key in keys]})
+        return {(row[0], row[1]) for row in rows} & set(keys)
 
     def attempts(self, ids: Collection[str]) -> dict[str, AttemptRow]:
         """Return attempts by id; see `contract.Unit.attempts`."""

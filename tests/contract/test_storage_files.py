@@ -7,9 +7,11 @@ import sqlite3
 import stat
 from datetime import UTC, datetime
 from pathlib import Path
+from typing import Any
 
 import pytest
 from sqlalchemy import Connection, text
+from sqlalchemy.event import listen
 
 from reworker.errors import StorageError
 from reworker.storage import migrations, schema, sqlite
@@ -173,3 +175,33 @@ def test_log_gives_the_chunks_that_hold_lines_after_a_number(path: Path) -> None
 def test_path_is_not_opened_when_it_is_a_folder(tmp_path: Path) -> None:
     with pytest.raises(StorageError, match=os.strerror(21)):
         SqlLog(tmp_path)
+
+
+def test_every_query_of_the_hot_path_uses_an_index(path: Path) -> None:
+    storage = SqlStorage(path)
+    seen: list[tuple[str, Any]] = []
+
+    def note(_connection: Any, _cursor: Any, statement: str, parameters: Any, *_rest: Any) -> None:
+        seen.append((statement, parameters))
+
+    listen(storage._writer, "before_cursor_execute", note)
+    with storage.begin() as unit:
+        unit.known_keys({("a", "b"), ("c", "d")})
+        unit.deployments(["a", "b"])
+        unit.attempts({"a"})
+        unit.waiting_outbox(NOW, 5)
+        unit.claim_outbox({"a"}, "core", NOW, NOW)
+        unit.due_timers(NOW, 5)
+        unit.next_timer_at()
+        unit.find_deployment(request_digest="a")
+        unit.find_deployment(idempotency_key="a")
+        explain = unit._connection.exec_driver_sql
+        plans = [
+            list(explain(f"EXPLAIN QUERY PLAN {one[0]}", one[1]))
+            for one in list(seen)
+            if "BEGIN" not in one[0]
+        ]
+    storage.close()
+    assert len(plans) == 9
+    scans = [row[3] for plan in plans for row in plan if row[3].startswith("SCAN")]
+    assert scans == []
