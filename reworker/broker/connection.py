@@ -118,8 +118,9 @@ class Connection(Wire):
         while end - at >= 7:
             kind, number, size = unpack(data, at)
             stop = at + 7 + size
-            if size > self.frame_max - codec.FRAME_OVERHEAD_BYTES and self.frame_max:
-                raise BrokerError(501, f"type {kind}: frame_too_large, {size} > {self.frame_max - 8}")
+            # as generous as RabbitMQ: not all clients count the bytes around a payload
+            if size > self.frame_max > 0:
+                raise BrokerError(501, f"type {kind}: frame_too_large, {size} > {self.frame_max}")
             if stop >= end:
                 break
             if data[stop] != codec.FRAME_END:
@@ -197,7 +198,7 @@ class Connection(Wire):
     def _on_unopened(self, number: int, kind: int, payload: bytes) -> None:
         index = codec.method_id(payload) if kind == codec.METHOD else 0
         if number in self._closing_channels:
-            if index in (spec.Channel.CloseOk.INDEX, spec.Channel.Close.INDEX):
+            if index == spec.Channel.CloseOk.INDEX:
                 self._closing_channels.discard(number)
             if index == spec.Channel.Close.INDEX:
                 self.send(codec.encode_method(number, spec.Channel.CloseOk()))

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import os
 import uuid
 from collections.abc import Callable, Iterator
@@ -10,7 +11,7 @@ from typing import Any, NamedTuple
 import pika
 import pytest
 from pika.adapters.blocking_connection import BlockingChannel
-from pika.exceptions import ChannelClosedByBroker, ConnectionClosedByBroker
+from pika.exceptions import AMQPError, ChannelClosedByBroker, ConnectionClosedByBroker
 
 from tests.support.waiting import wait_until
 
@@ -177,6 +178,11 @@ class Peer:
     def _round_trip(self, call: Callable[[BlockingChannel], Any]) -> None:
         call(self.channel)
         self.channel.queue_declare(f"t-{uuid.uuid4().hex}", exclusive=True)
+
+    def abandon(self) -> None:
+        """Close the connection, whatever became of the broker."""
+        with contextlib.suppress(AMQPError):
+            self.connection.close()
 
     def close(self) -> None:
         """Delete what was made and close all connections."""
