@@ -51,6 +51,7 @@ LAYERS = {
 #: Cycles stay forbidden, also between these.
 LISTED = {
     ("topology", "reworker.bus.contract"): "a plan of the topology is applied through the bus contract",
+    ("cli", "reworker.runner"): "`reworker worker` runs what a plugin's own main() runs",
     ("worker", "reworker.runner"): "plugins of 2014 import runner from reworker.worker",
     ("worker", "reworker.crew"): "the public class is a thin front of the crew that runs its instances",
     ("execution", "reworker.jobs"): "the stages of one delivery work on the record of one job",
