@@ -6,11 +6,28 @@ import os
 import random
 from collections.abc import Callable, Iterator
 from pathlib import Path
+from typing import Any
 
 import pytest
 
+from tests.conftest import fresh_vhost, require_server
+from tests.support import rabbitmq as rabbitmq_server
+from tests.support.effects import ONCE
 from tests.support.processes import Process
 from tests.support.system import BrokerProcess, System
+
+#: seconds of the long step, and between heartbeats meanwhile.
+LONG_STEP_S, LONG_STEP_HEARTBEAT_S = 90, 10
+
+
+def needs_long_step(item: pytest.Item) -> bool:
+    """Tell whether a test looks at the long step."""
+    return "long_step" in getattr(item, "fixturenames", ())
+
+
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """Put the test of the long step last, so that the step runs beside the others."""
+    items.sort(key=needs_long_step)
 
 
 @pytest.fixture
@@ -53,3 +70,42 @@ def system(new_system: Callable[[str], System], any_broker_url: str) -> System:
 def broker_process(process: Callable[..., Process], tmp_path: Path) -> BrokerProcess:
     """Give an embedded broker that can be killed."""
     return BrokerProcess(process, tmp_path)
+
+
+@pytest.fixture(scope="session", autouse=True)
+def long_step_under_way(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    rabbitmq_session: list[rabbitmq_server.RabbitMQNode],
+) -> Iterator[System | None]:
+    """Begin the long step with the first test of this folder, when a test will look at it."""
+    is_wanted = any(map(needs_long_step, request.session.items)) and rabbitmq_server.is_installed()
+    if not is_wanted:
+        yield None
+        return
+    if not rabbitmq_session:
+        rabbitmq_session.append(rabbitmq_server.RabbitMQNode())
+        rabbitmq_session[0].start()
+    node, started = rabbitmq_session[0], []
+
+    def start(*arguments: str, **options: Any) -> Process:
+        started.append(Process(*arguments, **options))
+        return started[-1]
+
+    url = node.url(node.add_vhost(fresh_vhost()))
+    system = System(start, url, tmp_path_factory.mktemp("long-step"))
+    system.worker_url = f"{url}?heartbeat={LONG_STEP_HEARTBEAT_S}"
+    system.run()
+    system.submit(ONCE, seconds=LONG_STEP_S, hosts=["a"], step_count=1)
+    yield system
+    system.close()
+    for one in started:
+        one.close()
+
+
+@pytest.fixture
+def long_step(long_step_under_way: System | None) -> System:
+    """Give the system that runs the long step."""
+    require_server("RabbitMQ", long_step_under_way is not None)
+    assert long_step_under_way
+    return long_step_under_way

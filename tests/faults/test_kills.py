@@ -3,15 +3,33 @@
 from __future__ import annotations
 
 import random
-from collections.abc import Callable
+import time
+from collections.abc import Callable, Iterator
 
 import pytest
 
-from tests.support.effects import Mark
+from tests.conftest import require_server
+from tests.support.effects import AGAIN, ONCE, Mark
+from tests.support.rabbitmq import RabbitMQNode, is_installed
 from tests.support.system import BrokerProcess, System
 from tests.support.truth import check_all
 
-pytestmark = pytest.mark.fault
+pytestmark = [pytest.mark.fault, pytest.mark.slow]
+
+#: deployments under way at a restart that is slow, so that it strikes at as many stages.
+STAGGERED_COUNT = 20
+
+
+def strike(system: System, moments: random.Random, moment_count: int, blow: Callable[[], object]) -> None:
+    """Run three deployments after three, and strike while each three are on their way."""
+    system.run()
+    hit_count = 0
+    for _ in range(moment_count):
+        ids = system.submit_mixed()
+        system.wait_for_moment(moments, ids)
+        hit_count += bool(system.moving_count(ids))
+        blow()
+    assert hit_count > moment_count / 2, "most blows should strike in the middle of a deployment"
 
 
 def unfinished_count(marks: list[Mark]) -> int:
@@ -20,38 +38,33 @@ def unfinished_count(marks: list[Mark]) -> int:
     return len(begun - {mark.attempt for mark in marks if mark.kind == "end"})
 
 
-@pytest.mark.slow
 def test_deployments_end_truly_when_the_worker_is_killed(
     system: System, moments: random.Random, moment_count: int
 ) -> None:
-    system.run()
-    hit_count = 0
-    for _ in range(moment_count):
-        system.wait_for_moment(moments, system.submit_mixed())
-        assert system.worker
+    unfinished_counts = [0]
+
+    def blow() -> None:
         system.worker.kill9()
-        hit_count += bool(unfinished_count(system.marks()))
+        unfinished_counts.append(unfinished_count(system.marks()))
         system.start_worker()
+
+    strike(system, moments, moment_count, blow)
+    assert len(set(unfinished_counts)) > moment_count / 2, "most kills should strike in the middle of a step"
     outcomes = check_all(system)
-    assert hit_count > moment_count / 2, "most kills should strike in the middle of a step"
     assert outcomes["completed"] >= 2 * moment_count, "those that may be repeated, and those decided upon"
 
 
-@pytest.mark.slow
 def test_deployments_end_truly_when_the_core_is_killed(
     system: System, moments: random.Random, moment_count: int
 ) -> None:
-    system.run()
-    for _ in range(moment_count):
-        system.wait_for_moment(moments, system.submit_mixed())
-        assert system.core
+    def blow() -> None:
         system.core.kill9()
         system.start_core()
-    outcomes = check_all(system)
-    assert outcomes["completed"] >= 2 * moment_count
+
+    strike(system, moments, moment_count, blow)
+    assert check_all(system)["completed"] >= 2 * moment_count
 
 
-@pytest.mark.slow
 def test_deployments_end_truly_when_the_embedded_broker_is_killed(
     broker_process: BrokerProcess,
     new_system: Callable[[str], System],
@@ -59,9 +72,43 @@ def test_deployments_end_truly_when_the_embedded_broker_is_killed(
     moment_count: int,
 ) -> None:
     system = new_system(broker_process.url)
+    strike(system, moments, moment_count, broker_process.kill_and_start)
+    assert check_all(system)["completed"] >= 2 * moment_count
+
+
+@pytest.fixture
+def own_node() -> Iterator[RabbitMQNode]:
+    """Give a RabbitMQ that this test may restart."""
+    require_server("RabbitMQ", is_installed())
+    with RabbitMQNode() as node:
+        yield node
+
+
+@pytest.mark.rabbitmq
+def test_deployments_end_truly_when_rabbitmq_restarts(
+    own_node: RabbitMQNode,
+    new_system: Callable[[str], System],
+    moments: random.Random,
+    moment_count: int,
+) -> None:
+    system = new_system(own_node.url())
     system.run()
-    for _ in range(moment_count):
-        system.wait_for_moment(moments, system.submit_mixed())
-        broker_process.kill_and_start()
-    outcomes = check_all(system)
-    assert outcomes["completed"] >= 2 * moment_count
+    blows = (own_node.stop, own_node.kill)
+    for number in range(max(moment_count // 10, len(blows))):
+        ids = start_staggered(system, moments)
+        blows[number % len(blows)]()
+        stages = {system.service.deployment(one).row.last_seq for one in ids}
+        assert len(stages) >= STAGGERED_COUNT / 2, f"one restart should strike at many moments: {stages}"
+        own_node.start()
+        system.wait_for_rest(ids)
+    assert check_all(system)["completed"] >= STAGGERED_COUNT
+
+
+def start_staggered(system: System, moments: random.Random) -> list[str]:
+    """Start deployments one after the other; return when the first has at most its last step to do."""
+    ids: list[str] = []
+    for number in range(STAGGERED_COUNT):
+        key = (AGAIN, ONCE)[number % 2]
+        ids.append(system.submit(key, unattended=bool(moments.getrandbits(1)), step_count=10))
+        time.sleep(moments.uniform(0, 0.06))  # no wait for anything: the distance between two
+    return ids

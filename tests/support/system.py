@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import random
+import signal
 import time
 from collections.abc import Callable, Collection, Sequence
 from pathlib import Path
@@ -49,20 +50,20 @@ class System:
 
     Args:
         start: makes a process that ends with the test (the fixture ``process``).
-        url: of the broker.
+        url: of the broker; `core_url` and `worker_url` may be set to others that lead there.
         folder: for the database and the file of marks.
     """
 
     def __init__(self, start: Callable[..., Process], url: str, folder: Path) -> None:
-        self.url = url
+        self.url = self.core_url = self.worker_url = url
         self.folder = folder
         self.effects_file = folder / "effects"
         self._start = start
         self._db = folder / "core.db"
         self.storage, self._logs = SqlStorage(self._db), SqlLog(log_path(self._db))
         self.service = Service(self.storage, self._logs, SystemClock())
-        self.core: Process | None = None
-        self.worker: Process | None = None
+        self.cores: list[Process] = []
+        self.workers: list[Process] = []
         self.ids: list[str] = []
 
     def close(self) -> None:
@@ -70,23 +71,37 @@ class System:
         self.storage.close()
         self._logs.close()
 
-    def start_core(self, url: str = "") -> Process:
+    @property
+    def core(self) -> Process:
+        """The core that was started last."""
+        return self.cores[-1]
+
+    @property
+    def worker(self) -> Process:
+        """The worker that was started last."""
+        return self.workers[-1]
+
+    def start_core(self) -> Process:
         """Start a core; it connects in its own time."""
-        self.core = self._start(
-            *("-m", "reworker", "core", "--mq", url or self.url, "--db", f"sqlite:///{self._db}"),
-            environment={"REWORKER_CORE_LEASE_S": str(LEASE_S)},
+        self.cores.append(
+            self._start(
+                *("-m", "reworker", "core", "--mq", self.core_url, "--db", f"sqlite:///{self._db}"),
+                environment={"REWORKER_CORE_LEASE_S": str(LEASE_S)},
+            )
         )
         return self.core
 
-    def start_worker(self, url: str = "", *, instances: int = 4, **environment: str) -> Process:
+    def start_worker(self, name: str = effects.WORKER, *, instances: int = 4, **environment: str) -> Process:
         """Start a worker of `instances` threads; it connects in its own time."""
-        self.worker = self._start(
-            *("-m", "reworker", "worker", effects.WORKER, url or self.url, "--instances", str(instances)),
-            environment={
-                "PYTHONPATH": str(REPOSITORY),
-                effects.FILE_VARIABLE: str(self.effects_file),
-                **environment,
-            },
+        self.workers.append(
+            self._start(
+                *("-m", "reworker", "worker", name, self.worker_url, "--instances", str(instances)),
+                environment={
+                    "PYTHONPATH": str(REPOSITORY),
+                    effects.FILE_VARIABLE: str(self.effects_file),
+                    **environment,
+                },
+            )
         )
         return self.worker
 
@@ -101,13 +116,13 @@ class System:
         self.ids.append(self.service.submit(playbook(key, **options), unattended=unattended))
         return self.ids[-1]
 
-    def submit_mixed(self, **options: Any) -> list[str]:
+    def submit_mixed(self, **options: Any) -> tuple[str, ...]:
         """Start three: safe to repeat; not, and nobody to ask; not, with somebody to ask."""
-        return [
+        return (
             self.submit(effects.AGAIN, **options),
             self.submit(effects.ONCE, **options),
             self.submit(effects.ONCE, unattended=False, **options),
-        ]
+        )
 
     def marks(self) -> list[effects.Mark]:
         """Return what the workers did so far."""
@@ -121,6 +136,10 @@ class System:
             lambda: self._has_come_to(chosen, count), READY_S, f"event {count} of {chosen}", poll_s=0.002
         )
         time.sleep(moments.uniform(0, within_s))  # no wait for anything: the moment itself
+
+    def moving_count(self, ids: Sequence[str]) -> int:
+        """Return how many of the deployments are on their way."""
+        return sum(not is_at_rest(self.service.deployment(one)) for one in ids)
 
     def _has_come_to(self, deployment_id: str, event_count: int) -> bool:
         view = self.service.deployment(deployment_id)
@@ -142,13 +161,16 @@ class System:
 
     def words(self) -> str:
         """Return the end of what the processes said, for the report of a failure."""
-        named = {"core": self.core, "worker": self.worker}
-        return "\n".join(f"--- {name}\n{one.output[-4000:]}" for name, one in named.items() if one)
+        named = {"core": self.cores[-1:], "worker": self.workers[-2:]}
+        return "\n".join(
+            f"--- {name}\n{one.output[-4000:]}" for name, found in named.items() for one in found
+        )
 
     def stop(self) -> dict[str, int]:
         """Stop worker and core in good order; return how many messages each queue still holds."""
-        for one in (self.worker, self.core):
-            if one is not None:
+        for one in (*self.workers, *self.cores):
+            assert one.exit_code in (None, 0, -signal.SIGKILL), one.output
+            if one.is_running:
                 assert one.terminate() == 0, one.output
         return message_counts(self.url)
 
