@@ -4,7 +4,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reworker.bus.contract import Verdict
+from reworker.bus.contract import Properties, Verdict
 from reworker.bus.delivery import PikaDelivery
 from reworker.bus.frames import ack_frame, nack_frame
 from reworker.bus.settlement import AckMerger, Epoch, Settler
@@ -56,7 +56,7 @@ class Wire:
 
 def deliver(epoch: Epoch, *tags: int) -> list[PikaDelivery]:
     epoch.unsettled_count += len(tags)
-    return [PikaDelivery(epoch, tag, False, "e", "key", None, b"") for tag in tags]  # type: ignore[arg-type]  # unread
+    return [PikaDelivery(epoch, tag, False, "e", "key", Properties(), b"") for tag in tags]
 
 
 def test_verdicts_of_one_batch_are_written_with_rejections_first() -> None:
