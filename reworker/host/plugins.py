@@ -3,15 +3,18 @@
 from __future__ import annotations
 
 import inspect
+import os
+import sys
 from importlib import import_module
 from types import ModuleType
 
 from reworker.errors import ConfigError
+from reworker.plugin_path import join_plugin_folders
 from reworker.worker import Worker
 
 
 def load_worker(name: str) -> type[Worker]:
-    """Return the worker class that `name` means.
+    """Return the worker class that `name` means; plugins and modules of the current folder are found too.
 
     Args:
         name: ``module:Class``; or a plugin's name: ``sleep`` and ``sleepworker`` both mean the one
@@ -20,12 +23,20 @@ def load_worker(name: str) -> type[Worker]:
     Raises:
         ConfigError: no such module or class, or the module fails to import; the text says which were tried.
     """
+    _search_current_folder()
     module_name, _, class_name = name.partition(":")
     if class_name:
         return _checked(getattr(_imported((module_name,), name), class_name, None), name)
     if "." in name:
         return _only_worker(_imported((name,), name), name)
     return _only_worker(_imported((f"replugin.{name}worker", f"replugin.{name}"), name), name)
+
+
+def _search_current_folder() -> None:
+    """Do as ``python -m`` does, but last in line: what is installed cannot be hidden."""
+    if os.getcwd() not in sys.path:
+        sys.path.append(os.getcwd())
+    join_plugin_folders()
 
 
 def _imported(candidates: tuple[str, ...], name: str) -> ModuleType:
