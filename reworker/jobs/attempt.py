@@ -139,8 +139,8 @@ class Attempt:
     def _note_final(self, struct: Any) -> None:
         """Remember a final status that nobody asked to hear."""
         status = struct.get("status") if isinstance(struct, Mapping) else None
-        if status in FINAL_STATUSES and not self.final_status:
-            self.final_status = str(status)
+        if isinstance(status, str) and status in FINAL_STATUSES and not self.final_status:
+            self.final_status = status
 
     def send_output(self, topic: str, corr_id: Any, struct: dict[str, Any]) -> None:
         """Publish a line of output; waits a little when too many are on their way, then drops it."""

@@ -57,13 +57,14 @@ class Transcript:
 
     @property
     def statuses(self) -> list[Any]:
-        """Statuses of the replies, in order."""
-        return [reply.get("status") for reply in self.replies]
+        """Statuses of the replies, in order; None for a reply that is no object."""
+        return [reply.get("status") if isinstance(reply, dict) else None for reply in self.replies]
 
     @property
     def final(self) -> dict[str, Any] | None:
         """The final reply, if there was one."""
-        return next((reply for reply in self.replies if reply.get("status") in FINAL_STATUSES), None)
+        pairs = zip(self.statuses, self.replies, strict=True)
+        return next((reply for status, reply in pairs if status in FINAL_STATUSES), None)
 
     @property
     def data(self) -> Any:
