@@ -1,0 +1,179 @@
+"""Redelivered, repeated, cancelled and given back: what runs, and what is only answered."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import pytest
+
+from reworker import execution
+from reworker.bus.contract import TopologySpec
+from reworker.errors import (
+    ConnectionLost,
+    JobRetry,
+)
+from reworker.testing import Harness
+from reworker.testing.harness import CORRELATION_ID, RecordingBus
+from reworker.testing.scripted import ScriptedWorker
+from reworker.worker import Worker
+from tests.unit.worker.kit import IDEMPOTENT, LEVEL_2, StepWorker, body, raising, step_body
+
+# redelivery
+
+
+def redelivered(worker_cls: type[Worker], message: dict[str, Any], headers: Any, **options: Any) -> Any:
+    harness = Harness(worker_cls, **options)
+    return harness.run(harness.delivery(message, headers=headers, redelivered=True))
+
+
+def test_redelivery_is_unknown_when_level_2_and_not_idempotent() -> None:
+    transcript = redelivered(StepWorker, step_body(), LEVEL_2)
+    assert (transcript.statuses, transcript.settled) == (["unknown"], "ack")
+    assert "lost" in transcript.final["reason"]
+
+
+@pytest.mark.parametrize(
+    ("message", "headers"),
+    [(step_body(), IDEMPOTENT), (step_body("Again"), LEVEL_2), (step_body("Again"), None)],
+)
+def test_redelivery_runs_when_idempotent(message: dict[str, Any], headers: Any) -> None:
+    assert redelivered(StepWorker, message, headers).statuses == ["started", "completed"]
+
+
+def test_redelivery_fails_when_level_1() -> None:
+    transcript = redelivered(StepWorker, step_body(), None)
+    assert transcript.final == {"status": "failed", "message": "worker was lost while running this step"}
+
+
+def test_redelivery_runs_when_level_1_and_told_to() -> None:
+    assert redelivered(StepWorker, step_body(), None, on_redelivery="run").statuses == [
+        "started",
+        "completed",
+    ]
+
+
+def test_redelivered_message_is_dead_lettered_when_it_killed_three_workers() -> None:
+    harness = Harness(StepWorker)
+    make = lambda: harness.delivery(step_body("Again"), headers=LEVEL_2, redelivered=True)  # noqa: E731  short
+    for _ in range(execution.MAX_RETURNS - 1):
+        harness.station.ledger.count_return(CORRELATION_ID)
+    transcript = harness.run(make())
+    assert (transcript.statuses, transcript.settled) == (["failed"], "dead letter")
+    assert "3 workers were lost" in transcript.message
+
+
+def test_stored_reply_is_sent_again_with_its_id_when_the_attempt_has_finished() -> None:
+    harness = Harness(StepWorker)
+    first = harness.run(harness.delivery(step_body(value=7), headers=LEVEL_2))
+    again = harness.run(harness.delivery(step_body(value=7), headers=LEVEL_2, redelivered=True))
+    assert harness.worker.runs == 1  # type: ignore[attr-defined]  # of StepWorker
+    assert (again.replies, again.settled) == (first.replies[-1:], "ack")
+    assert again.sent[0].properties.message_id == first.sent[-1].properties.message_id
+
+
+def test_step_runs_once_when_the_same_message_comes_100_times() -> None:
+    harness = Harness(StepWorker)
+    transcripts = [harness.run(harness.delivery(step_body(), headers=LEVEL_2)) for _ in range(100)]
+    assert harness.worker.runs == 1  # type: ignore[attr-defined]  # of StepWorker
+    assert {one.settled for one in transcripts} == {"ack"}
+    finals = {one.sent[-1].properties.message_id for one in transcripts}
+    assert finals == {f"{CORRELATION_ID}:completed"}
+
+
+def test_every_message_runs_when_a_core_of_2014_repeats_a_step() -> None:
+    harness = Harness(StepWorker)
+    for _ in range(3):
+        assert harness.run(harness.delivery(step_body())).statuses == ["started", "completed"]
+    assert harness.worker.runs == 3  # type: ignore[attr-defined]  # of StepWorker
+
+
+def test_redelivery_is_only_settled_when_a_level_1_step_was_answered() -> None:
+    harness = Harness(StepWorker)
+    harness.run(harness.delivery(step_body()))
+    again = harness.run(harness.delivery(step_body(), redelivered=True))
+    assert (again.sent, again.settled) == ([], "ack")
+
+
+@pytest.mark.parametrize("headers", [LEVEL_2, None])
+def test_redelivery_is_settled_with_the_first_when_the_attempt_still_runs(headers: Any) -> None:
+    harness = Harness(StepWorker)
+    harness.bus.hold_confirms()
+    first = harness.delivery(step_body(), headers=headers)
+    harness.run(first)
+    second = harness.delivery(step_body(), headers=headers, redelivered=True)
+    assert harness.run(second).sent == []
+    assert (first.verdict, second.verdict) == (None, None)
+    harness.bus.release_confirms()
+    assert (first.verdict, second.verdict) == (execution.Verdict.ACK, execution.Verdict.ACK)
+    assert harness.station.open_attempts == {}
+
+
+def test_level_2_step_runs_when_it_has_no_correlation_id() -> None:
+    harness = Harness(StepWorker)
+    for _ in range(2):
+        delivery = harness.delivery(step_body(), headers=LEVEL_2, correlation_id=None)
+        assert harness.run(delivery).statuses == ["started", "completed"]
+
+
+@pytest.mark.parametrize(("headers", "status"), [(LEVEL_2, "cancelled"), (None, "failed")])
+def test_cancelled_attempt_is_refused_when_it_arrives(headers: Any, status: str) -> None:
+    harness = Harness(StepWorker)
+    harness.station.cancellations.add(CORRELATION_ID, "not needed")
+    transcript = harness.run(harness.delivery(step_body(), headers=headers))
+    assert (transcript.statuses, transcript.settled) == ([status], "ack")
+    assert "not needed" in str(transcript.final)
+
+
+# giving back and trying again
+
+
+def test_step_is_published_anew_when_rejected_with_requeue() -> None:
+    harness = Harness(ScriptedWorker, OUTPUT_LEVEL="INFO")
+    transcript = harness.run(harness.delivery(body("give_back"), headers=LEVEL_2))
+    copy = transcript.sent[0]
+    assert (copy.exchange, copy.routing_key, transcript.settled) == ("", "worker.scriptedworker", "ack")
+    assert (copy.properties.headers or {})["x-returns"] == 1
+    assert copy.properties.correlation_id == CORRELATION_ID
+
+
+def test_step_is_requeued_when_its_copy_is_not_taken() -> None:
+    harness = Harness(ScriptedWorker, OUTPUT_LEVEL="INFO")
+    harness.bus.gone.add("worker.scriptedworker")
+    assert harness.run(harness.delivery(body("give_back"))).settled == "requeue"
+
+
+def test_step_is_dead_lettered_when_given_back_too_often() -> None:
+    harness = Harness(ScriptedWorker)
+    headers = {**LEVEL_2, "x-returns": execution.MAX_GIVEN_BACK}
+    transcript = harness.run(harness.delivery(body("give_back"), headers=headers))
+    assert (transcript.statuses, transcript.settled) == (["failed"], "dead letter")
+
+
+def test_step_waits_at_the_broker_when_it_asks_for_a_later_try() -> None:
+    harness = Harness(StepWorker)
+    harness.worker.error = JobRetry(7, "lock is taken")  # type: ignore[attr-defined]  # of StepWorker
+    transcript = harness.run(harness.delivery(step_body(), headers=LEVEL_2))
+    queue = harness.bus.declared[0].queues[0]
+    assert (queue.name, queue.arguments["x-message-ttl"]) == ("worker.stepworker.retry.10s", 10_000)
+    assert transcript.sent[-1].routing_key == queue.name
+    assert (transcript.statuses, transcript.settled) == (["started", "running"], "ack")
+    assert "lock is taken" in transcript.replies[-1]["message"]
+
+
+def test_step_goes_to_the_end_of_its_queue_when_it_asks_for_another_try_at_once() -> None:
+    transcript = raising(JobRetry(), headers=None)
+    assert transcript.sent[-1].routing_key == "worker.stepworker"
+    assert transcript.statuses == ["started"]
+
+
+def test_step_fails_when_it_asks_for_too_many_tries() -> None:
+    transcript = raising(JobRetry(message="no luck"), headers={**LEVEL_2, "x-returns": 19})
+    assert transcript.message == "gave up after 20 tries: no luck"
+
+
+def test_step_fails_when_the_broker_does_not_let_it_wait(monkeypatch: pytest.MonkeyPatch) -> None:
+    def refuse(_bus: RecordingBus, _topology: TopologySpec, *_more: Any) -> None:
+        raise ConnectionLost("gone")
+
+    monkeypatch.setattr(RecordingBus, "declare", refuse)
+    assert "could not be tried again: gone" in raising(JobRetry(5)).message
