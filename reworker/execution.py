@@ -110,7 +110,7 @@ def start(worker: Performer, attempt: Attempt) -> bool:
 
 def perform(worker: Performer, attempt: Attempt, output: Output) -> Reply | None:
     """Run the user's code and return its outcome; None when there is nothing left to say."""
-    station, pid = attempt.station, os.getpid()
+    station = attempt.station
     attempt.started_mono_s = station.clock.mono_s()
     attempt.timeout_s = station.settings.timeout_s
     attempt.limit(attempt.headers.deadline_s if attempt.headers is not None else None)
@@ -128,7 +128,7 @@ def perform(worker: Performer, attempt: Attempt, output: Output) -> Reply | None
         _keep_evidence(attempt)
     else:
         reply = attempt.result or _without_status(attempt)
-    if os.getpid() != pid:
+    if station.fork_mark.is_child:
         os._exit(FORKED_EXIT_CODE)  # user code forked; the child has no bus and must not answer
     return reply
 

@@ -288,6 +288,8 @@ def _int_of(value: Any, default: int) -> int:
 
 def _seconds_of(value: Any) -> float | None:
     """AMQP tables carry floats poorly between clients, so seconds travel as text; numbers are taken too."""
+    if value is None:
+        return None
     try:
         seconds = float(value)
     except (TypeError, ValueError):

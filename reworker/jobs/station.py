@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import itertools
+import os
 import secrets
 import threading
+import weakref
 from collections import Counter, OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass, field
@@ -60,6 +62,21 @@ class Cancellations:
         return self._reasons.get(attempt_id) if attempt_id is not None and self._reasons else None
 
 
+class ForkMark:
+    """Tells whether this process is a forked child of the one that made the mark; cheaper than a pid."""
+
+    def __init__(self) -> None:
+        self.is_child = False
+        mark = weakref.ref(self)
+
+        def in_child() -> None:
+            own = mark()
+            if own is not None:
+                own.is_child = True
+
+        os.register_at_fork(after_in_child=in_child)
+
+
 @dataclass(slots=True)
 class Station:
     """Where one instance works.
@@ -79,6 +96,7 @@ class Station:
         counts: of what happened; for health and metrics.
         nonce: tells the replies of two runs of one attempt apart.
         numbers: for the same purpose, within this process.
+        fork_mark: tells whether user code has forked this process.
         current: the `Attempt` that the instance performs now, or None.
     """
 
@@ -96,4 +114,5 @@ class Station:
     counts: Counter[str] = field(default_factory=Counter)
     nonce: str = field(default_factory=lambda: secrets.token_hex(4))
     numbers: itertools.count[int] = field(default_factory=itertools.count)
+    fork_mark: ForkMark = field(default_factory=ForkMark)
     current: Any = None

@@ -147,10 +147,10 @@ def test_forked_child_leaves_without_answering_when_it_returns() -> None:
 
 def test_forked_child_ends_the_process_when_it_returns(monkeypatch: pytest.MonkeyPatch) -> None:
     codes: list[int] = []
-    pids = iter([1, 2])
-    monkeypatch.setattr(os, "getpid", lambda: next(pids))
     monkeypatch.setattr(os, "_exit", codes.append)
-    played("complete")
+    harness = Harness(StepWorker)
+    harness.station.fork_mark.is_child = True
+    harness.run(harness.delivery(step_body(), headers=LEVEL_2))
     assert codes == [execution.FORKED_EXIT_CODE]
 
 
