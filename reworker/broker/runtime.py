@@ -75,6 +75,11 @@ class LoopRuntime:
         for connection in dirty:
             delay_s = self.jitter_s()
             if delay_s:
-                self._loop.call_later(delay_s, connection.flush)
+                self._loop.call_later(delay_s, self.flush_now, connection)
             else:
                 connection.flush()
+
+    def flush_now(self, connection: Flushable) -> None:
+        """Commit and flush one connection without waiting: it is about to close, or was put off."""
+        if self._before_flush():
+            connection.flush()

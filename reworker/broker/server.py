@@ -108,7 +108,6 @@ class Broker:
         self._server.close()
         for connection in list(self.connections):
             connection.close(BrokerError(320, "broker forced connection closure with reason 'shutdown'"))
-            connection.flush()
             connection.close_socket()
         give_up_mono_s = self.runtime.mono_s() + GOODBYE_S
         while self.connections:

@@ -121,7 +121,7 @@ class VHost:
     def delete_exchange(self, name: str, *, if_unused: bool = False) -> None:
         """Delete an exchange with its bindings; raises 403, 406. An unknown one is no error."""
         if name.startswith("amq."):
-            raise refused(f"exchange name '{name}' contains reserved prefix 'amq.*'")
+            raise refused(f"deletion of system exchange '{name}' in vhost '{self.name}' not allowed")
         found = self.exchanges.get(name)
         if found is None:
             return

@@ -149,7 +149,8 @@ class Wire(asyncio.Protocol):
     def close_socket(self) -> None:
         """Close the socket once what is queued is out."""
         if self._transport:
-            self.flush()
+            self.runtime.flush_now(self)
+        if self._transport:
             self._transport.close()
 
     def abort(self) -> None:

@@ -26,7 +26,9 @@ def broker_address(request: pytest.FixtureRequest) -> str:
     if request.param == "embedded":
         return str(request.getfixturevalue("broker_url"))
     elsewhere = os.environ.get("REWORKER_TEST_URL")
-    return elsewhere or str(request.getfixturevalue("rabbitmq").url("/"))
+    if elsewhere:
+        return elsewhere.replace("{vhost}", f"test-{uuid.uuid4().hex[:12]}")
+    return str(request.getfixturevalue("rabbitmq").url("/"))
 
 
 def peers(request: pytest.FixtureRequest) -> Iterator[Peer]:
