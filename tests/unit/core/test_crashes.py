@@ -136,6 +136,19 @@ def test_step_is_published_again_when_its_confirm_was_not_stored_and_it_is_idemp
     assert len({step.properties.message_id for step in worker.steps}) == 1, "with the same ids"
 
 
+def test_step_is_published_at_once_when_its_core_died_with_a_claim_and_it_is_idempotent(
+    world: World,
+) -> None:
+    worker = Worker(world.broker)
+    own_id = world.core.service.submit(two_steps(is_idempotent=True))
+    world.storage.fuse.burns_at = len(world.storage.fuse.passed) + 3
+    world.run()
+    assert (world.is_running, worker.steps) == (False, []), "died between claim and publish"
+    world.start()
+    world.run()
+    assert executions(worker)[f"{own_id}.1"] == 1, "without waiting for the lease"
+
+
 def test_step_is_in_doubt_when_its_confirm_was_not_stored_and_it_is_not_idempotent(world: World) -> None:
     worker = Worker(world.broker)
     worker.script = ()
@@ -161,6 +174,7 @@ def test_answer_ends_the_doubt_before_it_begins_when_the_worker_has_replied(worl
     world.broker.hold_confirms()
     world.run()
     assert world.status(own_id) == "completed", "a reply proves that the message arrived"
+    assert world.kinds(own_id) == ["Submitted", *["DispatchConfirmed", "ReplyStarted", "ReplyCompleted"] * 2]
     world.broker.hold_confirms(False)
     world.run()
     assert executions(worker) == {f"{own_id}.1": 1, f"{own_id}.2": 1}
@@ -186,6 +200,7 @@ def test_steps_wait_in_the_database_when_the_broker_is_away(world: World) -> Non
     world.advance(600)
     assert world.status(own_id) == "running"
     assert world.storage.reader.outbox_count() == 1
+    assert world.core.health().in_flight_count == 0, "where a cancel finds it"
     world.broker.start()
     world.run()
     assert world.status(own_id) == "completed"
@@ -198,6 +213,7 @@ def test_steps_wait_in_the_database_when_the_broker_is_blocked(world: World) -> 
     own_id = world.core.service.submit(two_steps(is_idempotent=False))
     world.advance(600)
     assert worker.steps == []
+    assert world.core.health().in_flight_count == 0, "where a cancel finds it"
     world.broker.block(False)
     world.run()
     assert world.status(own_id) == "completed"

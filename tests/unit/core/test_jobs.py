@@ -9,7 +9,7 @@ import pytest
 
 from reworker.bus.contract import Delivery
 from reworker.topology import names
-from tests.unit.core.kit import Queue, Worker, World, playbook
+from tests.unit.core.kit import Killed, Queue, Worker, World, playbook
 
 
 @pytest.fixture
@@ -143,13 +143,13 @@ def test_job_starts_once_when_the_core_dies_before_its_ack(
     raw = json.dumps({"group": "web", "playbook_id": playbook_id}).encode()
     worker.send(names.EXCHANGE, names.JOB_KEY, raw, reply_to="rest-1")
     world.broker.pump()
-    job = world.core.jobs
     world.storage.fuse.burns_at = len(world.storage.fuse.passed) + 2
-    world.run()
-    assert not world.is_running, "it died after the commit"
+    with pytest.raises(Killed, match="after commit"):
+        world.core.jobs.turn()
+    world.kill()
     assert world.broker.message_count(names.JOB_QUEUE) == 1
     world.start()
-    assert world.core.jobs is not job
+    assert len(world.core.service.deployments()) == 1
     world.run()
     assert len(world.core.service.deployments()) == 1
     assert len({answer["id"] for answer in answers.bodies()}) == 1
