@@ -5,12 +5,14 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from reworker.broker.codec import Table
+from reworker.broker.codec import Table, raw_text
 from reworker.broker.errors import precondition_failed
 
 #: largest accepted time to live or expiry, in milliseconds. Source: RabbitMQ 3.10, 2**32 - 1.
 MAX_MS = 0xFFFFFFFF
 MAX_PRIORITY = 255
+#: a short string's limit: what is used as a name or routing key has to fit in. Source: AMQP 0-9-1.
+MAX_NAME_BYTES = 255
 
 _TEXTS = frozenset(
     {"x-dead-letter-exchange", "x-dead-letter-routing-key", "x-overflow", "x-queue-type", "x-queue-mode"}
@@ -94,6 +96,8 @@ def _problem(key: str, value: Any) -> str:
 def _text_problem(key: str, value: Any) -> str:
     if not isinstance(value, str):
         return f"{{unacceptable_type,{type(value).__name__}}}"
+    if len(raw_text(value)) > MAX_NAME_BYTES:
+        return "too long for a name"
     if key == "x-overflow" and value not in _OVERFLOWS:
         return "invalid_overflow"
     if key == "x-queue-type" and value not in _TYPES:

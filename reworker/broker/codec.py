@@ -34,6 +34,17 @@ _ACK_BODY = struct.Struct(">QB")
 _ACK_FRAME = struct.Struct(">BHIIQBB")
 _DELIVERY = struct.Struct(">QB")
 
+#: what pika raises for bytes that are no table or no method.
+_DECODE_ERRORS = (
+    struct.error,
+    ValueError,
+    OverflowError,
+    IndexError,
+    TypeError,
+    RecursionError,
+    exceptions.AMQPError,
+)
+
 #: method id -> (short strings, bit bytes) between the reserved short and the arguments table.
 _BEFORE_ARGUMENTS = {
     spec.Queue.Declare.INDEX: (1, 1),
@@ -76,18 +87,11 @@ def decode_table(raw: bytes) -> Table:
     """
     try:
         values, _ = pika_data.decode_table(raw, 0)
-    except (struct.error, ValueError, OverflowError, IndexError, exceptions.AMQPError) as error:
+    except _DECODE_ERRORS as error:
         raise BrokerError(502, f"bad table: {error}") from error
     table = Table(values)
     table.raw = raw
     return table
-
-
-def encode_table(values: dict[str, Any]) -> bytes:
-    """Return `values` as a table with its length prefix."""
-    pieces: list[bytes] = []
-    pika_data.encode_table(pieces, values)
-    return b"".join(pieces)
 
 
 def method_id(payload: bytes) -> int:
@@ -113,7 +117,7 @@ def decode_method(payload: bytes) -> Any:
             table = Table(method.arguments)
             table.raw = payload[_arguments_offset(payload, *_BEFORE_ARGUMENTS[index]) :]
             method.arguments = table
-    except (struct.error, ValueError, OverflowError, IndexError, TypeError, exceptions.AMQPError) as error:
+    except _DECODE_ERRORS as error:
         raise BrokerError(502, f"cannot decode {cls.NAME}: {error}", index) from error
     for name, value in vars(method).items():
         if type(value) is bytes and name not in ("response", "new_secret"):

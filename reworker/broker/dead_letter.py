@@ -62,7 +62,9 @@ def _deaths(headers: dict[bytes, bytes]) -> list[dict[bytes, bytes]]:
 
 
 def _count(death: dict[bytes, bytes]) -> int:
-    return int.from_bytes(death.get(b"count", int_value(0))[1:], "big", signed=True)
+    # a client may send any x-death; what is no 64-bit integer counts as nothing
+    raw = death.get(b"count", b"")
+    return int.from_bytes(raw[1:], "big", signed=True) if raw[:1] in (b"l", b"L") else 0
 
 
 def is_cycle(message: Message, queue_name: str) -> bool:

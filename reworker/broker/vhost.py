@@ -199,7 +199,7 @@ class VHost:
             raise self._locked(name)
         for word in ("durable", "auto_delete"):
             self._must_equal(word, "queue", name, getattr(wanted, word), getattr(found, word))
-        for key in sorted(wanted.arguments.keys() | found.arguments.keys()):
+        for key in sorted(wanted.arguments.keys() | found.arguments.keys(), key=str):
             self._must_equal(key, "queue", name, wanted.arguments.get(key), found.arguments.get(key))
         found.touch()
         return found

@@ -12,7 +12,7 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reworker.broker import codec, properties
-from reworker.broker.arguments import QueueOptions
+from reworker.broker.arguments import QueueOptions, queue_options
 from reworker.broker.confirms import Confirms
 from reworker.broker.dead_letter import dead_lettered, is_cycle
 from reworker.broker.errors import BrokerError
@@ -172,6 +172,32 @@ def test_death_counts_are_64_bit_and_strange_headers_survive() -> None:
     [death] = properties.array_items(headers[b"x-death"]) or []
     assert properties.fields(death[1:])[b"count"] == b"l" + (3).to_bytes(8, "big")
     assert headers[b"odd"] == strange[b"odd"]
+
+
+@pytest.mark.parametrize("count", [b"", b"S\x00\x00\x00\x09ninelives", b"V", b"d" + b"\xff" * 8])
+def test_death_is_counted_from_nothing_when_a_client_made_the_count_up(count: bytes) -> None:
+    made_up = {b"queue": properties.text_value(b"q"), b"reason": properties.text_value(b"expired")}
+    if count:
+        made_up[b"count"] = count
+    headers = {b"x-death": properties.array_value([b"F" + properties.table(made_up)])}
+    dead = dead_lettered(
+        Message("", "q", properties.with_headers(NO_PROPS, headers), b""), "q", OPTIONS, "expired", 7
+    )
+    [death] = properties.array_items(properties.headers_of(dead.props)[b"x-death"]) or []
+    assert properties.fields(death[1:])[b"count"] == properties.int_value(1)
+
+
+def test_tables_in_tables_are_refused_when_they_are_too_deep() -> None:
+    table = properties.table({})
+    for _ in range(5000):
+        table = properties.table({b"k": b"F" + table})
+    assert code_of(lambda: properties.fields(table)) == 502
+    assert code_of(lambda: codec.decode_table(table)) == 502
+
+
+def test_dead_letter_key_is_refused_when_it_fits_in_no_frame() -> None:
+    table = codec.Table({"x-dead-letter-exchange": "", "x-dead-letter-routing-key": "k" * 256})
+    assert code_of(lambda: queue_options(table, "q", "/")) == 406
 
 
 def test_target_is_left_out_when_only_expiry_brought_the_message_back() -> None:
