@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from reworker.core import codec
-from reworker.core.outgoing import Addresses, Origin, control_row, notification_row, step_row
+from reworker.core.outgoing import Addresses, Cause, control_row, notification_row, step_row
 from reworker.fsm.commands import (
     Command,
     DispatchStep,
@@ -198,9 +198,9 @@ class Batch:
         is_beat = isinstance(event, ReplyRunning) and (reason is not None or work.deployment == before)
         if not is_beat and (reason is None or request.is_kept):
             self._append(work, request, reason)
-        origin = Origin(work.row.id, work.last_seq, event.at)
+        cause = Cause(work.row.id, work.last_seq, event.at)
         for ordinal, command in enumerate(commands):
-            self._carry_out(work, origin, command, ordinal, request.actor)
+            self._carry_out(work, cause, command, ordinal, request.actor)
         return Result(Applied.CHANGED) if reason is None else Result(Applied.IGNORED, reason)
 
     def _append(self, work: _Work, request: Request, ignored: str | None) -> None:
@@ -220,23 +220,23 @@ class Batch:
         work.row = msgspec.structs.replace(work.row, updated_at=row.at) if not ignored else work.row
         self.changes.events.append(row)
 
-    def _carry_out(self, work: _Work, origin: Origin, command: Command, ordinal: int, actor: str) -> None:
+    def _carry_out(self, work: _Work, cause: Cause, command: Command, ordinal: int, actor: str) -> None:
         match command:
             case RecordAttempt():
                 self._record(work, command, actor)
             case StartTimer():
-                due_at = origin.at + timedelta(seconds=command.after_s)
+                due_at = cause.at + timedelta(seconds=command.after_s)
                 self._timers[work.row.id, str(command.kind), command.attempt] = due_at
             case StopTimer():
                 self._stop_timer(work, command)
             case DispatchStep():
-                self._send(step_row(origin, command, work.plan, self._addresses))
+                self._send(step_row(cause, command, work.plan, self._addresses))
                 own_id = attempt_id(work.row.id, command.attempt)
                 self._change_attempt(own_id, lambda row: msgspec.structs.replace(row, tries=command.tries))
             case SendControl():
-                self._send(control_row(origin, command))
+                self._send(control_row(cause, command))
             case SendNotification():
-                self._send(notification_row(origin, command, ordinal, self._addresses))
+                self._send(notification_row(cause, command, ordinal, self._addresses))
 
     def _send(self, row: OutboxRow) -> None:
         if self._claim is not None and row.is_idempotent:

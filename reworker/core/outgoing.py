@@ -31,7 +31,7 @@ class Addresses(msgspec.Struct, frozen=True):
     reply_queue: str = names.REPLY_QUEUE
 
 
-class Origin(msgspec.Struct, frozen=True):
+class Cause(msgspec.Struct, frozen=True):
     """The event that a message follows from: its deployment, number and time."""
 
     deployment_id: str
@@ -71,19 +71,19 @@ def step_body(plan: Plan, step: PlannedStep) -> bytes:
     return messages.encode(message, kind="step", limit_bytes=messages.STEP_LIMIT_BYTES)
 
 
-def step_row(origin: Origin, command: DispatchStep, plan: Plan, addresses: Addresses) -> OutboxRow:
+def step_row(cause: Cause, command: DispatchStep, plan: Plan, addresses: Addresses) -> OutboxRow:
     """Return the row that dispatches a step; its message id and correlation id are the attempt's id."""
     step = plan.step(command.step_index)
-    own_id = attempt_id(origin.deployment_id, command.attempt)
+    own_id = attempt_id(cause.deployment_id, command.attempt)
     headers = messages.StepHeaders(
         attempt=command.attempt,
         is_idempotent=step.is_idempotent,
-        idempotency_key=f"{origin.deployment_id}:{step.index}",
+        idempotency_key=f"{cause.deployment_id}:{step.index}",
         deadline_s=step.timeout_s,
         heartbeat_s=HEARTBEAT_S,
     )
     return _row(
-        origin,
+        cause,
         own_id,
         "step",
         Outgoing(
@@ -91,7 +91,7 @@ def step_row(origin: Origin, command: DispatchStep, plan: Plan, addresses: Addre
             routing_key=names.step_key(step.command),
             body=step_body(plan, step),
             properties=_persistent(
-                origin.at,
+                cause.at,
                 own_id,
                 correlation_id=own_id,
                 reply_to=addresses.reply_queue,
@@ -103,24 +103,24 @@ def step_row(origin: Origin, command: DispatchStep, plan: Plan, addresses: Addre
     )
 
 
-def control_row(origin: Origin, command: SendControl) -> OutboxRow:
+def control_row(cause: Cause, command: SendControl) -> OutboxRow:
     """Return the row that tells workers to cancel an attempt."""
-    own_id = attempt_id(origin.deployment_id, command.attempt)
-    row_id = f"{own_id}.cancel.{origin.seq}"
+    own_id = attempt_id(cause.deployment_id, command.attempt)
+    row_id = f"{own_id}.cancel.{cause.seq}"
     message = Outgoing(
         exchange=names.CONTROL_EXCHANGE,
         routing_key=f"cancel.{command.command}",
         body=messages.encode(messages.Control(attempt=own_id, reason=command.reason), kind="control"),
-        properties=_persistent(origin.at, row_id, correlation_id=own_id, reply_to=names.NO_REPLY),
+        properties=_persistent(cause.at, row_id, correlation_id=own_id, reply_to=names.NO_REPLY),
     )
-    return _row(origin, row_id, "control", message)
+    return _row(cause, row_id, "control", message)
 
 
 def notification_row(
-    origin: Origin, command: SendNotification, ordinal: int, addresses: Addresses
+    cause: Cause, command: SendNotification, ordinal: int, addresses: Addresses
 ) -> OutboxRow:
     """Return the row of a notification; `ordinal` tells apart those of one event."""
-    row_id = f"{origin.deployment_id}.notify.{origin.seq}.{ordinal}"
+    row_id = f"{cause.deployment_id}.notify.{cause.seq}.{ordinal}"
     note = messages.Notification(
         slug=command.slug[: messages.SLUG_LIMIT],
         message=command.message,
@@ -131,11 +131,9 @@ def notification_row(
         exchange=addresses.exchange,
         routing_key=names.notify_key(command.transport),
         body=messages.encode(note, kind="notification"),
-        properties=_persistent(
-            origin.at, row_id, correlation_id=origin.deployment_id, reply_to=names.NO_REPLY
-        ),
+        properties=_persistent(cause.at, row_id, correlation_id=cause.deployment_id, reply_to=names.NO_REPLY),
     )
-    return _row(origin, row_id, "notify", message)
+    return _row(cause, row_id, "notify", message)
 
 
 def answer_row(row_id: str, at: datetime, reply_to: str, answer: messages.JobAnswer) -> OutboxRow:
@@ -146,15 +144,13 @@ def answer_row(row_id: str, at: datetime, reply_to: str, answer: messages.JobAns
         body=messages.encode(answer, kind="answer"),
         properties=_persistent(at, row_id),
     )
-    return _row(Origin("", 0, at), row_id, "answer", message)
+    return _row(Cause("", 0, at), row_id, "answer", message)
 
 
-def _row(
-    origin: Origin, row_id: str, kind: str, message: Outgoing, *, attempt: int | None = None
-) -> OutboxRow:
+def _row(cause: Cause, row_id: str, kind: str, message: Outgoing, *, attempt: int | None = None) -> OutboxRow:
     return OutboxRow(
         id=row_id,
-        deployment_id=origin.deployment_id or None,
+        deployment_id=cause.deployment_id or None,
         kind=kind,
         attempt=attempt,
         exchange=message.exchange,
@@ -164,7 +160,7 @@ def _row(
         is_idempotent=message.may_resend,
         claimed_by=None,
         claim_until=None,
-        created_at=origin.at,
+        created_at=cause.at,
     )
 
 

@@ -19,10 +19,9 @@ _NAME = re.compile(r"[A-Za-z0-9_.-]{1,60}")
 
 
 class CoreSettings(msgspec.Struct, frozen=True):
-    """How one core works.
+    """How one core works; where its database and its broker are is said elsewhere.
 
     Args:
-        database: file of the SQLite database, or ``sqlite:///path``.
         name: of this core, the same after a restart; at most one of a name runs on a database.
         exchange: topic exchange for steps, output and notifications.
         job_queue: queue of job requests.
@@ -33,7 +32,6 @@ class CoreSettings(msgspec.Struct, frozen=True):
         log_limit_bytes: output kept per deployment; more is counted and dropped.
     """
 
-    database: str = "reworker.db"
     name: str = "core"
     exchange: str = names.EXCHANGE
     job_queue: str = names.JOB_QUEUE

@@ -20,8 +20,8 @@ def test_example_shows_every_key_with_its_default() -> None:
 
 
 def test_environment_wins_over_the_file() -> None:
-    found = core_settings(str(EXAMPLE), {"REWORKER_CORE_DATABASE": "x.db", "REWORKER_CORE_LEASE_S": "2.5"})
-    assert (found.database, found.lease_s) == ("x.db", 2.5)
+    found = core_settings(str(EXAMPLE), {"REWORKER_CORE_EXCHANGE": "x", "REWORKER_CORE_LEASE_S": "2.5"})
+    assert (found.exchange, found.lease_s) == ("x", 2.5)
 
 
 def test_values_may_be_given_as_a_mapping() -> None:
@@ -40,7 +40,8 @@ def test_values_may_be_given_as_a_mapping() -> None:
         ("name", "../core"),
         ("name", ""),
         ("exchange", 5),
-        ("database", None),
+        ("job_queue", None),
+        ("database", "x.db"),
     ],
 )
 def test_error_names_the_key_when_a_value_is_wrong(key: str, value: Any) -> None:
