@@ -9,7 +9,7 @@ from datetime import datetime, timedelta
 import msgspec
 
 from reworker.core import codec
-from reworker.core.outgoing import Addresses, Cause, control_row, notification_row, step_row
+from reworker.core.outgoing import Cause, control_row, notification_row, step_row
 from reworker.fsm.commands import (
     Command,
     DispatchStep,
@@ -108,10 +108,8 @@ class Batch:
     `changes.outbox_added` afterwards.
     """
 
-    def __init__(
-        self, unit: Unit, plans: codec.PlanCache, addresses: Addresses, claim: Claim | None = None
-    ) -> None:
-        self._unit, self._plans, self._addresses, self._claim = unit, plans, addresses, claim
+    def __init__(self, unit: Unit, plans: codec.PlanCache, claim: Claim | None = None) -> None:
+        self._unit, self._plans, self._claim = unit, plans, claim
         self._works: dict[str, _Work] = {}
         self._attempts: dict[str, AttemptRow] = {}
         self._changed_attempts: dict[str, None] = {}
@@ -230,13 +228,13 @@ class Batch:
             case StopTimer():
                 self._stop_timer(work, command)
             case DispatchStep():
-                self._send(step_row(cause, command, work.plan, self._addresses))
+                self._send(step_row(cause, command, work.plan))
                 own_id = attempt_id(work.row.id, command.attempt)
                 self._change_attempt(own_id, lambda row: msgspec.structs.replace(row, tries=command.tries))
             case SendControl():
                 self._send(control_row(cause, command))
             case SendNotification():
-                self._send(notification_row(cause, command, ordinal, self._addresses))
+                self._send(notification_row(cause, command, ordinal))
 
     def _send(self, row: OutboxRow) -> None:
         if self._claim is not None and row.is_idempotent:

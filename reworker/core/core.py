@@ -15,7 +15,6 @@ from reworker.core.dead_letters import DeadLetters
 from reworker.core.inbound import Intake, PublishedItem, ReplyItem
 from reworker.core.jobs import JobDesk
 from reworker.core.loop import Loop
-from reworker.core.outgoing import Addresses
 from reworker.core.publisher import Publisher
 from reworker.core.recorder import Recorder
 from reworker.core.service import Service
@@ -79,7 +78,6 @@ class Core:
         self._settings = settings or CoreSettings()
         self._bus, self._output_bus, self._storage = bus, output_bus or bus, storage
         clock = clock or SystemClock()
-        addresses = Addresses(exchange=self._settings.exchange)
         self.counters = Counters()
         self._dead = DeadLetters(bus, self.counters)
         self._intake = Intake()
@@ -88,6 +86,7 @@ class Core:
             clock,
             self._settings.name,
             self._on_result,
+            exchange=self._settings.exchange,
             lease_s=self._settings.lease_s,
             window=self._settings.window,
         )
@@ -97,12 +96,11 @@ class Core:
             self._intake,
             clock,
             self.counters,
-            addresses,
             batch_count=self._settings.batch_count,
         )
         wake = self.loop.wake
         #: requests and reads, for this process.
-        self.service = Service(storage, logs, clock, addresses=addresses, wake=wake)
+        self.service = Service(storage, logs, clock, wake=wake)
         self.jobs = JobDesk(self.service, storage, self._dead, clock, self.counters, wake=wake)
         limit_bytes = self._settings.log_limit_bytes
         output_dead = DeadLetters(self._output_bus, self.counters)

@@ -283,7 +283,7 @@ def _event_of(row: OutboxRow, result: Published, at: datetime) -> Event | None:
     if result.outcome is Outcome.CONFIRMED:
         return DispatchConfirmed(at=at, attempt=row.attempt)
     if result.outcome is Outcome.RETURNED:
-        reason = f"no queue is bound to {row.routing_key} on exchange {row.exchange}"
+        reason = f"no queue is bound to {row.routing_key}"
         return DispatchUnroutable(at=at, attempt=row.attempt, reason=reason)
     if result.is_sent and not row.is_idempotent:
         reason = f"the broker did not confirm the step message: {result.reason or result.outcome.value}"

@@ -19,7 +19,6 @@ from reworker.core.batch import Batch
 from reworker.core.codec import PlanCache
 from reworker.core.counters import Counters
 from reworker.core.inbound import Intake, Item, PublishedItem
-from reworker.core.outgoing import Addresses
 from reworker.core.publisher import Publisher, doubt
 from reworker.core.timers import ClockWatch, Timers, timer_request
 from reworker.errors import StaleVersion, StorageUnavailable
@@ -51,12 +50,11 @@ class Loop:
         intake: Intake,
         clock: Clock,
         counters: Counters,
-        addresses: Addresses,
         *,
         batch_count: int,
     ) -> None:
         self._storage, self._publisher, self._intake = storage, publisher, intake
-        self._clock, self._counters, self._addresses = clock, counters, addresses
+        self._clock, self._counters = clock, counters
         self._batch_count = batch_count
         self._plans = PlanCache()
         self._timers, self._watch = Timers(), ClockWatch(clock)
@@ -156,7 +154,7 @@ class Loop:
     def _transact(self, items: Sequence[Item]) -> None:
         now = self._clock.now()
         with self._storage.begin() as unit:
-            batch = Batch(unit, self._plans, self._addresses, self._publisher.claim_at_once(now))
+            batch = Batch(unit, self._plans, self._publisher.claim_at_once(now))
             batch.load([item.request for item in items if item.request is not None])
             for item in items:
                 item.apply(batch)
@@ -234,7 +232,7 @@ class Loop:
 
     def _fire(self, now: datetime, count: int) -> Changes:
         with self._storage.begin() as unit:
-            batch = Batch(unit, self._plans, self._addresses, self._publisher.claim_at_once(now))
+            batch = Batch(unit, self._plans, self._publisher.claim_at_once(now))
             due = unit.due_timers(now, count)
             requests = [timer_request(row, now) for row in due]
             batch.load(requests)

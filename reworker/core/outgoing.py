@@ -24,13 +24,6 @@ PERSISTENT = 2
 _properties = msgspec.json.Decoder(Properties)
 
 
-class Addresses(msgspec.Struct, frozen=True):
-    """Where the core publishes, and where it wants the answers."""
-
-    exchange: str = names.EXCHANGE
-    reply_queue: str = names.REPLY_QUEUE
-
-
 class Cause(msgspec.Struct, frozen=True):
     """The event that a message follows from: its deployment, number and time."""
 
@@ -39,10 +32,14 @@ class Cause(msgspec.Struct, frozen=True):
     at: datetime
 
 
-def outgoing_of(row: OutboxRow) -> Outgoing:
-    """Return what the bus publishes for a row."""
+def outgoing_of(row: OutboxRow, exchange: str) -> Outgoing:
+    """Return what the bus publishes for a row.
+
+    Rows name the exchange of steps as the protocol does; who writes one, perhaps in another process, need
+    not know that the core has been told to use another, `exchange`.
+    """
     return Outgoing(
-        exchange=row.exchange,
+        exchange=exchange if row.exchange == names.EXCHANGE else row.exchange,
         routing_key=row.routing_key,
         body=row.body,
         properties=_properties.decode(row.properties),
@@ -71,7 +68,7 @@ def step_body(plan: Plan, step: PlannedStep) -> bytes:
     return messages.encode(message, kind="step", limit_bytes=messages.STEP_LIMIT_BYTES)
 
 
-def step_row(cause: Cause, command: DispatchStep, plan: Plan, addresses: Addresses) -> OutboxRow:
+def step_row(cause: Cause, command: DispatchStep, plan: Plan) -> OutboxRow:
     """Return the row that dispatches a step; its message id and correlation id are the attempt's id."""
     step = plan.step(command.step_index)
     own_id = attempt_id(cause.deployment_id, command.attempt)
@@ -87,14 +84,14 @@ def step_row(cause: Cause, command: DispatchStep, plan: Plan, addresses: Address
         own_id,
         "step",
         Outgoing(
-            exchange=addresses.exchange,
+            exchange=names.EXCHANGE,
             routing_key=names.step_key(step.command),
             body=step_body(plan, step),
             properties=_persistent(
                 cause.at,
                 own_id,
                 correlation_id=own_id,
-                reply_to=addresses.reply_queue,
+                reply_to=names.REPLY_QUEUE,
                 headers=messages.headers_of_step(headers),
             ),
             may_resend=step.is_idempotent,
@@ -116,9 +113,7 @@ def control_row(cause: Cause, command: SendControl) -> OutboxRow:
     return _row(cause, row_id, "control", message)
 
 
-def notification_row(
-    cause: Cause, command: SendNotification, ordinal: int, addresses: Addresses
-) -> OutboxRow:
+def notification_row(cause: Cause, command: SendNotification, ordinal: int) -> OutboxRow:
     """Return the row of a notification; `ordinal` tells apart those of one event."""
     row_id = f"{cause.deployment_id}.notify.{cause.seq}.{ordinal}"
     note = messages.Notification(
@@ -128,7 +123,7 @@ def notification_row(
         target=list(command.targets),
     )
     message = Outgoing(
-        exchange=addresses.exchange,
+        exchange=names.EXCHANGE,
         routing_key=names.notify_key(command.transport),
         body=messages.encode(note, kind="notification"),
         properties=_persistent(cause.at, row_id, correlation_id=cause.deployment_id, reply_to=names.NO_REPLY),

@@ -32,15 +32,24 @@ class Publisher:
         bus: where to.
         owner: name of this core, for claims.
         on_result: called on the bus's I/O thread with each row's result.
+        exchange: for steps, output and notifications.
         lease_s: length of a claim.
         window: publishes without a result at most.
     """
 
     def __init__(
-        self, bus: Bus, clock: Clock, owner: str, on_result: OnResult, *, lease_s: float, window: int
+        self,
+        bus: Bus,
+        clock: Clock,
+        owner: str,
+        on_result: OnResult,
+        *,
+        exchange: str,
+        lease_s: float,
+        window: int,
     ) -> None:
         self._bus, self._clock, self._owner, self._on_result = bus, clock, owner, on_result
-        self._lease_s, self._window = lease_s, window
+        self._exchange, self._lease_s, self._window = exchange, lease_s, window
         self._fresh: deque[OutboxRow] = deque()
         self._in_flight: set[str] = set()
         self._poll_at_mono_s = 0.0
@@ -109,7 +118,9 @@ class Publisher:
         for row in rows:
             self._in_flight.add(row.id)
             on_done = partial(self._on_result, row)
-            self._bus.publish(outgoing_of(row), on_done, deadline_s=self._lease_s * DEADLINE_OF_LEASE)
+            self._bus.publish(
+                outgoing_of(row, self._exchange), on_done, deadline_s=self._lease_s * DEADLINE_OF_LEASE
+            )
 
     def finished(self, row: OutboxRow) -> None:
         """Note that the result of a row has been stored."""

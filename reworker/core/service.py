@@ -14,7 +14,6 @@ import msgspec
 from reworker.clock import Clock
 from reworker.core import codec, submission
 from reworker.core.batch import Applied, Batch, Request, Result
-from reworker.core.outgoing import Addresses
 from reworker.core.recorder import LogLine, lines_of
 from reworker.errors import ConfigError, PlaybookNotFound
 from reworker.fsm.deployment import Deployment
@@ -85,7 +84,6 @@ class Service:
     Args:
         storage: the database.
         logs: the lines of output.
-        addresses: where the core publishes.
         wake: tells a core in this process that something was written.
     """
 
@@ -95,11 +93,10 @@ class Service:
         logs: LogStore,
         clock: Clock,
         *,
-        addresses: Addresses | None = None,
         wake: Callable[[], None] = _nothing,
     ) -> None:
         self._storage, self._logs, self._clock = storage, logs, clock
-        self._addresses, self._wake = addresses or Addresses(), wake
+        self._wake = wake
 
     def submit(
         self,
@@ -277,7 +274,7 @@ class Service:
         return result
 
     def _batch(self, unit: Unit) -> Batch:
-        return Batch(unit, codec.PlanCache(), self._addresses)
+        return Batch(unit, codec.PlanCache())
 
 
 def _view(row: DeploymentRow) -> DeploymentView:

@@ -159,3 +159,16 @@ def test_history_is_found_broken_when_an_event_is_missing(world: World, worker: 
     with world.storage.begin() as unit:
         unit._connection.exec_driver_sql("DELETE FROM event WHERE seq = 4")
     assert "the history ends with event 3" in history.problems(world.storage.reader, own_id)[-1]
+
+
+def test_steps_go_to_the_core_s_exchange_when_submitted_by_another_process(world: World) -> None:
+    world.kill()
+    world.settings = type(world.settings)(exchange="blue")
+    world.start()
+    inbox = world.queue("worker.noop", ("blue", "worker.noop"))
+    storage, logs = SqlStorage(world.path), SqlLog(log_path(world.path))
+    Service(storage, logs, world.clock).submit(playbook())
+    world.advance(0.1)
+    assert len(inbox.messages()) == 1
+    storage.close()
+    logs.close()
