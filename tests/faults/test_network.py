@@ -42,19 +42,19 @@ def test_deployments_end_truly_when_connections_are_cut(
 ) -> None:
     system.run()
     cut_count = 0
-    for _ in range(moment_count):
+    for _ in range(moment_count // 2):
         system.wait_for_moment(moments, system.submit_mixed())
         for proxy in moments.choice(([core_proxy], [worker_proxy], [core_proxy, worker_proxy])):
             cut_count += proxy.cut(is_reset=bool(moments.getrandbits(1)))
-    assert cut_count >= moment_count
-    assert check_all(system)["completed"] >= 2 * moment_count
+    assert cut_count >= moment_count / 2
+    assert check_all(system)["completed"] >= moment_count
 
 
 def test_deployments_end_truly_when_connections_freeze_for_a_moment(
     system: System, core_proxy: Proxy, worker_proxy: Proxy, moments: random.Random, moment_count: int
 ) -> None:
     system.run()
-    for _ in range(moment_count):
+    for _ in range(moment_count // 2):
         system.wait_for_moment(moments, system.submit_mixed())
         proxy = moments.choice((core_proxy, worker_proxy))
         up, down = moments.choice(((True, False), (False, True), (True, True)))
@@ -82,6 +82,7 @@ def test_deployments_end_truly_when_heartbeats_are_lost(
     assert check_all(system)["completed"] >= 2
 
 
+@pytest.mark.parametrize("any_broker_url", ["embedded"], indirect=True)
 def test_deployments_end_truly_when_a_process_stands_still(
     system: System, core_proxy: Proxy, worker_proxy: Proxy, moments: random.Random
 ) -> None:

@@ -50,9 +50,9 @@ def test_worker_stops_at_once_when_it_is_told_twice(system: System) -> None:
 @pytest.mark.slow
 def test_core_leaves_no_doubt_when_it_is_told_to_stop(system: System, moments: random.Random) -> None:
     system.run()
-    for _ in range(5):
+    for _ in range(3):
         system.wait_for_moment(moments, system.submit_mixed())
         assert system.core.terminate() == 0
         system.start_core()
     system.wait_for_rest()
-    assert check_all(system) == {"completed": 15}
+    assert check_all(system) == {"completed": 9}
