@@ -38,7 +38,7 @@ setup(
             "pytest-timeout>=2",
         ],
         "check": ["mypy>=1.11", "ruff>=0.6", "types-PyYAML"],
-        "docs": ["sphinx>=7", "furo", "myst-parser"],
+        "docs": ["sphinx>=7", "furo", "myst-parser", "sphinxcontrib-mermaid"],
     },
     entry_points={
         "console_scripts": ["reworker = reworker.cli.main:main"],

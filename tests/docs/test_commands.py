@@ -1,11 +1,11 @@
-"""README, quick start and tutorial, followed as a new user would: commands run and say what is shown."""
+"""Every page, followed as a new user would: commands run and say what is shown."""
 
 import pytest
 
-from tests.docs.pages import ROOT, blocks_of
+from tests.docs.pages import ROOT, all_blocks, blocks_of
 from tests.docs.reader import Reader, commands_of, expected_lines, seen_lines
 
-PAGES = ("README.md", "docs/quickstart.md", "docs/tutorial.md")
+PAGES = sorted({block.page for block in all_blocks("console")})
 
 
 @pytest.mark.parametrize("page", PAGES)

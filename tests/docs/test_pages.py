@@ -11,7 +11,7 @@ from reworker.fsm.playbook import problems
 from tests.docs.pages import PAGES, ROOT, all_blocks, blocks_of
 
 #: reasons not to run a command.
-REASONS = {"the tests have this environment already"}
+REASONS = {"the tests have this environment already", "shows how it is written"}
 
 
 def ids(blocks):
