@@ -70,7 +70,15 @@ class World:
 
     def wait(self, attempt: str, *statuses: str) -> None:
         """Wait until an attempt has answered so."""
-        wait_until(lambda: self.statuses(attempt) == list(statuses), message=f"{statuses} of {attempt}")
+
+        def found() -> bool:
+            self.seen = self.statuses(attempt)
+            return self.seen == list(statuses)
+
+        try:
+            wait_until(found)
+        except TimeoutError:
+            raise AssertionError(f"{attempt}: expected {statuses}, saw {self.seen}") from None
 
     def wait_for(self, attempt: str, status: str) -> None:
         """Wait until an attempt has answered so, among others."""

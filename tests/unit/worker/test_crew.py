@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import threading
 from typing import Any
 
@@ -191,6 +192,8 @@ def test_delivery_goes_back_when_it_comes_after_the_stop(world: World) -> None:
 def test_job_that_does_not_end_is_reported_truly_when_the_drain_is_over(
     world: World, monkeypatch: pytest.MonkeyPatch, headers: StepHeaders | None, status: str
 ) -> None:
+    if sys.gettrace() is not None:
+        pytest.skip("a traced CPython 3.11 waits for a thread that has an exception coming")
     monkeypatch.setattr(crews, "CANCEL_GRACE_S", 0.05)
     with world.crew(drain_s=0.05):
         attempt = world.send(1, headers, outcome="slow", seconds=1.0)
