@@ -14,7 +14,9 @@ A comment in front of a block says what the tests do with it; a reader of the pa
 from __future__ import annotations
 
 import re
+from collections.abc import Iterator
 from dataclasses import dataclass
+from itertools import takewhile
 from pathlib import Path
 
 ROOT = Path(__file__).parents[2]
@@ -55,18 +57,16 @@ def blocks_of(path: Path) -> list[Block]:
         comment, fence = _COMMENT.fullmatch(line), _FENCE.match(line)
         if comment:
             verb, word = comment["verb"], comment["word"] or ""
-            if verb == "stop":
-                found.append(Block(name, number, "", "", verb))
-                verb = ""
-        elif fence:
-            body = []
-            for _, inner in lines:
-                if inner == fence["ticks"]:
-                    break
-                body.append(inner)
-            found.append(Block(name, number, fence["language"], "\n".join(body) + "\n", verb, word))
+        if fence or verb == "stop":
+            language, text = (fence["language"], _text(lines, fence["ticks"])) if fence else ("", "")
+            found.append(Block(name, number, language, text, verb, word))
             verb = word = ""
     return found
+
+
+def _text(lines: Iterator[tuple[int, str]], end: str) -> str:
+    """Return what stands between here and the end of a block."""
+    return "".join(f"{line}\n" for _, line in takewhile(lambda one: one[1] != end, lines))
 
 
 def all_blocks(*languages: str) -> list[Block]:

@@ -1,0 +1,32 @@
+"""Files in conf/: what the tests of workers and core do not say of them already."""
+
+import re
+
+import msgspec
+
+from replugin.noopworker import NoopWorker
+from reworker.config import MqSettings, mq_settings
+from reworker.topology.file import load_topology
+from reworker.topology.names import DEAD_QUEUE
+from tests.docs.pages import ROOT
+
+CONF = ROOT / "conf"
+
+
+def test_mq_example_shows_every_key_and_its_default():
+    keys = set(re.findall(r"^(?:# )?([a-z_]+):", (CONF / "mq.yaml").read_text(), re.MULTILINE))
+    named = {"server", "servers", "port", "vhost", "user", "password", "password_file", "ssl", "heartbeat"}
+    assert keys == named
+    assert mq_settings(str(CONF / "mq.yaml")) == MqSettings()
+
+
+def test_worker_example_has_the_defaults():
+    plain, read = NoopWorker({}), NoopWorker({}, config_file=str(CONF / "worker.yaml"))
+    # A worker with steps has another default for this one, as the file says.
+    same_level = msgspec.structs.replace(read._settings, output_level=plain._settings.output_level)
+    assert same_level == plain._settings
+
+
+def test_topology_example_is_accepted():
+    topology = load_topology(str(CONF / "topology.yaml"))
+    assert DEAD_QUEUE in {queue.name for queue in topology.queues}

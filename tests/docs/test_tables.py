@@ -1,0 +1,87 @@
+"""Tables of the pages name what is in the code, so that a new key, command or limit cannot be forgotten."""
+
+import re
+
+import pytest
+
+from reworker.cli.main import COMMANDS
+from reworker.core.settings import CoreSettings
+from reworker.fsm.playbook import _CONTROL_KEYS, _LATER, _PLAYBOOK_KEYS, _SEQUENCE_KEYS, OnUnknown
+from reworker.jobs.job import Job
+from reworker.jobs.settings import PROPERTIES
+from reworker.messages import STATUSES, StepHeaders, headers_of_step
+from reworker.testing.harness import Transcript
+from reworker.topology import names
+from tests.docs.pages import PAGES, ROOT
+
+DOCS = ROOT / "docs"
+LINK = re.compile(r"\[[^\]]+\]\(([^)\s]+)\)")
+HEADERS = headers_of_step(StepHeaders(deadline_s=1.0, heartbeat_s=1.0, traceparent="x"))
+QUEUES = (names.REPLY_QUEUE, names.OUTPUT_QUEUE, names.JOB_QUEUE, names.DEAD_QUEUE, names.CONTROL_EXCHANGE)
+
+
+def public(kind):
+    return [name for name in vars(kind) if not name.startswith("_")]
+
+
+@pytest.mark.parametrize(
+    ("page", "wanted"),
+    [
+        ("configuration.md", PROPERTIES),
+        ("configuration.md", CoreSettings.__struct_fields__),
+        ("configuration.md", ("server", "servers", "password_file", "ssl.ca", "ssl.verify", "heartbeat")),
+        ("playbooks.md", _PLAYBOOK_KEYS),
+        ("playbooks.md", _SEQUENCE_KEYS),
+        ("playbooks.md", _CONTROL_KEYS),
+        ("playbooks.md", sorted(_LATER)),
+        ("playbooks.md", [str(one) for one in OnUnknown]),
+        ("messages.md", sorted(STATUSES)),
+        ("messages.md", sorted(HEADERS)),
+        ("messages.md", QUEUES),
+        ("testing.md", public(Transcript)),
+    ],
+)
+def test_page_names_everything_that_there_is(page, wanted):
+    text = (DOCS / page).read_text()
+    assert [name for name in wanted if not re.search(rf"[`\"]{re.escape(name)}[`\" ,:]", text)] == []
+
+
+def test_configuration_names_every_command():
+    commands = (DOCS / "configuration.md").read_text().partition("## Commands")[2]
+    assert [name for name in COMMANDS if f"`{name}" not in commands] == []
+
+
+def test_tutorial_names_everything_that_a_job_can_do():
+    text = (DOCS / "tutorial.md").read_text()
+    assert [name for name in public(Job) if not re.search(rf"`job\.{name}\b", text)] == []
+
+
+def test_architecture_names_every_dependency():
+    text = (DOCS / "architecture.md").read_text().lower()
+    setup = (ROOT / "setup.py").read_text()
+    packages = re.findall(r"\"([A-Za-z-]+)(?:>=[^\"]*)?\"[,\]]", setup.partition("install_requires")[2])
+    found = [one.lower() for one in packages if not one.startswith("pytest-")]
+    assert len(found) > 10
+    assert [one for one in found if one not in text] == []
+
+
+@pytest.mark.parametrize("page", PAGES, ids=lambda page: page.name)
+def test_links_lead_somewhere(page):
+    for target in LINK.findall(page.read_text()):
+        if "://" in target:
+            continue
+        path, _, anchor = target.partition("#")
+        found = (page.parent / path) if path else page
+        assert found.exists(), target
+        assert not anchor or anchor in anchors_of(found.read_text()), target
+
+
+def test_tests_that_operations_speaks_of_exist():
+    files = re.findall(r"`([\w/]+\.py)`", (DOCS / "operations.md").read_text())
+    assert files
+    assert [one for one in files if not (ROOT / "tests" / one).exists()] == []
+
+
+def anchors_of(text):
+    titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
+    return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
