@@ -16,6 +16,10 @@ from tests.support.effects import ONCE
 from tests.support.processes import Process
 from tests.support.system import BrokerProcess, System
 
+#: at how many moments each fault strikes.
+MOMENT_COUNT = int(os.environ.get("REWORKER_FAULT_MOMENTS", "20"))
+#: seconds that a test may take per moment, on a busy day.
+MOMENT_S = 6
 #: seconds of the long step, and between heartbeats meanwhile.
 LONG_STEP_S, LONG_STEP_HEARTBEAT_S = 90, 10
 
@@ -26,8 +30,11 @@ def needs_long_step(item: pytest.Item) -> bool:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the test of the long step last, so that the step runs beside the others."""
+    """Put the test of the long step last, so that the step runs beside the others; more moments take longer."""
     items.sort(key=needs_long_step)
+    for item in items:
+        if "moment_count" in getattr(item, "fixturenames", ()):
+            item.add_marker(pytest.mark.timeout(MOMENT_S * max(MOMENT_COUNT, 20)))
 
 
 @pytest.fixture
@@ -41,7 +48,7 @@ def moments() -> random.Random:
 @pytest.fixture(scope="session")
 def moment_count() -> int:
     """Tell at how many moments each fault strikes."""
-    return int(os.environ.get("REWORKER_FAULT_MOMENTS", "20"))
+    return MOMENT_COUNT
 
 
 @pytest.fixture
