@@ -91,7 +91,7 @@ def test_queue_is_named_by_class_or_configuration_when_built(tmp_path: Any) -> N
 
 def test_unknown_argument_is_one_warning_when_given() -> None:
     worker = opened(output_dir="/tmp/logs", other=1)
-    assert worker.app_logger.warn.call_count == 1  # type: ignore[attr-defined]  # a mock
+    assert worker.app_logger.warn.call_count == 1  # type: ignore[attr-defined]  # it is a mock here
 
 
 @pytest.mark.parametrize("name", ["debug", "info", "warn", "warning", "error", "fatal"])
@@ -111,7 +111,7 @@ def test_process_publishes_start_output_notification_and_end_when_driven() -> No
     assert worker._process(**message()) is None  # type: ignore[func-returns-value]  # it is the point
     assert worker._channel.basic_publish.call_count == 4
     worker._channel.basic_ack.assert_called_once_with(7)
-    last_info = worker.app_logger.info.call_args[0][0]  # type: ignore[attr-defined]  # a mock
+    last_info = worker.app_logger.info.call_args[0][0]  # type: ignore[attr-defined]  # it is a mock here
     assert last_info.startswith("Sent notification to")
     calls = [call[1] for call in worker._channel.basic_publish.call_args_list]
     assert [(one["exchange"], one["routing_key"]) for one in calls] == [
@@ -178,7 +178,7 @@ def test_channel_may_be_assigned_when_a_plugin_does() -> None:
 
 
 def test_send_says_what_to_do_when_the_worker_does_not_run() -> None:
-    with pytest.raises(reworker.errors.ConnectionLost, match="run_forever"):  # type: ignore[attr-defined]  # a submodule
+    with pytest.raises(reworker.errors.ConnectionLost, match="run_forever"):  # type: ignore[attr-defined]  # a submodule of ours
         Worker(MQ).send("a", "b", {})
 
 

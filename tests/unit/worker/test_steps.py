@@ -137,7 +137,7 @@ def test_method_is_refused_when_it_has_another_form() -> None:
 def test_hint_is_refused_when_it_names_nothing() -> None:
     class Wrong(Worker):
         @step("Do")
-        def do(self, job: Job, *, size: Nothing) -> None:  # type: ignore[name-defined]  # noqa: F821  meant
+        def do(self, job: Job, *, size: Nothing) -> None:  # type: ignore[name-defined]  # noqa: F821  missing on purpose
             """Wrong."""
 
     with pytest.raises(TypeError, match="hint of the step 'Do'"):
