@@ -54,7 +54,7 @@ def test_redelivery_runs_when_level_1_and_told_to() -> None:
 
 def test_redelivered_message_is_dead_lettered_when_it_killed_three_workers() -> None:
     harness = Harness(StepWorker)
-    make = lambda: harness.delivery(step_body("Again"), headers=LEVEL_2, redelivered=True)  # noqa: E731  short
+    make = lambda: harness.delivery(step_body("Again"), headers=LEVEL_2, redelivered=True)  # noqa: E731  used twice and short
     for _ in range(execution.MAX_RETURNS - 1):
         harness.station.ledger.count_return(CORRELATION_ID)
     transcript = harness.run(make())
