@@ -30,7 +30,7 @@ def needs_long_step(item: pytest.Item) -> bool:
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the test of the long step last, so that the step runs beside the others; more moments take longer."""
+    """Put the test of the long step last: the step runs beside the others. More moments take longer."""
     items.sort(key=needs_long_step)
     for item in items:
         if "moment_count" in getattr(item, "fixturenames", ()):
