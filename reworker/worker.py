@@ -78,6 +78,7 @@ class Worker(ClassicHooks):
         self._station: Station | None = None
         self._attempt: Attempt | None = None
         self._crew: Crew | None = None
+        self._is_stopping = False
         if self._is_driven():
             self._open_driven()
 
@@ -173,10 +174,13 @@ class Worker(ClassicHooks):
             return
         if self._crew is None:
             self._crew = Crew(open_bus(self._mq_settings(), self._queue), [self])
+        if self._is_stopping:
+            self._crew.request_stop()
         self._crew.run()
 
     def stop(self) -> None:
-        """Make `run_forever` drain and return; any thread, returns at once."""
+        """Make `run_forever` drain and return, also when it is called later; any thread, returns at once."""
+        self._is_stopping = True
         if self._crew is not None:
             self._crew.request_stop()
 

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 import json
+import threading
 from typing import Any
 
 import pytest
 
 from reworker import worker as workers
 from reworker.bus.contract import Verdict
+from reworker.bus.memory import MemoryBroker, MemoryBus
 from reworker.config import MqSettings
+from reworker.crew.crew import Crew
 from reworker.errors import ConfigError
 from reworker.jobs.settings import PROPERTIES, layers_of, worker_settings
 from reworker.testing import Harness, deliver
@@ -124,8 +127,14 @@ def test_bus_settings_may_be_given_as_such_when_built() -> None:
     assert Worker({"server": "a"})._mq_settings().servers == ("a",)
 
 
-def test_stop_does_nothing_when_the_worker_does_not_run() -> None:
-    Worker({"server": "a"}).stop()
+def test_run_forever_returns_at_once_when_stop_was_called_before() -> None:
+    worker = Worker({"server": "memory"}, queue="worker.early")
+    worker.stop()
+    worker._crew = Crew(MemoryBus(MemoryBroker(), name="worker"), [worker])
+    runner = threading.Thread(target=worker.run_forever, daemon=True)
+    runner.start()
+    runner.join(5)
+    assert not runner.is_alive()
 
 
 def test_run_forever_uses_the_crew_that_is_there_when_called() -> None:
