@@ -129,19 +129,27 @@ def broker_process(port: int, store: Path | None) -> Iterator[str]:
         CannotConnect: it did not start; the text has its last words.
     """
     command = [sys.executable, "-m", "reworker", "broker", "--port", str(port), "--log-level", "WARNING"]
+    # It ends with us even when we are killed: nobody else would stop it, and it holds the store.
+    command.append("--leash")
     if store is not None:
         command += ["--store", str(store)]
     # Its own session: Ctrl-C goes to us alone, and we stop it after everything that uses it.
     process = subprocess.Popen(
-        command, stdout=subprocess.PIPE, stderr=subprocess.STDOUT, text=True, start_new_session=True
+        command,
+        stdin=subprocess.PIPE,
+        stdout=subprocess.PIPE,
+        stderr=subprocess.STDOUT,
+        text=True,
+        start_new_session=True,
     )
     try:
         yield _url_of(process)
     finally:
         process.terminate()
         process.wait()
-        if process.stdout is not None:
-            process.stdout.close()
+        for stream in (process.stdin, process.stdout):
+            if stream is not None:
+                stream.close()
 
 
 @dataclass(frozen=True)
@@ -162,13 +170,13 @@ def local_system(state: Path, workers: Sequence[str], *, port: int = 0) -> Itera
         workers: names as `load_worker` takes them.
         port: of the broker; 0 takes a free one.
     """
-    from reworker.core.settings import CoreSettings
+    from reworker.core.settings import core_settings
 
     state.mkdir(parents=True, exist_ok=True)
     db = f"sqlite:///{state / 'reworker.db'}"
     with ExitStack() as stack:
         url = stack.enter_context(broker_process(port, state / "broker.db"))
-        core = stack.enter_context(running_core(url, db, CoreSettings(), timeout_s=CONNECT_S))
+        core = stack.enter_context(running_core(url, db, core_settings(), timeout_s=CONNECT_S))
         for name in workers:
             stack.enter_context(running_worker(name, url))
         yield LocalSystem(url, db, core)

@@ -6,13 +6,15 @@ import random
 import time
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
 from tests.conftest import require_server
 from tests.support.effects import AGAIN, ONCE, Mark
+from tests.support.processes import Process
 from tests.support.rabbitmq import RabbitMQNode, is_installed
-from tests.support.system import BrokerProcess, System
+from tests.support.system import AllInOne, BrokerProcess, System
 from tests.support.truth import check_all
 
 pytestmark = [pytest.mark.fault, pytest.mark.slow]
@@ -76,6 +78,19 @@ def test_deployments_end_truly_when_the_embedded_broker_is_killed(
     system = new_system(broker_process.url)
     strike(system, moments, moment_count, broker_process.kill_and_start)
     assert check_all(system)["completed"] >= 2 * moment_count
+
+
+def test_deployments_end_truly_when_everything_is_killed(
+    process: Callable[..., Process], tmp_path: Path, moments: random.Random, moment_count: int
+) -> None:
+    system = AllInOne(process, tmp_path)
+    system.start_up()
+    for _ in range(moment_count // 5):
+        system.wait_for_moment(moments, system.submit_mixed())
+        system.core.kill9()
+        system.start_up()
+    assert check_all(system)["completed"] >= 2 * (moment_count // 5)
+    system.close()
 
 
 @pytest.fixture

@@ -59,7 +59,7 @@ class System:
         self.folder = folder
         self.effects_file = folder / "effects"
         self._start = start
-        self._db = folder / "core.db"
+        self._db = folder / "reworker.db"
         self.storage, self._logs = SqlStorage(self._db), SqlLog(log_path(self._db))
         self.service = Service(self.storage, self._logs, SystemClock())
         self.cores: list[Process] = []
@@ -86,7 +86,7 @@ class System:
         self.cores.append(
             self._start(
                 *("-m", "reworker", "core", "--mq", self.core_url, "--db", f"sqlite:///{self._db}"),
-                environment={"REWORKER_CORE_LEASE_S": str(LEASE_S)},
+                environment=self._environment(),
             )
         )
         return self.core
@@ -96,11 +96,7 @@ class System:
         self.workers.append(
             self._start(
                 *("-m", "reworker", "worker", name, self.worker_url, "--instances", str(instances)),
-                environment={
-                    "PYTHONPATH": str(REPOSITORY),
-                    effects.FILE_VARIABLE: str(self.effects_file),
-                    **environment,
-                },
+                environment={**self._environment(), **environment},
             )
         )
         return self.worker
@@ -168,11 +164,40 @@ class System:
 
     def stop(self) -> dict[str, int]:
         """Stop worker and core in good order; return how many messages each queue still holds."""
+        self._terminate()
+        return message_counts(self.url)
+
+    def _terminate(self) -> None:
         for one in (*self.workers, *self.cores):
             assert one.exit_code in (None, 0, -signal.SIGKILL), one.output
             if one.is_running:
                 assert one.terminate() == 0, one.output
-        return message_counts(self.url)
+
+    def _environment(self) -> dict[str, str]:
+        return {
+            "PYTHONPATH": str(REPOSITORY),
+            effects.FILE_VARIABLE: str(self.effects_file),
+            "REWORKER_CORE_LEASE_S": str(LEASE_S),
+        }
+
+
+class AllInOne(System):
+    """Broker, core and worker as `reworker up` runs them; they live and die together."""
+
+    def __init__(self, start: Callable[..., Process], folder: Path) -> None:
+        super().__init__(start, "", folder)
+
+    def start_up(self) -> Process:
+        """Start everything, and wait until it is ready."""
+        arguments = ("up", "--state", str(self.folder), "--mq-port", "0", "--worker", effects.WORKER)
+        self.cores.append(self._start("-m", "reworker", *arguments, environment=self._environment()))
+        self.core.wait_for_line("ready", READY_S)
+        return self.core
+
+    def stop(self) -> dict[str, int]:
+        """Stop it in good order; the queues go with their broker."""
+        self._terminate()
+        return {}
 
 
 def is_at_rest(view: DeploymentView) -> bool:
