@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from datetime import datetime
-from typing import Any
 
 from reworker.fsm.commands import TimerKind
 from reworker.fsm.states import AttemptStatus, DeploymentStatus
@@ -63,34 +62,3 @@ class Deployment:
     def attempt(self, number: int) -> Attempt | None:
         """Return the open attempt of this number, or None."""
         return next((attempt for attempt in self.attempts if attempt.number == number), None)
-
-
-_TIMES = ("created_at", "started_at", "ended_at")
-
-
-def deployment_to_json(deployment: Deployment) -> dict[str, Any]:
-    """Return the snapshot as plain JSON values; times are ISO 8601 with their offset."""
-    value = asdict(deployment)
-    for name in _TIMES:
-        value[name] = value[name] and value[name].isoformat()
-    return value
-
-
-def deployment_from_json(value: dict[str, Any]) -> Deployment:
-    """Return the snapshot that `deployment_to_json` wrote.
-
-    Raises:
-        KeyError, TypeError, ValueError: the value was not written by `deployment_to_json`.
-    """
-    fields = dict(value)
-    for name in _TIMES:
-        fields[name] = fields[name] and datetime.fromisoformat(fields[name])
-    fields["status"] = DeploymentStatus(fields["status"])
-    fields["attempts"] = tuple(_attempt_from_json(one) for one in fields["attempts"])
-    fields["failure"] = Failure(**fields["failure"]) if fields["failure"] else None
-    return Deployment(**fields)
-
-
-def _attempt_from_json(value: dict[str, Any]) -> Attempt:
-    timers = tuple(TimerKind(kind) for kind in value["timers"])
-    return Attempt(**{**value, "status": AttemptStatus(value["status"]), "timers": timers})

@@ -6,7 +6,7 @@ the dot of the correlation id. Reasons and messages are texts for people.
 
 from __future__ import annotations
 
-from dataclasses import dataclass, fields
+from dataclasses import dataclass
 from datetime import datetime
 from enum import StrEnum
 from typing import Any
@@ -166,21 +166,3 @@ EVENT_KINDS: dict[str, type[Event]] = {
         *(QueueTimedOut, RunTimedOut, HeartbeatLost, CancelTimedOut),
     )
 }
-
-
-def event_to_json(event: Event) -> dict[str, Any]:
-    """Return ``{"kind": "ReplyStarted", "at": "2026-01-31T12:00:00+00:00", "attempt": 1}``."""
-    values = {field.name: getattr(event, field.name) for field in fields(event)}
-    return {"kind": type(event).__name__, **values, "at": event.at.isoformat()}
-
-
-def event_from_json(value: dict[str, Any]) -> Event:
-    """Return the event that `event_to_json` wrote.
-
-    Raises:
-        KeyError, TypeError, ValueError: the value was not written by `event_to_json`.
-    """
-    values = {**value, "at": datetime.fromisoformat(value["at"])}
-    if "decision" in values:
-        values["decision"] = Decision(values["decision"])
-    return EVENT_KINDS[values.pop("kind")](**values)

@@ -2,20 +2,21 @@
 
 from __future__ import annotations
 
-import json
 from datetime import UTC, datetime
 
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from hypothesis.stateful import RuleBasedStateMachine, initialize, invariant, rule, run_state_machine_as_test
 
+from reworker.core.codec import decode_event, decode_snapshot, encode_snapshot
 from reworker.fsm import events as ev
 from reworker.fsm.commands import DispatchStep, FinishDeployment, Ignored, StartTimer, StopTimer, TimerKind
-from reworker.fsm.deployment import Deployment, deployment_from_json, deployment_to_json
+from reworker.fsm.deployment import Deployment
 from reworker.fsm.machine import reduce, replay
 from reworker.fsm.plan import Plan
 from reworker.fsm.playbook import OnUnknown, Sequence, Step
 from reworker.fsm.states import AttemptStatus, DeploymentStatus
+from tests.unit.fsm.rows import event_row
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
 TIMER_EVENTS = {
@@ -171,13 +172,12 @@ class AnyHistory(RuleBasedStateMachine):
         assert (now.failure is None) == (now.status is not DeploymentStatus.FAILED)
 
     @invariant()
-    def json_and_replay_give_the_same_snapshot(self):
-        value = json.loads(json.dumps(deployment_to_json(self.deployment)))
-        assert deployment_from_json(value) == self.deployment
+    def snapshot_is_the_same_when_read_back(self):
+        assert decode_snapshot(encode_snapshot(self.deployment)) == self.deployment
 
     def teardown(self):
         if hasattr(self, "history"):
-            stored = [ev.event_from_json(ev.event_to_json(event)) for event in self.history]
+            stored = [decode_event(event_row(event)) for event in self.history]
             assert replay(self.plan, "d", stored) == self.deployment
 
 

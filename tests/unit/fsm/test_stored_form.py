@@ -2,11 +2,11 @@
 
 from __future__ import annotations
 
-import json
-
+import msgspec
 import pytest
 
-from reworker.fsm.deployment import Deployment, deployment_from_json, deployment_to_json
+from reworker.core.codec import decode_event, decode_snapshot, encode_snapshot
+from reworker.fsm.deployment import Deployment
 from reworker.fsm.events import (
     EVENT_KINDS,
     CancelRequested,
@@ -17,14 +17,9 @@ from reworker.fsm.events import (
     ReplyFailed,
     ReplyRunning,
     ReplyUnknown,
-    event_from_json,
-    event_to_json,
 )
 from reworker.fsm.states import ATTEMPT_TRANSITIONS
-
-
-def through_json(value):
-    return json.loads(json.dumps(value))
+from tests.unit.fsm.rows import event_row
 
 
 @pytest.mark.parametrize("kind", [*EVENT_KINDS.values(), ReplyRunning])
@@ -32,7 +27,7 @@ def test_event_is_the_same_when_read_back(drive, kind):
     driver = drive().submit()
     driver.feed(kind, **({"decision": Decision.SKIP} if kind is Decided else {}))
     event = driver.events[-1]
-    found = event_from_json(through_json(event_to_json(event)))
+    found = decode_event(event_row(event))
     assert found == event
     assert type(found) is kind
 
@@ -40,13 +35,22 @@ def test_event_is_the_same_when_read_back(drive, kind):
 def test_event_keeps_its_decision_when_read_back(drive):
     driver = drive().submit()
     driver.feed(Decided, decision=Decision.SKIP)
-    assert event_from_json(through_json(event_to_json(driver.events[-1]))).decision is Decision.SKIP
+    assert decode_event(event_row(driver.events[-1])).decision is Decision.SKIP
 
 
-@pytest.mark.parametrize("value", [{}, {"kind": "Invented", "at": "2026-01-01T00:00:00+00:00"}])
-def test_event_raises_when_value_is_none_of_ours(value):
-    with pytest.raises(KeyError):
-        event_from_json(value)
+@pytest.mark.parametrize(
+    ("wrong", "error"),
+    [
+        ({"kind": "Invented"}, KeyError),
+        ({"data": b"broken"}, msgspec.DecodeError),
+        ({"data": b"[]"}, TypeError),
+        ({"data": b'{"attempt": "one"}'}, msgspec.ValidationError),
+    ],
+)
+def test_event_raises_when_its_row_is_none_of_ours(drive, wrong, error):
+    row = event_row(drive().start().events[-1])
+    with pytest.raises(error):
+        decode_event(msgspec.structs.replace(row, **wrong))
 
 
 def test_event_kinds_name_every_event_when_tables_do():
@@ -60,9 +64,8 @@ def test_event_kinds_name_every_event_when_tables_do():
 def test_deployment_is_the_same_when_read_back(drive, last):
     driver = drive().submit()
     driver.feed(last)
-    value = through_json(deployment_to_json(driver.deployment))
-    assert deployment_from_json(value) == driver.deployment
+    assert decode_snapshot(encode_snapshot(driver.deployment)) == driver.deployment
 
 
 def test_deployment_is_the_same_when_read_back_before_submit():
-    assert deployment_from_json(deployment_to_json(Deployment(id="x"))) == Deployment(id="x")
+    assert decode_snapshot(encode_snapshot(Deployment(id="x"))) == Deployment(id="x")
