@@ -69,11 +69,10 @@ def _number_of(level: str | int) -> int | None:
 
 
 def _text_of(message: Any, args: tuple[Any, ...]) -> str:
-    """Like logging does: a wrong format must not cost the job its line."""
+    """Like logging does: neither a wrong format nor a file name in no UTF-8 must cost the job its line."""
     text = str(message)
-    if not args:
-        return text
     try:
-        return text % (args[0] if len(args) == 1 and isinstance(args[0], dict) else args)
+        text = text % (args[0] if len(args) == 1 and isinstance(args[0], dict) else args) if args else text
     except (TypeError, ValueError, KeyError):
-        return f"{text} {args!r}"
+        text = f"{text} {args!r}"
+    return text if text.isascii() else text.encode(errors="backslashreplace").decode()

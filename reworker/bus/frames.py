@@ -7,6 +7,7 @@ Source: AMQP 0-9-1 specification, sections 2.3.5 and 4.2.
 from __future__ import annotations
 
 import functools
+import logging
 import struct
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -14,9 +15,11 @@ from typing import Any
 import msgspec
 import pika.data
 import pika.spec
-from pika.exceptions import UnsupportedAMQPFieldException
+from pika.exceptions import AMQPError, UnsupportedAMQPFieldException
 
 from reworker.bus.contract import Properties
+
+logger = logging.getLogger(__name__)
 
 METHOD, HEADER, BODY = 1, 2, 3
 FRAME_END = b"\xce"
@@ -37,6 +40,8 @@ _OCTETS = tuple(bytes((number,)) for number in range(256))
 _LONG_STRING, _INT32, _INT64, _BOOL, _DOUBLE = b"SIltd"
 _TRUE, _FALSE = b"t\x01", b"t\x00"
 _INT32_LIMIT = 1 << 31
+#: how pika fails on values that a broker lets pass: times after the year 9999, NaN, deep nesting, new types.
+_UNREADABLE = (AMQPError, ArithmeticError, OSError, RecursionError, ValueError, struct.error)
 
 unpack_frame_head = struct.Struct(">BHL").unpack_from
 unpack_method_id = struct.Struct(">L").unpack_from
@@ -60,8 +65,16 @@ _unpack_timestamp = struct.Struct(">Q").unpack_from
 _pack_timestamp = struct.Struct(">Q").pack
 
 
+def _bytes(text: str) -> bytes:
+    """Give back as it came what was no UTF-8 when it was read: a sender's ids must return to it unchanged."""
+    try:
+        return text.encode()
+    except UnicodeEncodeError:
+        return text.encode(errors="surrogateescape")
+
+
 def _short(text: str) -> bytes:
-    raw = text.encode()
+    raw = _bytes(text)
     if len(raw) > 255:
         raise ValueError(f"AMQP short strings hold 255 bytes, this one has {len(raw)}: {text[:60]!r}...")
     return _OCTETS[len(raw)] + raw
@@ -81,7 +94,7 @@ def _table(values: Mapping[str, Any]) -> bytes:
         pieces.append(_cached_short(name))
         kind = type(value)
         if kind is str:
-            raw = value.encode()
+            raw = _bytes(value)
             pieces.append(_pack_text_head(_LONG_STRING, len(raw)))
             pieces.append(raw)
         elif kind is bool:
@@ -210,10 +223,9 @@ def _read_timestamp(data: bytes, place: int) -> tuple[int, int]:
 
 
 def _read_table(data: bytes, place: int) -> tuple[dict[str, Any], int]:
-    """Return a table of plain values; one with anything rarer is left to pika."""
-    begin = place
+    """Return a table; values that are rarer than those here are left to pika."""
+    stop = place + 4 + _unpack_length(data, place)[0]
     place += 4
-    stop = place + _unpack_length(data, begin)[0]
     values: dict[str, Any] = {}
     while place < stop:
         name, place = _read_short(data, place)
@@ -236,8 +248,12 @@ def _read_table(data: bytes, place: int) -> tuple[dict[str, Any], int]:
             values[name] = _unpack_int64(data, place)[0]
             place += 8
         else:
-            found, end = pika.data.decode_table(data, begin)
-            return found, end
+            try:
+                values[name], place = pika.data.decode_value(data, place - 1)
+            except _UNREADABLE as error:
+                # The message would come again on the next connection, and end that one too.
+                logger.warning("header %.60r and those after it cannot be read: %r", name, error)
+                break
     return values, stop
 
 

@@ -5,12 +5,13 @@ The delivery is settled when the job is over and the bus has answered for its re
 
 from __future__ import annotations
 
+import hashlib
 import threading
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 from reworker.bus.contract import Delivery, Outcome, Outgoing, Properties, Published, Verdict
-from reworker.errors import JobCancelled, JobError
+from reworker.errors import JobCancelled, JobError, MessageError
 from reworker.jobs.interrupt import Interrupt
 from reworker.jobs.returning import declare_delay, return_to_queue
 from reworker.jobs.station import Station
@@ -30,6 +31,8 @@ from reworker.topology.names import NO_REPLY, owes_status
 
 #: seconds an output line waits for others to be confirmed before it is dropped.
 ROOM_WAIT_S = 1.0
+#: characters of a message id that is sent as it is: of four bytes each they fit into AMQP's 255 bytes.
+MESSAGE_ID_CHARACTERS = 63
 _JSON = "application/json"
 _PERSISTENT = 2
 
@@ -132,9 +135,7 @@ class Attempt:
             self._note_final(struct)
         else:
             properties = self._properties(corr_id, reply_to)
-            message = Outgoing(exchange, str(topic), encode(struct), properties)
-            self._begin_pending()
-            self.station.bus.publish(message, self._on_sent)
+            self._publish(Outgoing(exchange, str(topic), encode(struct), properties), self._on_sent)
 
     def _note_final(self, struct: Any) -> None:
         """Remember a final status that nobody asked to hear."""
@@ -244,9 +245,8 @@ class Attempt:
         if is_final and self.headers is not None:
             self.station.ledger.record(self.key, Finished(status, body))
         if self.reply_to:
-            self._begin_pending()
             message = Outgoing("", self.reply_to, body, self._reply_properties(status, seq))
-            self.station.bus.publish(message, self._on_final_sent if is_final else self._on_sent)
+            self._publish(message, self._on_final_sent if is_final else self._on_sent)
 
     def _reply_properties(self, status: str, seq: int) -> Properties:
         if self.headers is None:
@@ -259,7 +259,7 @@ class Attempt:
             reply_to=NO_REPLY,
             content_type=_JSON,
             delivery_mode=_PERSISTENT,
-            message_id=f"{self.correlation_id}:{suffix}",
+            message_id=_message_id(f"{self.correlation_id}:{suffix}"),
             headers=headers_of_reply(ReplyHeaders(station.worker_id, seq)),
         )
 
@@ -276,9 +276,16 @@ class Attempt:
             delivery_mode=_PERSISTENT,
         )
 
-    def _begin_pending(self) -> None:
+    def _publish(self, message: Outgoing, on_done: Callable[[Published], None]) -> None:
+        """Publish, and settle no sooner than the bus has answered."""
         with self._lock:
             self._pending_count += 1
+        try:
+            self.station.bus.publish(message, on_done)
+        except (TypeError, ValueError) as error:
+            with self._lock:
+                self._pending_count -= 1
+            raise MessageError(f"message to {message.routing_key:.60} cannot be sent: {error}") from error
 
     def _on_output_done(self, result: Published) -> None:
         self.station.room.release()
@@ -327,3 +334,10 @@ class Attempt:
                 return_to_queue(self.station.bus, delivery, self._return_queue)
             else:
                 delivery.settle(verdict if self._is_answered else Verdict.REQUEUE)
+
+
+def _message_id(text: str) -> str:
+    """Return an id of a reply that any correlation id leaves room for, the same in every run."""
+    if len(text) <= MESSAGE_ID_CHARACTERS:
+        return text
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()

@@ -9,6 +9,7 @@ from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any
 
+from reworker.bus import frames
 from reworker.bus.contract import (
     PUBLISH_DEADLINE_S,
     DeclareMode,
@@ -98,7 +99,9 @@ class RecordingBus:
         *,
         deadline_s: float = PUBLISH_DEADLINE_S,
     ) -> None:
-        """See `bus.contract.Bus.publish`."""
+        """See `bus.contract.Bus.publish`; what AMQP cannot carry is refused here too."""
+        frames.publish_frame(1, message.exchange, message.routing_key)
+        frames.header_frame(1, len(message.body), message.properties)
         self.sent.append(message)
         if on_done is None:
             return

@@ -1,5 +1,8 @@
 from __future__ import annotations
 
+import functools
+import struct
+
 import pika.frame
 import pika.spec
 import pytest
@@ -83,6 +86,39 @@ def test_rare_header_types_are_left_to_pika() -> None:
 def test_text_that_is_no_utf8_is_kept_recognisable() -> None:
     data = frames.header_frame(1, 0, Properties(correlation_id="XY")).replace(b"XY", b"\xff\xfe")
     assert frames.read_properties(data, 7 + 12).correlation_id == "\udcff\udcfe"
+
+
+def test_text_that_is_no_utf8_goes_back_as_it_came() -> None:
+    odd = Properties(correlation_id="\udcff\udcfe", headers={"k": "\udcff"})
+    data = frames.header_frame(1, 0, odd)
+    assert b"\x02\xff\xfe" in data
+    assert frames.read_properties(data, 7 + 12).headers == {"k": "\udcff"}
+
+
+NESTED = functools.reduce(
+    lambda field, _: b"F" + struct.pack(">I", len(field) + 2) + b"\x01k" + field, range(2000), b"V"
+)
+
+
+@pytest.mark.parametrize(
+    "field",
+    [
+        b"T" + struct.pack(">Q", 2**63),
+        b"f" + struct.pack(">f", float("nan")),
+        b"f" + struct.pack(">f", float("inf")),
+        b"A" + struct.pack(">I", 9) + b"d" + struct.pack(">d", float("nan")),
+        b"A" + struct.pack(">I", 9) + b"d",
+        b"?",
+        NESTED,
+    ],
+    ids=["time", "NaN", "infinity", "list", "end", "type", "nested"],
+)
+def test_headers_before_one_that_cannot_be_read_are_kept(field: bytes) -> None:
+    table = b"\x01aI\x00\x00\x00\x02\x01b" + field
+    fields = struct.pack(">HHQH", 60, 0, 0, 1 << 13 | 1 << 10)
+    data = fields + struct.pack(">I", len(table)) + table + b"\x02id"
+    found = frames.read_properties(data, 12)
+    assert (found.headers, found.correlation_id) == ({"a": 2}, "id")
 
 
 def test_publish_frame_means_the_same_to_pika() -> None:

@@ -78,6 +78,44 @@ def test_correlation_id_is_echoed_as_it_came_when_odd(correlation_id: str | None
     assert {one.properties.correlation_id for one in transcript.sent} == {correlation_id}
 
 
+@pytest.mark.parametrize("correlation_id", ["x" * 255, "\u00e9" * 127, "\udcff\udcfe", "a\0b"])
+def test_replies_have_ids_of_their_own_when_the_correlation_id_leaves_no_room(correlation_id: str) -> None:
+    harness = Harness(ScriptedWorker)
+    twice = [
+        harness.run(harness.delivery(body(), headers=LEVEL_2, correlation_id=correlation_id))
+        for _ in range(2)
+    ]
+    assert [one.statuses for one in twice] == [["started", "completed"], ["completed"]]
+    assert {one.settled for one in twice} == {"ack"}
+    started, completed, again = [
+        one.properties.message_id for run in twice for one in run.sent if one.properties.message_id
+    ]
+    assert started != completed == again, "the core knows the answer sent again by its id"
+
+
+@pytest.mark.parametrize(
+    ("topic", "corr_id", "exchange"),
+    [
+        ("x" * 256, CORRELATION_ID, ""),
+        ("x", CORRELATION_ID, "e" * 256),
+        ("x", "1" * 10_000, ""),
+        ("x", "\ud800", ""),
+    ],
+)
+def test_delivery_is_settled_when_a_plugin_sends_what_amqp_cannot_carry(
+    topic: str, corr_id: str, exchange: str
+) -> None:
+    class Long(ScriptedWorker):
+        def process(self, channel: Any, basic_deliver: Any, properties: Any, body: Any, output: Any) -> None:
+            self.ack(basic_deliver)
+            self.send(topic, corr_id, {"status": "completed"}, exchange=exchange)
+
+    harness = Harness(Long)
+    transcript = harness.run(harness.delivery(body()))
+    assert (transcript.statuses, transcript.settled) == (["failed"], "ack")
+    assert "AMQP" in transcript.message or "surrogates" in transcript.message
+
+
 @pytest.mark.parametrize("reply_to", [None, "log"])
 def test_job_runs_silently_when_nobody_asked_for_replies(reply_to: str | None) -> None:
     harness = Harness(ScriptedWorker, OUTPUT_LEVEL="INFO")

@@ -58,6 +58,8 @@ def test_line_of_unknown_level_counts_as_info_when_logged() -> None:
         ("%s %s", ("x",), "%s %s ('x',)"),
         ("%(b)s", ({"a": 1},), "%(b)s ({'a': 1},)"),
         (7, (), "7"),
+        ("a\udcff\u00e9", (), "a\\udcff\u00e9"),
+        ("%s", ("\udcff",), "\\udcff"),
     ],
 )
 def test_line_is_never_lost_when_its_format_is_wrong(message: Any, args: tuple[Any, ...], text: str) -> None:
