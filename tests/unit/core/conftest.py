@@ -5,16 +5,14 @@ from pathlib import Path
 
 import pytest
 
-from tests.unit.core.kit import Worker, World
+from tests.unit.core.kit import Worker, World, running
 
 
 @pytest.fixture
 def world(tmp_path: Path) -> Iterator[World]:
     """A world with a core that runs."""
-    made = World(tmp_path)
-    made.start()
-    yield made
-    made.kill()
+    with running(World(tmp_path)) as made:
+        yield made
 
 
 @pytest.fixture

@@ -12,7 +12,16 @@ from functools import cache
 from pathlib import Path
 from typing import Any
 
-from reworker.bus.contract import Delivery, Outgoing, Properties, Published, TopologySpec, Verdict
+from reworker.bus.contract import (
+    BindingSpec,
+    Delivery,
+    Outgoing,
+    Properties,
+    Published,
+    QueueSpec,
+    TopologySpec,
+    Verdict,
+)
 from reworker.bus.memory import MemoryBroker, MemoryBus
 from reworker.core.core import Core
 from reworker.core.service import DeploymentView
@@ -218,12 +227,20 @@ class World:
         return Queue(self.broker, name, binding)
 
 
+@contextmanager
+def running(world: World) -> Iterator[World]:
+    """Start a core in a world; it is killed at the end."""
+    world.start()
+    try:
+        yield world
+    finally:
+        world.kill()
+
+
 class Queue:
     """A queue that a test reads; made, and bound to (exchange, key), when it is not there."""
 
     def __init__(self, broker: MemoryBroker, name: str, binding: tuple[str, str] | None = None) -> None:
-        from reworker.bus.contract import BindingSpec, QueueSpec
-
         self._broker = broker
         self._bus = MemoryBus(broker, is_threaded=False, name="test")
         self._bus.open(timeout_s=1)

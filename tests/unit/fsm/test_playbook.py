@@ -7,7 +7,6 @@ from dataclasses import replace
 
 import pytest
 
-from reworker.fsm import playbook
 from reworker.fsm.playbook import OnUnknown, Step, parse, problems
 from tests.unit.fsm.playbook_texts import build, build_step, refused
 
@@ -110,7 +109,7 @@ def test_problems_keeps_what_was_found_when_syntax_breaks_later():
 
 
 def test_problems_stops_at_100_when_everything_is_wrong():
-    assert len(problems(build(steps=["x"] * 100_000))) == 100
+    assert len(problems(build(steps=["x"] * 1_000))) == 100
 
 
 @pytest.mark.parametrize(
@@ -237,13 +236,6 @@ def test_parse_refuses_top_key_when_its_value_is_wrong(key, value):
 def test_parse_chooses_what_to_do_when_on_unknown_is_not_given(is_idempotent, policy):
     (found,) = parse(build_step({"a:B": {}, "idempotent": is_idempotent})).execution[0].steps
     assert found == replace(found, is_idempotent=is_idempotent, on_unknown=policy)
-
-
-def test_parse_accepts_when_there_are_100_000_steps():
-    text = (
-        "group: g\nname: n\nexecution:\n- hosts: [a]\n  steps:\n" + "  - a:B\n" * playbook.MAX_PLANNED_STEPS
-    )
-    assert len(parse(text).execution[0].steps) == playbook.MAX_PLANNED_STEPS
 
 
 def test_parse_refuses_when_steps_times_hosts_are_over_the_limit():

@@ -3,18 +3,28 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
 from reworker.core import history
 from reworker.core.batch import Applied
+from reworker.errors import StorageError
 from reworker.fsm.events import Decision
-from tests.unit.core.kit import Fuse, Worker, World, playbook
+from reworker.storage.sql import SqlStorage
+from tests.unit.core.kit import Fuse, Worker, World, playbook, running
 
 #: points at which the core of this deployment can die; the run without a death passes at most as many.
 POINT_COUNT = 14
 LEASE_S = 16.0
+
+
+@pytest.fixture
+def world(tmp_path: Path) -> Iterator[World]:
+    """A world with a core that runs."""
+    with running(World(tmp_path)) as made:
+        yield made
 
 
 def two_steps(*, is_idempotent: bool) -> str:
@@ -271,10 +281,7 @@ def test_step_is_published_again_when_the_broker_could_not_take_it_in_time(world
     assert world.storage.reader.outbox_count() == 0
 
 
-def test_second_core_is_refused_when_one_runs_on_the_database(world: World, tmp_path: Path) -> None:
-    from reworker.errors import StorageError
-    from reworker.storage.sql import SqlStorage
-
+def test_second_core_is_refused_when_one_runs_on_the_database(world: World) -> None:
     second = SqlStorage(world.path)
     with pytest.raises(StorageError, match="another core"):
         second.lock_core(world.settings.name)
