@@ -12,12 +12,21 @@ from logging import Logger
 from typing import Any, Protocol
 
 from reworker.bus.connection import PikaBus
-from reworker.bus.contract import BindingSpec, Bus, Delivery, ExchangeSpec, QueueSpec, TopologySpec, Verdict
+from reworker.bus.contract import (
+    BindingSpec,
+    Bus,
+    DeclareMode,
+    Delivery,
+    ExchangeSpec,
+    QueueSpec,
+    TopologySpec,
+    Verdict,
+)
 from reworker.config import MqSettings
 from reworker.crew.instance import Instance
 from reworker.crew.signals import stop_signals
 from reworker.crew.watch import Watch
-from reworker.errors import JobCancelled, MessageError
+from reworker.errors import ConnectionLost, JobCancelled, MessageError
 from reworker.ids import new_id
 from reworker.jobs.settings import WorkerSettings
 from reworker.jobs.station import Station
@@ -102,7 +111,7 @@ class Crew:
     def start(self) -> None:
         """Connect, declare and begin to consume."""
         self.bus.open(timeout_s=self.settings.connect_timeout_s)
-        self.bus.declare(self.settings.topology(), self.settings.declare)
+        self._declare(self.settings.topology(), self.settings.declare)
         self._listen_to_control()
         self._watch.start()
         for instance in self.instances:
@@ -144,6 +153,13 @@ class Crew:
         while self.station.open_attempts and self.station.clock.mono_s() < deadline_mono_s:
             done.wait(0.01)
 
+    def _declare(self, topology: TopologySpec, mode: DeclareMode = DeclareMode.DECLARE) -> None:
+        """Declare now, or once a connection that has just been lost is back: a blink must end no worker."""
+        try:
+            self.bus.declare(topology, mode)
+        except ConnectionLost as error:
+            self._logger.warning("%s", error)
+
     def _listen_to_control(self) -> None:
         suffix = self.settings.suffix
         queue = f"{names.CONTROL_EXCHANGE}.{suffix}.{new_id(self.station.clock.now())}"
@@ -153,7 +169,7 @@ class Crew:
             queues=(QueueSpec(queue, durable=False, exclusive=True, auto_delete=True),),
             bindings=tuple(BindingSpec(names.CONTROL_EXCHANGE, queue, f"cancel.{key}") for key in keys),
         )
-        self.bus.declare(topology)
+        self._declare(topology)
         self.bus.consume(queue, self._on_control, prefetch=0)
 
     def _on_control(self, delivery: Delivery) -> None:

@@ -10,8 +10,9 @@ from collections.abc import Iterator
 import pytest
 
 from tests.support.proxy import Proxy
-from tests.support.system import READY_S, System
+from tests.support.system import READY_S, System, is_ready
 from tests.support.truth import check_all
+from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.fault, pytest.mark.slow]
 
@@ -63,6 +64,24 @@ def test_deployments_end_truly_when_connections_freeze_for_a_moment(
         proxy.thaw()
     check_all(system)
     assert "lost" not in system.worker.output
+
+
+def test_worker_stays_when_its_connection_is_cut_while_it_starts(
+    system: System, worker_proxy: Proxy, moments: random.Random
+) -> None:
+    system.start_core()
+    for number in range(6):
+        worker = system.start_worker()
+        wait_until(lambda goal=number: worker_proxy.accepted_count > goal, READY_S, poll_s=0.001)
+        time.sleep(moments.uniform(0, 0.06))  # the moment: it connects, declares, or consumes already
+        worker_proxy.cut()
+        wait_until(lambda one=worker: is_ready(one) or not one.is_running, READY_S)
+        assert worker.is_running, worker.output
+        worker.kill9()
+        worker_proxy.accepted_count = number + 1
+    system.start_worker()
+    system.submit_mixed()
+    assert check_all(system) == {"completed": 3}
 
 
 @pytest.mark.parametrize("any_broker_url", ["rabbitmq"], indirect=True)

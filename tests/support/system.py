@@ -7,6 +7,7 @@ import random
 import signal
 import time
 from collections.abc import Callable, Collection, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
@@ -171,6 +172,8 @@ class System:
         for one in (*self.workers, *self.cores):
             assert one.exit_code in (None, 0, -signal.SIGKILL), one.output
             if one.is_running:
+                # Before it is ready a signal ends it at once, as any program.
+                wait_until(partial(is_ready, one), READY_S, f"{one.arguments} to be ready")
                 assert one.terminate() == 0, one.output
 
     def _environment(self) -> dict[str, str]:
@@ -198,6 +201,11 @@ class AllInOne(System):
         """Stop it in good order; the queues go with their broker."""
         self._terminate()
         return {}
+
+
+def is_ready(process: Process) -> bool:
+    """Tell whether a core, a worker or `up` has said that it works."""
+    return any(word in process.output for word in ("consuming ", " runs on ", "ready: "))
 
 
 def is_at_rest(view: DeploymentView) -> bool:
