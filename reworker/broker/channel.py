@@ -58,7 +58,7 @@ class Channel:
         self.confirms = Confirms(number)
         self.ledger = Ledger(self.wake)
         self.intake = Intake()
-        self.replies = DirectReplies(self, vhost)
+        self.replies = DirectReplies(self._send_reply, vhost)
         self._next_tag = 1
         self._parked: list[Consumer] = []
 
@@ -153,8 +153,7 @@ class Channel:
         self.link.send(head + self._content(props, entry.message.body))
         entry.is_redelivered = True
 
-    def send_message(self, consumer_tag: str, message: Message) -> None:
-        """Send a delivery that needs no acknowledgement and came from no queue."""
+    def _send_reply(self, consumer_tag: str, message: Message) -> None:
         head = codec.encode_deliver(
             self.number, codec.short(consumer_tag), self._new_tag(), False, message.address
         )

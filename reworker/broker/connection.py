@@ -351,7 +351,7 @@ class Connection(Wire):
     def published(self, channel: Channel) -> None:
         """Note a publish: its confirm is due, and with a full backlog its client has to wait."""
         if not self._publishing:
-            self.runtime.schedule(self)
+            self.runtime.schedule(self.flush)
         self._publishing[channel.number] = channel
         reason = self._hub.blocked_reason()
         if reason and not self.is_throttled:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import secrets
-from typing import Protocol
+from collections.abc import Callable
 
 from reworker.broker import codec, properties
 from reworker.broker.errors import precondition_failed
@@ -15,19 +15,16 @@ DIRECT_REPLY_TO = "amq.rabbitmq.reply-to"
 _PREFIX = DIRECT_REPLY_TO + "."
 
 
-class Outlet(Protocol):
-    """What is asked of the channel."""
-
-    def send_message(self, consumer_tag: str, message: Message) -> None:
-        """Send a delivery that needs no acknowledgement."""
-        ...
-
-
 class DirectReplies:
-    """The reply consumer of one channel, if it has one."""
+    """The reply consumer of one channel, if it has one.
 
-    def __init__(self, outlet: Outlet, vhost: VHost) -> None:
-        self._outlet, self._sinks = outlet, vhost.reply_sinks
+    Args:
+        send: sends a delivery that needs no acknowledgement to the consumer of this tag.
+        vhost: the channel's vhost.
+    """
+
+    def __init__(self, send: Callable[[str, Message], None], vhost: VHost) -> None:
+        self._send, self._sinks = send, vhost.reply_sinks
         self.tag = self._token = ""
 
     def consume(self, tag: str, *, no_ack: bool) -> None:
@@ -37,7 +34,7 @@ class DirectReplies:
         if self._token:
             raise precondition_failed("reply consumer already set")
         self.tag, self._token = tag, secrets.token_urlsafe(24)
-        self._sinks[self._token] = self
+        self._sinks[self._token] = self._deliver
 
     def cancel(self, tag: str) -> None:
         """End the consumer if it has this tag."""
@@ -51,9 +48,8 @@ class DirectReplies:
             raise precondition_failed("fast reply consumer does not exist")
         return properties.with_property(props, "reply_to", codec.short(_PREFIX + self._token))
 
-    def deliver_reply(self, message: Message) -> None:
-        """Pass a reply on."""
-        self._outlet.send_message(self.tag, message)
+    def _deliver(self, message: Message) -> None:
+        self._send(self.tag, message)
 
 
 def is_reply(message: Message) -> bool:
@@ -65,7 +61,7 @@ def deliver(vhost: VHost, message: Message) -> None:
     """Give a reply to its consumer, if that is still there."""
     sink = vhost.reply_sinks.get(message.routing_key.removeprefix(_PREFIX))
     if sink is not None:
-        sink.deliver_reply(message)
+        sink(message)
 
 
 def exists(vhost: VHost, name: str) -> bool:

@@ -5,18 +5,9 @@ from __future__ import annotations
 import asyncio
 import random
 from collections.abc import Callable
-from typing import Protocol
 
 from reworker.broker.model import Backlog, Timer
 from reworker.clock import Clock, SystemClock
-
-
-class Flushable(Protocol):
-    """A connection, as seen from here."""
-
-    def flush(self) -> None:
-        """Write what is queued."""
-        ...
 
 
 class LoopRuntime:
@@ -32,7 +23,7 @@ class LoopRuntime:
         self.backlog, self._jitter_s, self._before_flush = backlog, jitter_s, before_flush
         self._clock: Clock = SystemClock()
         self._loop = asyncio.get_running_loop()
-        self._dirty: dict[Flushable, None] = {}
+        self._dirty: dict[Callable[[], None], None] = {}
         self._is_due = False
         self._random = random.Random()
 
@@ -56,9 +47,9 @@ class LoopRuntime:
         """Return a random time to wait in jitter mode, else 0."""
         return self._random.uniform(0, self._jitter_s) if self._jitter_s else 0.0
 
-    def schedule(self, connection: Flushable) -> None:
-        """Flush a connection at the end of this loop iteration."""
-        self._dirty[connection] = None
+    def schedule(self, flush: Callable[[], None]) -> None:
+        """Flush a connection at the end of this loop iteration; asked for twice it is done once."""
+        self._dirty[flush] = None
         self.beat_soon()
 
     def beat_soon(self) -> None:
@@ -72,14 +63,14 @@ class LoopRuntime:
         dirty, self._dirty = self._dirty, {}
         if not self._before_flush():
             return
-        for connection in dirty:
+        for flush in dirty:
             delay_s = self.jitter_s()
             if delay_s:
-                self._loop.call_later(delay_s, self.flush_now, connection)
+                self._loop.call_later(delay_s, self.flush_now, flush)
             else:
-                connection.flush()
+                flush()
 
-    def flush_now(self, connection: Flushable) -> None:
+    def flush_now(self, flush: Callable[[], None]) -> None:
         """Commit and flush one connection without waiting: it is about to close, or was put off."""
         if self._before_flush():
-            connection.flush()
+            flush()

@@ -17,11 +17,10 @@ from reworker.broker.connection import Connection
 from reworker.broker.errors import BrokerError
 from reworker.broker.inspection import describe
 from reworker.broker.model import Backlog
-from reworker.broker.restoring import restored_vhosts
 from reworker.broker.runtime import LoopRuntime
 from reworker.broker.settings import PRODUCT, Options, Settings
 from reworker.broker.store import Store
-from reworker.broker.vhost import VHost
+from reworker.broker.vhost import VHost, restored_vhosts
 
 log = logging.getLogger(__name__)
 

@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import secrets
 from collections import deque
-from typing import Protocol
+from collections.abc import Callable
 
 from reworker.broker import properties
 from reworker.broker.arguments import queue_options
-from reworker.broker.codec import Table, text
+from reworker.broker.codec import Table, decode_table, text
 from reworker.broker.consumers import Consumer
 from reworker.broker.dead_letter import dead_lettered, is_cycle
 from reworker.broker.errors import BrokerError, not_found, precondition_failed, refused
@@ -35,14 +35,6 @@ PREDECLARED = {
 }
 
 
-class ReplySink(Protocol):
-    """A channel that consumes direct replies."""
-
-    def deliver_reply(self, message: Message) -> None:
-        """Send a reply to its consumer."""
-        ...
-
-
 class VHost:
     """Everything under one vhost name.
 
@@ -57,7 +49,8 @@ class VHost:
         self.store = store
         self.exchanges = {name: Exchange(name, kind) for name, kind in PREDECLARED.items()}
         self.queues: dict[str, Queue] = {}
-        self.reply_sinks: dict[str, ReplySink] = {}
+        #: who consumes direct replies, by the token in the reply address.
+        self.reply_sinks: dict[str, Callable[[Message], None]] = {}
         self._bindings_to: dict[tuple[str, str], set[Binding]] = {}
         self._dying: deque[tuple[Queue, Message, str]] = deque()
         self._is_burying = False
@@ -318,6 +311,33 @@ class VHost:
         """Remove an entry from the store."""
         if self.store and queue.store_id:
             self.store.forget(queue.store_id, entry)
+
+
+def restored_vhosts(store: Store, runtime: Runtime) -> dict[str, VHost]:
+    """Return the kept vhosts by name, their durable definitions and persistent messages in place."""
+    vhosts = {name: _restored(name, store, runtime) for name in store.definitions.vhosts()}
+    for vhost in vhosts.values():
+        # first now, when every dead-letter exchange is there: this may expire messages
+        vhost.store = store
+        for queue in list(vhost.queues.values()):
+            queue.dispatch()
+    return vhosts
+
+
+def _restored(name: str, store: Store, runtime: Runtime) -> VHost:
+    vhost = VHost(name, runtime)
+    for exchange in store.definitions.exchanges(name):
+        vhost.declare_exchange(exchange)
+    for kept in store.definitions.queues(name):
+        arguments = decode_table(kept.arguments)
+        queue = vhost.new_queue(kept.name, arguments, durable=True, auto_delete=kept.auto_delete, owner=None)
+        queue.store_id = kept.store_id
+        vhost.declare_queue(queue)
+        for entry in store.entries(kept.store_id):
+            queue.restore(entry)
+    for binding in store.definitions.bindings(name):
+        vhost.bind(binding, decode_table(binding.arguments))
+    return vhost
 
 
 def _carbon_copies(message: Message) -> tuple[tuple[str, ...], Message]:

@@ -83,7 +83,7 @@ class Wire(asyncio.Protocol):
             self._out_bytes += len(data)
             self._out.append(data)
             if len(self._out) == 1:
-                self.runtime.schedule(self)
+                self.runtime.schedule(self.flush)
 
     def has_room(self) -> bool:
         """Tell whether the client reads fast enough for more deliveries."""
@@ -119,7 +119,7 @@ class Wire(asyncio.Protocol):
         """Freeze or thaw reading and writing; for tests."""
         self.is_paused = is_paused
         self._update_reading()
-        self.runtime.schedule(self)
+        self.runtime.schedule(self.flush)
 
     def _update_reading(self) -> None:
         """Read from the socket unless something speaks against it."""
@@ -149,7 +149,7 @@ class Wire(asyncio.Protocol):
     def close_socket(self) -> None:
         """Close the socket once what is queued is out."""
         if self._transport:
-            self.runtime.flush_now(self)
+            self.runtime.flush_now(self.flush)
         if self._transport:
             self._transport.close()
 
