@@ -186,7 +186,7 @@ def decode_reply(body: bytes | str, content_encoding: str | None = None) -> Repl
     status = value.get("status")
     if not isinstance(status, str) or status not in STATUSES:
         known = ", ".join(sorted(STATUSES))
-        raise MessageError(f"the worker's reply has status {status!r}; known statuses: {known}")
+        raise MessageError(f"the worker's reply has status {status!r:.60}; known statuses: {known}")
     message = value.get("message")
     percent = value.get("percent")
     is_number = isinstance(percent, int | float) and not isinstance(percent, bool)

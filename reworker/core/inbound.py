@@ -32,6 +32,7 @@ from reworker.fsm.events import (
     ReplyUnknown,
 )
 from reworker.ids import attempt_id, parse_attempt_id
+from reworker.logs import escaped
 from reworker.storage.contract import OutboxRow
 
 logger = logging.getLogger(__name__)
@@ -245,14 +246,14 @@ def reply_request(delivery: Delivery, now: datetime) -> Request:
 def _dedup_key(message_id: str | None, attempt: str, status: str, body: bytes) -> str | None:
     """Return the reply's identity; the digest tells apart other content under a message id used twice."""
     if message_id:
-        return f"{message_id}|{hashlib.blake2b(body, digest_size=8).hexdigest()}"
+        return f"{escaped(message_id)}|{hashlib.blake2b(body, digest_size=8).hexdigest()}"
     return None if status == "running" else f"{attempt}|{status}"
 
 
 def _worker_of(delivery: Delivery) -> str:
     headers = delivery.properties.headers or {}
     name = headers.get("x-worker") or delivery.properties.app_id or ""
-    return str(name)[:WORKER_CHARACTERS]
+    return escaped(str(name)[:WORKER_CHARACTERS])  # it may be no UTF-8, which no database keeps
 
 
 def _text(reply: messages.Reply) -> str:

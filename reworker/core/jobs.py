@@ -31,6 +31,7 @@ from reworker.errors import (
 )
 from reworker.fsm.plan import Plan
 from reworker.ids import is_id, new_id
+from reworker.logs import escaped
 from reworker.storage.contract import Changes, OutboxRow, Storage
 
 logger = logging.getLogger(__name__)
@@ -178,9 +179,9 @@ def _origin(delivery: Delivery, request: messages.JobRequest) -> submission.Orig
     message_id, reply_to = delivery.properties.message_id, delivery.properties.reply_to or ""
     digest = hashlib.sha256(reply_to.encode("utf-8", "replace") + b"\0" + delivery.body).hexdigest()
     return submission.Origin(
-        actor=(request.user_id or delivery.properties.app_id or "")[:ACTOR_CHARACTERS],
+        actor=escaped((request.user_id or delivery.properties.app_id or "")[:ACTOR_CHARACTERS]),
         playbook_id=request.playbook_id,
-        idempotency_key=f"job|{message_id}|{digest[:16]}" if message_id else "",
+        idempotency_key=f"job|{escaped(message_id)}|{digest[:16]}" if message_id else "",
         request_digest="" if message_id else digest,
         is_redelivered=delivery.redelivered,
     )

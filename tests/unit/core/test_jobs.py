@@ -159,3 +159,22 @@ def test_job_is_refused_when_it_is_too_large(world: World, worker: Worker, answe
     ask(world, worker, {"group": "web", "playbook_id": "x" * 17_000_000})
     assert "limit" in answers.bodies()[0]["error"]
     assert len(dead(world)) == 1
+
+
+def test_job_starts_when_the_names_in_it_are_no_utf8(
+    world: World, worker: Worker, playbook_id: str, answers: Queue
+) -> None:
+    for _ in range(2):
+        body = {"group": "web", "playbook_id": playbook_id}
+        ask(world, worker, body, app_id="a\udcff\x1b[2J", message_id="\udcff")
+    first, second = answers.bodies()
+    assert first == second
+    assert world.deployment(first["id"]).row.actor == "a\\udcff\\x1b[2J"
+
+
+def test_job_is_set_aside_when_its_answer_has_nowhere_to_go(
+    world: World, worker: Worker, playbook_id: str
+) -> None:
+    ask(world, worker, {"group": "web", "playbook_id": playbook_id}, reply_to="\udcff")
+    assert len(dead(world)) == 1
+    assert world.core.service.deployments() == []

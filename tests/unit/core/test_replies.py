@@ -232,3 +232,20 @@ def test_worker_is_known_when_its_reply_names_it(world: World, worker: Worker, o
     worker.reply(STARTED, f"{own_id}.1", headers={"x-reworker": 2, "x-worker": "web7:231:0", "x-seq": 1})
     world.run()
     assert world.core.service.attempts(own_id)[0].row.worker == "web7:231:0"
+
+
+def test_reply_counts_when_the_names_in_it_are_no_utf8(world: World, worker: Worker, own_id: str) -> None:
+    for _ in range(2):
+        worker.reply(COMPLETED, f"{own_id}.1", message_id="m\udcff", headers={"x-worker": "w\udcff\x1b[2J"})
+    world.run()
+    assert world.core.service.attempts(own_id)[0].row.worker == "w\\udcff\\x1b[2J"
+    assert world.kinds(own_id).count("ReplyCompleted") == 1
+    assert dead_letters(world) == []
+
+
+def test_reason_stays_short_when_the_status_is_long(world: World, worker: Worker, own_id: str) -> None:
+    worker.reply({"status": "x" * 100_000}, f"{own_id}.1")
+    world.run()
+    reason = world.deployment(own_id).state.reason
+    assert "known statuses" in reason
+    assert len(reason) < 300
