@@ -196,7 +196,7 @@ def test_job_that_does_not_end_is_reported_truly_when_the_drain_is_over(
         pytest.skip("a traced CPython 3.11 waits for a thread that has an exception coming")
     monkeypatch.setattr(crews, "CANCEL_GRACE_S", 0.05)
     with world.crew(drain_s=0.05):
-        attempt = world.send(1, headers, outcome="slow", seconds=1.0)
+        attempt = world.send(1, headers, outcome="slow", seconds=0.5)
         world.wait_for(attempt, "started")
     world.wait(attempt, "started", status)
     assert world.waiting(QUEUE) == 0
