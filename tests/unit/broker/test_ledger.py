@@ -60,4 +60,4 @@ def test_settling_one_after_the_other_costs_the_same_when_there_are_many() -> No
         return (time.process_time() - begun_s) / count
 
     cost_s(100)
-    assert cost_s(20_000) < 6 * cost_s(1_000)
+    assert cost_s(10_000) < 6 * cost_s(500)

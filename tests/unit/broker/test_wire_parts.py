@@ -8,7 +8,7 @@ from collections.abc import Callable
 
 import pika
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reworker.broker import codec, properties
@@ -75,7 +75,6 @@ def encoded(**fields: object) -> bytes:
     return b"".join(pika.BasicProperties(**fields).encode())
 
 
-@settings(max_examples=40)
 @given(HEADERS, st.sampled_from([None, 1, 2]), st.none() | st.text("k", max_size=9))
 def test_facts_are_those_that_pika_encoded(
     headers: dict[str, object], mode: int | None, key: str | None
@@ -85,7 +84,6 @@ def test_facts_are_those_that_pika_encoded(
     assert facts.reply_to == (None if key is None else key.encode())
 
 
-@settings(max_examples=40)
 @given(HEADERS)
 def test_changing_one_header_leaves_the_others_byte_for_byte(headers: dict[str, object]) -> None:
     before = properties.headers_of(encoded(headers=headers, app_id="a"))

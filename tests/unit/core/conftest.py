@@ -4,8 +4,28 @@ from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
+from sqlalchemy import Connection, Dialect, Engine, event
 
 from tests.unit.core.kit import Worker, World, running
+
+_compiled: dict[object, object] = {}
+_dialects: dict[str, Dialect] = {}
+
+
+def _share(connection: Connection) -> None:
+    connection.dialect = _dialects.setdefault("first", connection.dialect)
+    connection.execution_options(compiled_cache=_compiled)
+
+
+@pytest.fixture(scope="module", autouse=True)
+def shared_statements() -> Iterator[None]:
+    """Compile each SQL statement once for all worlds, not once per engine: that took a third of the time.
+
+    SQLAlchemy keeps compiled statements by dialect, so all connections show the same one.
+    """
+    event.listen(Engine, "engine_connect", _share)
+    yield
+    event.remove(Engine, "engine_connect", _share)
 
 
 @pytest.fixture

@@ -210,7 +210,7 @@ FRAGMENTS = [
 ]
 
 
-@settings(max_examples=300, deadline=None)
+@settings(max_examples=3 * settings.default.max_examples, deadline=None)
 @given(text=st.lists(st.sampled_from(FRAGMENTS), max_size=25).map("".join) | st.binary(max_size=60))
 def test_read_gives_a_value_or_a_refusal_with_a_line_when_text_is_anything(text):
     problems = Problems("f.yaml")

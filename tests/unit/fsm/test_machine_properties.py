@@ -183,12 +183,10 @@ class AnyHistory(RuleBasedStateMachine):
 
 def test_machine_keeps_its_promises_when_any_history_comes():
     # More than the promises are checked here: `invariant` and `feed` fail the run that breaks one.
-    run_state_machine_as_test(
-        AnyHistory, settings=settings(max_examples=60, stateful_step_count=40, deadline=None)
-    )
+    run_state_machine_as_test(AnyHistory, settings=settings(stateful_step_count=40, deadline=None))
 
 
-@settings(max_examples=60, deadline=None)
+@settings(deadline=None)
 @given(plan=plans, is_confirmed=st.booleans(), is_paused=st.booleans())
 def test_started_and_completed_commute_when_they_come_in_either_order(plan, is_confirmed, is_paused):
     opening = [ev.Submitted(at=AT)]
