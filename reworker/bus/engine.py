@@ -144,7 +144,8 @@ class Engine:
         connection = self.link.connection if self.link is not None else None
         self.publishing.pump()
         if settled_count:
-            self.settler.write(settled_count, connection)
+            # Once the closing handshake has begun, a verdict would be a frame on a channel that is gone.
+            self.settler.write(settled_count, None if self._is_ending else connection)
         if self._is_closing:
             self._advance_close()
         if connection is not None:

@@ -2,11 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import signal
+import threading
 
 import pytest
 
+from reworker.broker.server import BrokerThread
+from reworker.bus.contract import Verdict
+from tests.support.beds import QUEUE, TOPOLOGY, NetworkBed, consuming, publish_all
 from tests.support.effects import AGAIN, ONCE
 from tests.support.system import READY_S, System
 from tests.support.truth import check_all
@@ -56,3 +61,32 @@ def test_core_leaves_no_doubt_when_it_is_told_to_stop(system: System, moments: r
         system.start_core()
     system.wait_for_rest()
     assert check_all(system) == {"completed": 9}
+
+
+def consumer_count(bed: NetworkBed) -> int:
+    """Return how many consumers the broker sees."""
+    with bed.channel() as channel:
+        return int(channel.queue_declare(QUEUE, passive=True).method.consumer_count)
+
+
+def test_bus_breaks_no_rule_when_a_verdict_comes_while_it_closes(
+    broker: BrokerThread, broker_url: str, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.INFO, "reworker.broker")
+    bed = NetworkBed(broker_url, broker.block, broker.unblock)
+    bus = bed.new_bus()
+    bus.open(timeout_s=READY_S)
+    bus.declare(TOPOLOGY)
+    inbox = consuming(bus)
+    publish_all(bus, [b"1"]).wait_for(1)
+    (delivery,) = inbox.wait_for(1)
+    bed.proxy.freeze(up=False)
+    closing = threading.Thread(target=bus.close, kwargs={"deadline_s": 1.0})
+    closing.start()
+    wait_until(lambda: not consumer_count(bed), READY_S, "the goodbye to be said")
+    delivery.settle(Verdict.ACK)
+    closing.join(READY_S)
+    bed.proxy.thaw()
+    wait_until(lambda: bed.message_count(QUEUE) == 1, READY_S, "the delivery to be back")
+    bed.close()
+    assert "CHANNEL_ERROR" not in caplog.text
