@@ -42,7 +42,7 @@ class JsonFormatter(logging.Formatter):
             entry["correlation_id"] = record.correlation_id  # type: ignore[attr-defined]  # set by the filter
         if record.exc_info:
             entry["error"] = self.formatException(record.exc_info)
-        return json.dumps(entry, ensure_ascii=False)
+        return json.dumps(entry)
 
 
 class LineFormatter(logging.Formatter):

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 
 import click
 
 from reworker.cli.main import EXIT_FAILED
-from reworker.cli.options import db_option
+from reworker.cli.options import db_option, user_name
 from reworker.cli.wiring import opened_service
 from reworker.core.batch import Applied, Result
 from reworker.fsm.events import Decision
@@ -21,7 +20,7 @@ from reworker.fsm.events import Decision
 def cancel(deployment: str, db: str, reason: str) -> None:
     """End DEPLOYMENT: its running step is told to stop, the rest is not started."""
     with opened_service(db) as service:
-        _report(service.cancel(deployment, actor=getpass.getuser(), reason=reason), "cancelling")
+        _report(service.cancel(deployment, actor=user_name(), reason=reason), "cancelling")
 
 
 @click.command()
@@ -31,7 +30,7 @@ def cancel(deployment: str, db: str, reason: str) -> None:
 def pause(deployment: str, db: str, reason: str) -> None:
     """Start no further step of DEPLOYMENT until it is resumed."""
     with opened_service(db) as service:
-        _report(service.pause(deployment, actor=getpass.getuser(), reason=reason), "paused")
+        _report(service.pause(deployment, actor=user_name(), reason=reason), "paused")
 
 
 @click.command()
@@ -40,7 +39,7 @@ def pause(deployment: str, db: str, reason: str) -> None:
 def resume(deployment: str, db: str) -> None:
     """Go on with DEPLOYMENT after a pause."""
     with opened_service(db) as service:
-        _report(service.resume(deployment, actor=getpass.getuser()), "resumed")
+        _report(service.resume(deployment, actor=user_name()), "resumed")
 
 
 @click.command()
@@ -52,7 +51,7 @@ def resume(deployment: str, db: str) -> None:
 def decide(deployment: str, attempt: int, decision: str, db: str, reason: str) -> None:
     """Say what became of ATTEMPT of DEPLOYMENT, when nobody else can know."""
     with opened_service(db) as service:
-        actor = getpass.getuser()
+        actor = user_name()
         result = service.decide(deployment, attempt, Decision(decision), actor=actor, reason=reason)
         _report(result, f"decided: {decision}")
 

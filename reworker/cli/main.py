@@ -9,6 +9,7 @@ import click
 
 from reworker import __version__
 from reworker.errors import BusError, ConfigError, MessageError, PlaybookInvalid, ReworkerError
+from reworker.logs import escaped
 
 #: command -> module and attribute that hold it.
 COMMANDS = {
@@ -74,5 +75,6 @@ def main() -> None:
     try:
         cli()
     except ReworkerError as error:
-        click.echo(f"reworker: {error}", err=True)
+        for line in str(error).splitlines():
+            click.echo(escaped(f"reworker: {line}"), err=True)
         sys.exit(exit_code(error))

@@ -2,16 +2,28 @@
 
 from __future__ import annotations
 
+import getpass
+import os
 from collections.abc import Callable
 from typing import Any, TypeVar
 
 import click
-import yaml
+
+from reworker.errors import PlaybookInvalid
+from reworker.fsm.document import Problems, TooManyProblems, read_document
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 #: where `reworker` keeps its database unless it is told otherwise; relative to the current folder.
 DEFAULT_DB = "sqlite:///state/reworker.db"
+
+
+def user_name() -> str:
+    """Return who gives the command; in a container its number may have no name."""
+    try:
+        return getpass.getuser()
+    except (KeyError, OSError):
+        return f"uid {os.getuid()}"
 
 
 def mq_option(function: F) -> F:
@@ -54,7 +66,7 @@ def log_options(function: F) -> F:
 
 def dynamic_option(function: F) -> F:
     """Add ``-e NAME=VALUE``, which may be repeated."""
-    help_text = "Dynamic value; VALUE is read as YAML, so 3 is a number and '\"3\"' a text."
+    help_text = "Dynamic value; VALUE is read as in a playbook, so 3 is a number and '\"3\"' a text."
     option = click.option(
         "-e", "--set", "dynamic", metavar="NAME=VALUE", multiple=True, callback=_pairs, help=help_text
     )
@@ -67,8 +79,19 @@ def _pairs(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
         name, sign, value = text.partition("=")
         if not sign or not name.isidentifier():
             raise click.BadParameter(f"{text!r} is not NAME=VALUE")
-        try:
-            pairs[name] = yaml.safe_load(value) if value else ""
-        except yaml.YAMLError as error:
-            raise click.BadParameter(f"{value!r} is not YAML: {error}") from error
+        pairs[name] = _value_of(name, value) if value else ""
     return pairs
+
+
+def _value_of(name: str, text: str) -> Any:
+    """Return the value in a text, by the rules of playbooks: `no` and dates are text, NaN is refused."""
+    problems, node = Problems(name), None
+    try:
+        node = read_document(text, problems)
+    except PlaybookInvalid as error:
+        problems.found.append(error)
+    except TooManyProblems:
+        node = None
+    if node is None or problems.found:
+        raise click.BadParameter(f"{text[:60]!a}: {problems.found[0]}")
+    return node.plain()

@@ -11,6 +11,7 @@ import click
 
 from reworker.cli.options import dynamic_option, output_option
 from reworker.errors import ConfigError
+from reworker.fsm.document import MAX_BYTES
 from reworker.fsm.plan import Plan, PlannedStep, compile_plan
 from reworker.fsm.playbook import parse, problems
 from reworker.logs import escaped
@@ -18,13 +19,16 @@ from reworker.topology import names
 
 
 def read_playbook(path: str) -> bytes:
-    """Return the bytes of a playbook file; ``-`` is standard input.
+    """Return the bytes of a playbook file, no more than say that it is too large; ``-`` is standard input.
 
     Raises:
         ConfigError: it cannot be read.
     """
     try:
-        return sys.stdin.buffer.read() if path == "-" else Path(path).read_bytes()
+        if path == "-":
+            return sys.stdin.buffer.read(MAX_BYTES + 1)
+        with Path(path).open("rb") as file:
+            return file.read(MAX_BYTES + 1)
     except OSError as error:
         raise ConfigError(f"cannot be read: {error.strerror}", path=path) from error
 

@@ -94,7 +94,7 @@ class JsonView:
     ) -> None:
         """Print the new events."""
         for event in events:
-            click.echo(json.dumps(event_object(event, attempts), ensure_ascii=False))
+            click.echo(json.dumps(event_object(event, attempts)))
 
 
 class LineView:

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import getpass
 import sys
 import threading
 from typing import Any
@@ -10,7 +9,7 @@ from typing import Any
 import click
 
 from reworker.cli.main import EXIT_CANCELLED, EXIT_FAILED, EXIT_OK, EXIT_WAITING
-from reworker.cli.options import db_option, dynamic_option, output_option
+from reworker.cli.options import db_option, dynamic_option, output_option, user_name
 from reworker.cli.playbooks import read_playbook
 from reworker.cli.progress import view_for
 from reworker.cli.wiring import opened_service
@@ -54,7 +53,7 @@ def run(
         deployment_id = service.submit(
             text.decode("utf-8-sig"),
             dynamic,
-            actor=getpass.getuser(),
+            actor=user_name(),
             unattended=unattended,
             idempotency_key=key,
             source=playbook,
@@ -99,9 +98,9 @@ def summary(view: DeploymentView) -> str:
         return escaped(f"{row.id} failed: {place}: {state.failure.reason}")
     if state.status is DeploymentStatus.WAITING:
         number = next((one.number for one in state.attempts if one.status is AttemptStatus.UNKNOWN), 0)
-        return escaped(
-            f"{row.id} waits for a person: attempt {number}: {state.reason}\n"
-            f"decide: reworker decide {row.id} {number} retry|skip|fail|complete"
+        return (
+            escaped(f"{row.id} waits for a person: attempt {number}: {state.reason}")
+            + f"\ndecide: reworker decide {row.id} {number} retry|skip|fail|complete"
         )
     took = ""
     if state.ended_at and state.started_at:

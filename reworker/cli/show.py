@@ -55,7 +55,7 @@ def show(deployment: str, db: str, output: str) -> None:
             "attempts": [attempt_object(one) for one in attempts],
             "events": [event_object(event, numbered) for event in events],
         }
-        click.echo(json.dumps(whole, ensure_ascii=False))
+        click.echo(json.dumps(whole))
         return
     click.echo(escaped(f"{found.row.group} / {found.row.name}, started by {found.row.actor or 'unknown'}"))
     click.echo(summary(found))
@@ -124,7 +124,7 @@ def _print_lines(service: Service, deployment: str, seen: int, output: str) -> i
         for line in lines:
             if output == "json":
                 entry = {"no": line.no, "attempt": line.attempt, "at": iso(line.at), "text": line.text}
-                click.echo(json.dumps(entry, ensure_ascii=False))
+                click.echo(json.dumps(entry))
             else:
                 click.echo(escaped(f"{iso(line.at)}  {line.attempt:>4}  {line.text}"))
         seen = lines[-1].no

@@ -142,7 +142,7 @@ def _decoded(text: bytes | str, source: str) -> str:
 
 def _refusal(raw: bytes) -> str:
     if len(raw) > MAX_BYTES:
-        return f"the document has {len(raw)} bytes, the limit is {MAX_BYTES}; split the playbook"
+        return f"the document is too large, the limit is {MAX_BYTES} bytes; split the playbook"
     if raw.startswith((b"\xff\xfe", b"\xfe\xff", b"\0\0\xfe\xff")):
         return "the text is UTF-16 or UTF-32; save the file as UTF-8"
     return ""

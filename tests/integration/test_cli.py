@@ -148,7 +148,7 @@ def test_a_doubt_waits_for_a_person_who_decides(system, folder, process, broker_
     process("-m", "reworker", "worker", "doubtful:DoubtWorker", broker_url).wait_for_line("consuming")
     result = reworker("run", "doubt.yaml", folder=folder)
     assert result.returncode == 4
-    decide = re.search(r"reworker decide (\S+) (\d+) retry", result.stdout)
+    decide = re.search(r"^decide: reworker decide (\S+) (\d+) retry", result.stdout, re.MULTILINE)
     assert "the switch did not answer" in result.stdout
     deployment, attempt = decide.groups()
     assert reworker("decide", deployment, attempt, "complete", folder=folder).stdout == "decided: complete\n"

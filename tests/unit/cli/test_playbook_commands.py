@@ -7,6 +7,7 @@ import pytest
 from click.testing import CliRunner
 
 from reworker.cli.main import COMMANDS, cli, exit_code, main
+from reworker.cli.options import user_name
 from reworker.errors import (
     CannotConnect,
     ConfigError,
@@ -97,6 +98,53 @@ def test_dynamic_values_that_are_no_pairs_are_refused(run, pair):
     assert "Error" in result.output
 
 
+@pytest.mark.parametrize(
+    ("text", "value"),
+    [
+        *(
+            ("no", "no"),
+            ("on", "on"),
+            ("2026-01-31", "2026-01-31"),
+            ("0o17", "0o17"),
+            ("12:30:00", "12:30:00"),
+        ),
+        *(("3", 3), ('"3"', "3"), ("[1, a]", [1, "a"]), ("", ""), ("~", None), ("a=b", "a=b")),
+    ],
+)
+def test_dynamic_values_mean_what_they_mean_in_a_playbook(text, value):
+    option = next(one for one in cli.get_command(None, "plan").params if one.name == "dynamic")
+    found = option.callback(None, option, (f"cart={text}",))
+    assert found == {"cart": value}
+
+
+@pytest.mark.parametrize(
+    "text",
+    [
+        *(".nan", "1e400", "99999999999999999999", "!!timestamp x", "!!python/object/apply:os.system [ls]"),
+        *("&a [*a]", "{a: 1, a: 2}", "{[1]: 2}", "[" * 10_000, "\x1b[2J", "\udcff", "a: 1\n---\nb: 2"),
+    ],
+)
+def test_dynamic_values_that_no_playbook_could_hold_are_refused(run, text):
+    result = run("plan", "good.yaml", "-e", f"cart={text}")
+    assert result.exit_code == 2
+    assert "cart:" in result.output
+    assert isinstance(result.exception, SystemExit)
+    assert "\x1b" not in result.output
+
+
+@pytest.mark.parametrize("playbook", ["/dev/zero", "-"])
+def test_playbook_without_an_end_is_refused_at_once(run, playbook):
+    result = run("plan", playbook, input=b"#" * 3_000_000)
+    assert "limit is 2097152" in str(result.exception)
+
+
+def test_user_has_a_name_when_the_system_knows_none(monkeypatch):
+    for name in ("LOGNAME", "USER", "LNAME", "USERNAME"):
+        monkeypatch.delenv(name, raising=False)
+    monkeypatch.setattr("os.getuid", lambda: 987654321)
+    assert user_name() == "uid 987654321"
+
+
 def test_schema_prints_json_schemas_of_all_messages(run):
     schemas = json.loads(run("schema").output)
     assert {"Step", "Reply", "Control"} <= schemas.keys()
@@ -169,3 +217,10 @@ def test_main_ends_an_error_in_one_line_and_an_exit_code(run, monkeypatch, capsy
     message = capsys.readouterr().err
     assert message.startswith("reworker: bad.yaml:")
     assert message.count("\n") == 1
+
+
+def test_main_escapes_what_an_error_quotes(run, monkeypatch, capsys):
+    monkeypatch.setattr("sys.argv", ["reworker", "plan", "gone\x1b]0;title\x07\u202e.yaml"])
+    with pytest.raises(SystemExit):
+        main()
+    assert "gone\\x1b]0;title\\x07\\u202e.yaml" in capsys.readouterr().err

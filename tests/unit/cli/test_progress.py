@@ -117,6 +117,14 @@ def test_json_view_prints_one_object_per_event(capsys):
     assert json.loads(capsys.readouterr().out)["event"] == "Submitted"
 
 
+def test_json_view_is_safe_to_look_at_when_a_worker_sent_anything(capsys):
+    with view_for("json", plan_of(1)) as view:
+        view.update(Deployment(id="d"), [event("ReplyFailed", message="\x1b[2J\x9b2J\u202e\ud800")], {})
+    out = capsys.readouterr().out
+    assert out.rstrip("\n").isprintable()
+    assert json.loads(out)["message"] == "\x1b[2J\x9b2J\u202e\ud800"
+
+
 def test_a_terminal_gets_the_picture(monkeypatch, capsys):
     monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
     with view_for("text", plan_of(1)) as view:
