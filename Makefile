@@ -7,6 +7,9 @@ BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PYTEST_ARGS ?=
 
+# Without compiled modules every start of Python, and every test run, takes seconds longer.
+unexport PYTHONDONTWRITEBYTECODE
+
 .PHONY: help demo test unit check format bench docs clean
 .DELETE_ON_ERROR:
 
@@ -21,7 +24,7 @@ test: $(VENV)/.for-test ## Install what the tests need, then run all of them.
 	$(BIN)/python -m pytest --ignore=tests/bench $(PYTEST_ARGS)
 
 unit: $(VENV)/.for-test ## Run the tests that need no server and no socket.
-	$(BIN)/python -m pytest tests/unit $(PYTEST_ARGS)
+	$(BIN)/python -m pytest tests/unit --hypothesis-profile=quick $(PYTEST_ARGS)
 
 check: $(VENV)/.for-check ## Check format, lint, types and architecture.
 	$(BIN)/ruff format --check .

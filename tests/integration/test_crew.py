@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import sys
 import threading
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -15,10 +16,17 @@ from reworker.messages import Control, StepHeaders, encode
 from reworker.testing import FakeClock, Harness
 from reworker.testing.scripted import ScriptedWorker
 from reworker.worker import Job, Worker, step
+from tests.integration.memory_crew import World
 from tests.support.waiting import wait_until
-from tests.unit.worker.memory_crew import World
 
 QUEUE = "worker.scriptedworker"
+
+
+@pytest.fixture
+def world() -> Iterator[World]:
+    made = World()
+    yield made
+    made.core.close()
 
 
 def test_jobs_are_done_and_settled_when_they_arrive(world: World) -> None:
