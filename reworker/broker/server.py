@@ -5,12 +5,11 @@ from __future__ import annotations
 import asyncio
 import logging
 import signal
-import sqlite3
 import sys
 import threading
 from collections.abc import Callable, Coroutine
 from pathlib import Path
-from typing import Any, Self, TypeVar, Unpack
+from typing import TYPE_CHECKING, Any, Self, TypeVar, Unpack
 from urllib.parse import quote
 
 from reworker.broker.connection import Connection
@@ -19,8 +18,11 @@ from reworker.broker.inspection import describe
 from reworker.broker.model import Backlog
 from reworker.broker.runtime import LoopRuntime
 from reworker.broker.settings import PRODUCT, Options, Settings
-from reworker.broker.store import Store
 from reworker.broker.vhost import VHost, restored_vhosts
+from reworker.errors import StorageUnavailable
+
+if TYPE_CHECKING:
+    from reworker.broker.store import Store
 
 log = logging.getLogger(__name__)
 
@@ -79,6 +81,8 @@ class Broker:
         self.runtime = LoopRuntime(Backlog(settings.max_backlog_bytes), settings.jitter_s, self._before_flush)
         self.is_paused = False
         if settings.store_path is not None:
+            from reworker.broker.store import Store  # first now: SQLite costs memory that few brokers need
+
             self._store = Store(settings.store_path, self.runtime.mono_s() - self.runtime.unix_s())
             self.vhosts = restored_vhosts(self._store, self.runtime)
         self.add_vhost("/")
@@ -163,7 +167,7 @@ class Broker:
         try:
             if self._store:
                 self._store.commit()
-        except sqlite3.Error:
+        except StorageUnavailable:
             # nobody is told that anything is safe: clients come back and find what was committed
             log.exception("the store cannot commit; cutting all clients")
             self.drop_connections()

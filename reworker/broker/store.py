@@ -12,7 +12,7 @@ from pathlib import Path
 from reworker.broker.codec import raw_text, text
 from reworker.broker.definitions import Definitions
 from reworker.broker.model import Entry, Message
-from reworker.errors import ConfigError
+from reworker.errors import ConfigError, StorageUnavailable
 
 _SCHEMA = """
 CREATE TABLE IF NOT EXISTS message (queue INT, position INT, exchange BLOB, routing_key BLOB, props BLOB,
@@ -50,18 +50,27 @@ class Store:
             ) from error
 
     def close(self) -> None:
-        """Commit and close the file."""
-        self.commit()
-        self._db.close()
+        """Commit and close the file; raises what `commit` raises."""
+        try:
+            self.commit()
+        finally:
+            self._db.close()
 
     def commit(self) -> None:
         """Make everything since the last call durable, as one transaction.
 
         Raises:
-            sqlite3.Error: the disk is full or broken; the changes are kept for the next call.
+            StorageUnavailable: the disk is full or broken; the changes are kept for the next call.
         """
         if not (self._new or self._changed or self._gone or self._db.in_transaction):
             return
+        try:
+            self._write()
+        except sqlite3.Error as error:
+            raise StorageUnavailable(f"the broker's store cannot commit: {error}") from error
+        self._new, self._changed, self._gone = {}, {}, []
+
+    def _write(self) -> None:
         if not self._db.in_transaction:
             self._db.execute("BEGIN")
         self._db.executemany(
@@ -74,7 +83,6 @@ class Store:
         )
         self._db.executemany("DELETE FROM message WHERE queue = ? AND position = ?", self._gone)
         self._db.execute("COMMIT")
-        self._new, self._changed, self._gone = {}, {}, []
 
     def _row(self, key: tuple[int, int], entry: Entry) -> tuple[object, ...]:
         message, expires = entry.message, entry.expires_mono_s

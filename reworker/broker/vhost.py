@@ -5,6 +5,7 @@ from __future__ import annotations
 import secrets
 from collections import deque
 from collections.abc import Callable
+from typing import TYPE_CHECKING
 
 from reworker.broker import properties
 from reworker.broker.arguments import queue_options
@@ -22,7 +23,9 @@ from reworker.broker.model import (
     check_bind_arguments,
 )
 from reworker.broker.queues import Queue
-from reworker.broker.store import Store
+
+if TYPE_CHECKING:
+    from reworker.broker.store import Store
 
 #: the exchanges every vhost has. Source: AMQP 0-9-1, 3.1.3, and RabbitMQ.
 PREDECLARED = {
