@@ -110,7 +110,7 @@ class Engine:
         """Declare, and again after each reconnection unless it is refused."""
 
         def on_declared(errors: list[TopologyMismatch] | None) -> None:
-            if not errors:
+            if not errors and (topology, mode) not in self._topologies:
                 self._topologies.append((topology, mode))
             on_done(errors)
 
