@@ -10,7 +10,6 @@ from typing import Any, TypeVar
 import click
 
 from reworker.errors import PlaybookInvalid
-from reworker.fsm.document import Problems, TooManyProblems, read_document
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -85,6 +84,9 @@ def _pairs(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
 
 def _value_of(name: str, text: str) -> Any:
     """Return the value in a text, by the rules of playbooks: `no` and dates are text, NaN is refused."""
+    # not above: every command imports this module, and few need YAML
+    from reworker.fsm.document import Problems, TooManyProblems, read_document
+
     problems, node = Problems(name), None
     try:
         node = read_document(text, problems)
