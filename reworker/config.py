@@ -165,6 +165,12 @@ def environment_layer(environ: Mapping[str, str], prefix: str, names: Mapping[st
     return {name: environ[prefix + key] for key, name in names.items() if prefix + key in environ}
 
 
+#: characters of a file of settings; one without an end is a device or a mistake.
+FILE_LIMIT_CHARACTERS = 1 << 20
+#: how PyYAML fails, also on dates that do not exist and on deep nesting.
+_UNPARSABLE = (yaml.YAMLError, AttributeError, RecursionError, TypeError, ValueError)
+
+
 def load_mapping(path: str | os.PathLike[str]) -> dict[str, Any]:
     """Return the mapping in a JSON or YAML file; an empty file is an empty mapping.
 
@@ -173,10 +179,14 @@ def load_mapping(path: str | os.PathLike[str]) -> dict[str, Any]:
     """
     name = os.fspath(path)
     try:
-        value = _parsed(Path(name).read_text(encoding="utf-8-sig"))
+        with Path(name).open(encoding="utf-8-sig") as file:
+            text = file.read(FILE_LIMIT_CHARACTERS + 1)
+        if len(text) > FILE_LIMIT_CHARACTERS:
+            raise ConfigError(f"is over the limit of {FILE_LIMIT_CHARACTERS} characters", path=name)
+        value = _parsed(text)
     except (OSError, UnicodeError) as error:
         raise ConfigError(f"cannot be read: {error}", path=name) from error
-    except yaml.YAMLError as error:
+    except _UNPARSABLE as error:
         raise ConfigError(f"is neither JSON nor YAML: {' '.join(str(error).split())}", path=name) from error
     if value is None:
         return {}

@@ -16,7 +16,7 @@ from typing import Any
 from reworker.config import MQ_VARIABLE, MqSettings, load_mapping, mq_settings
 from reworker.crew.crew import Crew, open_bus
 from reworker.errors import BusError, CannotConnect, ConfigError
-from reworker.logs import setup
+from reworker.logs import escaped, setup
 
 #: exit codes, as every command of ours.
 CONFIG_EXIT_CODE = 2
@@ -134,5 +134,5 @@ def _instances_of(worker: Any) -> int:
 
 
 def _leave(error: Exception, code: int) -> None:
-    sys.stderr.write(f"error: {error}\n")
+    sys.stderr.write(escaped(f"error: {error}") + "\n")
     raise SystemExit(code) from error

@@ -41,6 +41,8 @@ def _search_current_folder() -> None:
 
 def _imported(candidates: tuple[str, ...], name: str) -> ModuleType:
     for candidate in candidates:
+        if not all(part.isidentifier() for part in candidate.split(".")):
+            continue
         try:
             return import_module(candidate)
         except ModuleNotFoundError as error:

@@ -42,8 +42,11 @@ def translated(action: str) -> Iterator[None]:
     except (OperationalError, InterfaceError, TimeoutError) as error:
         reason = error.orig if isinstance(error, DBAPIError) else error
         raise StorageUnavailable(f"{action}: {reason}") from error
+    except UnicodeEncodeError as error:
+        raise StorageError(f"{action}: {error.object[:60]!a} is no UTF-8") from error
     except SQLAlchemyError as error:
-        raise StorageError(f"{action}: {error}") from error
+        reason = error.orig if isinstance(error, DBAPIError) else error
+        raise StorageError(f"{action}: {reason}") from error
 
 
 class SqlStorage:

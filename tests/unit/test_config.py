@@ -163,3 +163,19 @@ def test_layered_integers_numbers_and_choices_are_checked():
 def test_environment_layer_takes_only_the_named_variables():
     environ = {"REWORKER_X_ACK": "early", "REWORKER_X_OTHER": "1", "ACK": "late"}
     assert config.environment_layer(environ, "REWORKER_X_", {"ACK": "ack"}) == {"ack": "early"}
+
+
+@pytest.mark.parametrize(
+    "text",
+    ["[" * 100_000, "- " * 10_000, "a: 2026-13-45", "a: !!timestamp x", "a: \0", "&a [*a", "? [a]\n: b"],
+)
+def test_load_mapping_names_the_file_when_no_parser_takes_it(tmp_path, text):
+    path = tmp_path / "odd.yaml"
+    path.write_text(text)
+    with pytest.raises(ConfigError, match=r"odd\.yaml: is neither JSON nor YAML"):
+        config.load_mapping(path)
+
+
+def test_load_mapping_stops_when_a_file_has_no_end():
+    with pytest.raises(ConfigError, match="/dev/zero: is over the limit"):
+        config.load_mapping("/dev/zero")

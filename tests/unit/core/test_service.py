@@ -7,7 +7,7 @@ import pytest
 from reworker.core import history
 from reworker.core.batch import Applied
 from reworker.core.service import Service
-from reworker.errors import ConfigError, DeploymentNotFound, PlaybookInvalid, PlaybookNotFound
+from reworker.errors import ConfigError, DeploymentNotFound, PlaybookInvalid, PlaybookNotFound, StorageError
 from reworker.fsm.events import Decision
 from reworker.storage.log import SqlLog, log_path
 from reworker.storage.sql import SqlStorage
@@ -28,6 +28,26 @@ def test_same_deployment_is_returned_when_the_idempotency_key_is_used_again(
 def test_key_is_refused_when_it_is_too_long(world: World) -> None:
     with pytest.raises(ConfigError, match="256 characters"):
         world.core.service.submit(playbook(), idempotency_key="k" * 256)
+
+
+@pytest.mark.parametrize("text", ["\udcff", "a\ud800"])
+def test_request_is_refused_in_plain_words_when_its_text_is_no_utf8(world: World, text: str) -> None:
+    service = world.core.service
+    for ask in (
+        lambda: service.submit(playbook(), idempotency_key=text),
+        lambda: service.submit(playbook(), actor=text),
+        lambda: service.deployment(text),
+        lambda: service.cancel(text),
+        lambda: service.deployments(status=text),
+        lambda: service.plan(text),
+        lambda: service.events(text),
+        lambda: service.attempts(text),
+        lambda: service.log_lines(text),
+        lambda: service.playbook(text),
+    ):
+        with pytest.raises(StorageError, match="is no UTF-8"):
+            ask()
+    assert service.deployments() == []
 
 
 def test_nothing_is_started_when_the_playbook_is_wrong(world: World) -> None:
