@@ -5,7 +5,7 @@ import json
 
 import jsonschema
 import pytest
-from hypothesis import given, settings
+from hypothesis import given
 from hypothesis import strategies as st
 
 from reworker import messages
@@ -21,7 +21,6 @@ json_values = st.recursive(
 
 
 @given(st.dictionaries(st.text(), json_values, max_size=4))
-@settings(max_examples=50)
 def test_decode_object_returns_what_json_dumped(value):
     assert messages.decode_object(json.dumps(value)) == value
     assert messages.decode_object(json.dumps(value, ensure_ascii=False).encode()) == value

@@ -212,7 +212,7 @@ def test_snapshot_stays_small_when_the_plan_is_long(world: World, worker: Worker
             world.run()
         return len(world.deployment(own_id).row.snapshot)
 
-    assert largest_snapshot(60) - largest_snapshot(10) < 20
+    assert largest_snapshot(40) - largest_snapshot(10) < 10
 
 
 def test_rows_grow_with_the_steps_and_no_faster(world: World, worker: Worker) -> None:
@@ -222,4 +222,4 @@ def test_rows_grow_with_the_steps_and_no_faster(world: World, worker: Worker) ->
         return len(world.core.service.events(own_id)), len(world.core.service.attempts(own_id))
 
     assert row_counts(10) == (31, 10)
-    assert row_counts(40) == (121, 40)
+    assert row_counts(20) == (61, 20)
