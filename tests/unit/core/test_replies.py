@@ -249,3 +249,18 @@ def test_reason_stays_short_when_the_status_is_long(world: World, worker: Worker
     reason = world.deployment(own_id).state.reason
     assert "known statuses" in reason
     assert len(reason) < 300
+
+
+@pytest.mark.parametrize("control", ["timeout", "queue_timeout"])
+def test_reply_is_recorded_and_ignored_when_its_time_was_up(
+    world: World, worker: Worker, control: str
+) -> None:
+    worker.script = (STARTED,) if control == "timeout" else ()
+    own_id = world.core.service.submit(playbook({"noop:Do": {"a": 1}, control: "5s", "on_unknown": "fail"}))
+    world.run()
+    world.advance(60)
+    assert world.status(own_id) == "failed"
+    worker.reply(COMPLETED, f"{own_id}.1")
+    world.run()
+    assert ignored(world, own_id) == ["ReplyCompleted"]
+    assert world.status(own_id) == "failed"
