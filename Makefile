@@ -10,11 +10,11 @@ PYTEST_ARGS ?=
 # Without compiled modules every start of Python, and every test run, takes seconds longer.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test unit check format bench docs clean
+.PHONY: help demo test test-all unit check format bench docs clean
 .DELETE_ON_ERROR:
 
 help: ## Show this list.
-	@grep -E '^[a-z]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 10
+	@grep -E '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/:.*## /	/' | expand -t 10
 
 demo: $(VENV)/.for-demo ## Run playbooks end to end with nothing but Python.
 	$(BIN)/reworker demo
@@ -22,6 +22,10 @@ demo: $(VENV)/.for-demo ## Run playbooks end to end with nothing but Python.
 test: $(VENV)/.for-test ## Install what the tests need, then run all of them.
 	@tests/services.sh
 	$(BIN)/python -m pytest --ignore=tests/bench $(PYTEST_ARGS)
+
+test-all: $(VENV)/.for-test ## As test, with many more moments of failure.
+	@tests/services.sh
+	REWORKER_FAULT_MOMENTS=100 $(BIN)/python -m pytest --ignore=tests/bench $(PYTEST_ARGS)
 
 unit: $(VENV)/.for-test ## Run the tests that need no server and no socket.
 	$(BIN)/python -m pytest tests/unit --hypothesis-profile=quick $(PYTEST_ARGS)

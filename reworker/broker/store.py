@@ -45,9 +45,11 @@ class Store:
             self.definitions = Definitions(self._db)
         except sqlite3.Error as error:
             self._db.close()
-            raise ConfigError(
-                f"cannot be used as the broker's store: {error}", key="store", path=str(path)
-            ) from error
+            is_locked = error.sqlite_errorcode == sqlite3.SQLITE_BUSY
+            reason = (
+                "another broker uses it" if is_locked else f"cannot be used as the broker's store: {error}"
+            )
+            raise ConfigError(reason, key="store", path=str(path)) from error
 
     def close(self) -> None:
         """Commit and close the file; raises what `commit` raises."""

@@ -16,7 +16,7 @@ from reworker.logs import setup
 logger = logging.getLogger(__name__)
 
 #: seconds to look for the broker at start: it may be starting too.
-START_S = 60.0
+START_S = 30.0
 
 
 @click.command()

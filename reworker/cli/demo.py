@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import shutil
 import sys
 from importlib.resources import files
 from pathlib import Path
@@ -33,10 +34,12 @@ def demo(state: Path) -> None:
             purpose = "fails on purpose" if expected else "completes"
             click.echo(f"\n$ reworker run {name}   # {purpose}")
             deployment_id = service.submit(text, actor="demo", source=name)
-            is_as_expected &= follow(service, deployment_id, "text") == expected
+            is_as_expected &= follow(service, deployment_id, "text", system.db) == expected
+    # `make demo` runs us from an environment that is not on the path.
+    own = "reworker" if shutil.which("reworker") else str(Path(sys.executable).with_name("reworker"))
     click.echo("\nWhere to look next:")
-    click.echo(f"  every event of the last one:  reworker show {deployment_id} --db {system.db}")
-    click.echo(f"  its output:                   reworker logs {deployment_id} --db {system.db}")
-    click.echo("  your own worker:              reworker new NAME")
-    click.echo("  all of it, to play with:      reworker up")
+    click.echo(f"  every event of the last one:  {own} show {deployment_id} --db {system.db}")
+    click.echo(f"  its output:                   {own} logs {deployment_id} --db {system.db}")
+    click.echo(f"  your own worker:              {own} new NAME")
+    click.echo(f"  all of it, to play with:      {own} up")
     sys.exit(EXIT_OK if is_as_expected else EXIT_FAILED)

@@ -8,6 +8,7 @@ from importlib import import_module
 import click
 
 from reworker import __version__
+from reworker.crew.signals import StopRequested
 from reworker.errors import BusError, ConfigError, MessageError, PlaybookInvalid, ReworkerError
 from reworker.logs import escaped
 
@@ -35,6 +36,8 @@ COMMANDS = {
 }
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_CANCELLED, EXIT_WAITING, EXIT_UNREACHABLE = range(6)
+#: Ctrl-C while following: the outcome is not known yet. Source: shells give 128 + SIGINT.
+EXIT_DETACHED = 130
 
 
 class LazyGroup(click.Group):
@@ -74,6 +77,8 @@ def main() -> None:
     """Run the command line; errors of ours end in one line on stderr and an exit code."""
     try:
         cli()
+    except StopRequested:
+        click.echo("reworker: stopped while looking for the broker", err=True)
     except ReworkerError as error:
         for line in str(error).splitlines():
             click.echo(escaped(f"reworker: {line}"), err=True)

@@ -87,6 +87,7 @@ FILES = {
     "replugin/__init__.py": "",
     "replugin/${name}worker/__init__.py": WORKER,
     "tests/test_${name}.py": TEST,
+    "pytest.ini": "[pytest]\n",
     "playbook.yaml": PLAYBOOK,
     "mq.json": MQ,
     "README.md": README,

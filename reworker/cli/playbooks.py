@@ -9,11 +9,12 @@ from typing import Any
 
 import click
 
+from reworker.cli.main import EXIT_USAGE
 from reworker.cli.options import dynamic_option, output_option
-from reworker.errors import ConfigError
+from reworker.errors import ConfigError, PlaybookInvalid
 from reworker.fsm.document import MAX_BYTES
 from reworker.fsm.plan import Plan, PlannedStep, compile_plan
-from reworker.fsm.playbook import parse, problems
+from reworker.fsm.playbook import Playbook, parse, problems
 from reworker.logs import escaped
 from reworker.topology import names
 
@@ -33,6 +34,16 @@ def read_playbook(path: str) -> bytes:
         raise ConfigError(f"cannot be read: {error.strerror}", path=path) from error
 
 
+def parse_or_exit(text: bytes, path: str) -> Playbook:
+    """Return the playbook; one with problems ends the command, with all of them on stderr."""
+    try:
+        return parse(text, path)
+    except PlaybookInvalid:
+        for problem in problems(text, path):
+            click.echo(escaped(f"reworker: {problem}"), err=True)
+        sys.exit(EXIT_USAGE)
+
+
 @click.command()
 @click.argument("playbooks", nargs=-1, required=True, metavar="PLAYBOOK...")
 def lint(playbooks: tuple[str, ...]) -> None:
@@ -41,7 +52,7 @@ def lint(playbooks: tuple[str, ...]) -> None:
     for problem in found:
         click.echo(escaped(str(problem)))
     if found:
-        sys.exit(2)
+        sys.exit(EXIT_USAGE)
     click.echo(f"{len(playbooks)} valid")
 
 
@@ -51,7 +62,7 @@ def lint(playbooks: tuple[str, ...]) -> None:
 @output_option
 def plan(playbook: str, dynamic: dict[str, Any], output: str) -> None:
     """Show each step of a playbook in its order: where it is sent, and what happens if it fails."""
-    compiled = compile_plan(parse(read_playbook(playbook), playbook), dynamic, source=playbook)
+    compiled = compile_plan(parse_or_exit(read_playbook(playbook), playbook), dynamic, source=playbook)
     if output == "json":
         for step in compiled.steps():
             click.echo(json.dumps(step_to_json(step)))

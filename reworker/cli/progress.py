@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from typing import Any, Protocol
+from typing import Any, Protocol, Self
 
 import click
 from rich.console import Console, Group, RenderableType
@@ -72,6 +72,10 @@ class View(Protocol):
         """
         ...
 
+    def note(self, text: str) -> None:
+        """Tell the user something beside the changes."""
+        ...
+
 
 def view_for(output: str, plan: Plan) -> View:
     """Return the view that fits: JSON when asked for, a picture on a terminal, else lines."""
@@ -80,14 +84,22 @@ def view_for(output: str, plan: Plan) -> View:
     return PictureView(plan) if sys.stdout.isatty() else LineView()
 
 
-class JsonView:
-    """One JSON object per event: ``{"seq", "at", "event", "attempt"?, "host"?, "step"?, ...}``."""
+class StreamView:
+    """What views that only print have in common."""
 
-    def __enter__(self) -> JsonView:
+    def __enter__(self) -> Self:
         return self
 
     def __exit__(self, *_: object) -> None:
         pass
+
+    def note(self, text: str) -> None:
+        """Print it on stderr, apart from the stream of changes."""
+        click.echo(text, err=True)
+
+
+class JsonView(StreamView):
+    """One JSON object per event: ``{"seq", "at", "event", "attempt"?, "host"?, "step"?, ...}``."""
 
     def update(
         self, deployment: Deployment, events: list[EventView], attempts: Mapping[int, AttemptView]
@@ -97,14 +109,8 @@ class JsonView:
             click.echo(json.dumps(event_object(event, attempts)))
 
 
-class LineView:
+class LineView(StreamView):
     """One line per change, for logs and pipes."""
-
-    def __enter__(self) -> LineView:
-        return self
-
-    def __exit__(self, *_: object) -> None:
-        pass
 
     def update(
         self, deployment: Deployment, events: list[EventView], attempts: Mapping[int, AttemptView]
@@ -136,6 +142,10 @@ class PictureView:
         if events:
             self._last = event_line(events[-1], attempts)
         self._live.update(picture(self._plan, deployment, self._last))
+
+    def note(self, text: str) -> None:
+        """Print it above the picture, which stays whole."""
+        self._live.console.print(text, style="bold", highlight=False)
 
 
 def picture(plan: Plan, deployment: Deployment, last_line: str) -> RenderableType:
@@ -179,7 +189,7 @@ def event_line(event: EventView, attempts: Mapping[int, AttemptView]) -> str:
     word = STEP_WORDS.get(event.kind, event.kind)
     if data.get("decision"):
         word = f"decided: {data['decision']}"
-    percent = f" {data['percent']:g} %" if data.get("percent") is not None else ""
+    percent = f" {data['percent']:.0f} %" if data.get("percent") is not None else ""
     return escaped(f"{at}  {attempt.row.host}  {attempt.row.step}  {word}{percent}{_said(reason)}{note}")
 
 

@@ -8,13 +8,12 @@ from typing import Any
 
 import click
 
-from reworker.cli.main import EXIT_CANCELLED, EXIT_FAILED, EXIT_OK, EXIT_WAITING
-from reworker.cli.options import db_option, dynamic_option, output_option, user_name
-from reworker.cli.playbooks import read_playbook
+from reworker.cli.main import EXIT_CANCELLED, EXIT_DETACHED, EXIT_FAILED, EXIT_OK, EXIT_WAITING
+from reworker.cli.options import DEFAULT_DB, db_option, dynamic_option, output_option, user_name
+from reworker.cli.playbooks import parse_or_exit, read_playbook
 from reworker.cli.progress import view_for
-from reworker.cli.wiring import opened_service
+from reworker.cli.wiring import opened_service, path_of_database
 from reworker.core.service import AttemptView, DeploymentView, Service
-from reworker.fsm.playbook import parse
 from reworker.fsm.states import AttemptStatus, DeploymentStatus
 from reworker.logs import escaped
 
@@ -45,10 +44,10 @@ def run(
     """Run PLAYBOOK (a file, or - for standard input) and follow it to its end.
 
     Ctrl-C stops following, not the deployment. Exit codes: 0 completed, 1 failed, 2 wrong input,
-    3 cancelled, 4 waits for a person, 5 unreachable.
+    3 cancelled, 4 waits for a person, 5 unreachable, 130 stopped following.
     """
     text = read_playbook(playbook)
-    parse(text, playbook)
+    parse_or_exit(text, playbook)
     with opened_service(db) as service:
         deployment_id = service.submit(
             text.decode("utf-8-sig"),
@@ -61,7 +60,7 @@ def run(
         if detach:
             click.echo(deployment_id)
             return
-        sys.exit(follow(service, deployment_id, output))
+        sys.exit(follow(service, deployment_id, output, db))
 
 
 @click.command()
@@ -71,27 +70,44 @@ def run(
 def watch(deployment: str, db: str, output: str) -> None:
     """Follow DEPLOYMENT to its end; exit codes as for `run`."""
     with opened_service(db) as service:
-        sys.exit(follow(service, deployment, output))
+        sys.exit(follow(service, deployment, output, db))
 
 
-def follow(service: Service, deployment_id: str, output: str) -> int:
+def follow(service: Service, deployment_id: str, output: str, db: str) -> int:
     """Show a deployment until it ends or waits for a person; return the exit code.
+
+    Args:
+        service: on the database.
+        deployment_id: to follow.
+        output: ``text`` or ``json``.
+        db: the database's URL, for what the user is told to call next.
 
     Raises:
         DeploymentNotFound: no such deployment.
     """
     try:
-        now = _watch(service, deployment_id, output)
+        now = _watch(service, deployment_id, output, db)
     except KeyboardInterrupt:
-        click.echo(f"\ndetached; it goes on. To follow again: reworker watch {deployment_id}", err=True)
-        return EXIT_OK
+        click.echo(_farewell(service.deployment(deployment_id), db), err=True)
+        return EXIT_DETACHED
     if output != "json":
-        click.echo(summary(now))
+        click.echo(summary(now, db))
     return EXIT_CODES.get(now.state.status, EXIT_OK)
 
 
-def summary(view: DeploymentView) -> str:
-    """Return the end of a deployment in one line."""
+def _farewell(view: DeploymentView, db: str) -> str:
+    call = f"{view.row.id}{_option(db)}"
+    if not view.is_over and view.state.position == 0 and _is_unsent(view):
+        return f"\ndetached; it waits for a core. To withdraw it: reworker cancel {call}"
+    return f"\ndetached; it goes on. To follow again: reworker watch {call}"
+
+
+def _option(db: str) -> str:
+    return "" if db == DEFAULT_DB else f" --db {db}"
+
+
+def summary(view: DeploymentView, db: str) -> str:
+    """Return the end of a deployment in one line; a second one says how to decide where that is needed."""
     state, row = view.state, view.row
     if state.failure is not None:
         place = f"{state.failure.step} on {state.failure.host}"
@@ -100,7 +116,7 @@ def summary(view: DeploymentView) -> str:
         number = next((one.number for one in state.attempts if one.status is AttemptStatus.UNKNOWN), 0)
         return (
             escaped(f"{row.id} waits for a person: attempt {number}: {state.reason}")
-            + f"\ndecide: reworker decide {row.id} {number} retry|skip|fail|complete"
+            + f"\ndecide: reworker decide {row.id} {number} retry|skip|fail|complete{_option(db)}"
         )
     took = ""
     if state.ended_at and state.started_at:
@@ -111,17 +127,16 @@ def summary(view: DeploymentView) -> str:
     )
 
 
-def _watch(service: Service, deployment_id: str, output: str) -> DeploymentView:
+def _watch(service: Service, deployment_id: str, output: str, db: str) -> DeploymentView:
     attempts: dict[int, AttemptView] = {}
     seen, waits, pause = 0, 0, threading.Event()
     with view_for(output, service.plan(deployment_id)) as view:
         while True:
             now = service.deployment(deployment_id)
             events = service.events(deployment_id, after_seq=seen)
-            for one in (
-                service.attempts(deployment_id, after_number=max(attempts, default=0)) if events else ()
-            ):
-                attempts[one.row.number] = one
+            if events:
+                newer = service.attempts(deployment_id, after_number=max(attempts, default=0))
+                attempts.update((one.row.number, one) for one in newer)
             view.update(now.state, events, attempts)
             seen = events[-1].seq if events else seen
             is_waiting = now.state.status is DeploymentStatus.WAITING
@@ -129,9 +144,8 @@ def _watch(service: Service, deployment_id: str, output: str) -> DeploymentView:
                 return now
             waits = waits + 1 if not events and _is_unsent(now) else 0
             if waits == round(NO_CORE_S / POLL_S):
-                click.echo(
-                    "no core has taken the step yet; is `reworker core` running on this database?", err=True
-                )
+                place = path_of_database(db)
+                view.note(f"no core has taken the step yet; is `reworker core` running on {place}?")
             pause.wait(POLL_S)
 
 

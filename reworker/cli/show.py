@@ -58,7 +58,7 @@ def show(deployment: str, db: str, output: str) -> None:
         click.echo(json.dumps(whole))
         return
     click.echo(escaped(f"{found.row.group} / {found.row.name}, started by {found.row.actor or 'unknown'}"))
-    click.echo(summary(found))
+    click.echo(summary(found, db))
     for event in events:
         click.echo(event_line(event, numbered))
 

@@ -18,7 +18,13 @@ from reworker.logs import setup
 @click.option(
     "--mq-port", default=5672, show_default=True, type=click.IntRange(0, 65535), help="0: a free port."
 )
-@click.option("--worker", "workers", multiple=True, metavar="NAME", help="Worker to run; may be repeated.")
+@click.option(
+    "--worker",
+    "workers",
+    multiple=True,
+    metavar="NAME",
+    help=f"Worker to run; may be repeated. Default: {', '.join(LOCAL_WORKERS)}.",
+)
 @log_options
 def up(state: Path, mq_port: int, workers: tuple[str, ...], log_level: str, json_logs: bool) -> None:
     """Run the embedded broker, a core and workers until SIGTERM; for development."""

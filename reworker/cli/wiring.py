@@ -14,7 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
 
-from reworker.errors import CannotConnect, ConfigError
+from reworker.errors import ConfigError
 
 if TYPE_CHECKING:
     from reworker.bus.contract import Bus
@@ -45,11 +45,13 @@ def connected_bus(mq: str | MqSettings, *, name: str, timeout_s: float = CONNECT
     """
     from reworker.bus.connection import PikaBus
     from reworker.config import mq_settings
+    from reworker.crew.signals import leave_on_signals
 
     settings = mq_settings(mq) if isinstance(mq, str) else mq
     bus = PikaBus(settings, name=name)
     try:
-        bus.open(timeout_s=timeout_s)
+        with leave_on_signals():
+            bus.open(timeout_s=timeout_s)
         yield bus
     finally:
         bus.close()
@@ -75,10 +77,18 @@ def opened_storage(db: str) -> Iterator[tuple[Storage, LogStore]]:
 
 @contextmanager
 def opened_service(db: str) -> Iterator[Service]:
-    """Open what commands ask: the core's service, straight on the database."""
+    """Open what commands ask: the core's service, straight on the database.
+
+    Raises:
+        ConfigError: there is no database; a core makes it, so that a command in a wrong folder does not.
+    """
     from reworker.clock import SystemClock
     from reworker.core.service import Service
 
+    place = path_of_database(db)
+    if not place.exists():
+        reason = f"there is no database at {place}; start `reworker core` or `reworker up` on it first"
+        raise ConfigError(f"{reason}, or name another one", key="--db")
     with opened_storage(db) as (storage, logs):
         yield Service(storage, logs, SystemClock())
 
@@ -126,9 +136,20 @@ def broker_process(port: int, store: Path | None) -> Iterator[str]:
     """Run the embedded broker as a process of its own; give its URL.
 
     Raises:
-        CannotConnect: it did not start; the text has its last words.
+        ConfigError: it did not start; the text has its last words.
     """
-    command = [sys.executable, "-m", "reworker", "broker", "--port", str(port), "--log-level", "WARNING"]
+    # -P: a folder called reworker in the current one must not be taken for us.
+    command = [
+        sys.executable,
+        "-P",
+        "-m",
+        "reworker",
+        "broker",
+        "--port",
+        str(port),
+        "--log-level",
+        "WARNING",
+    ]
     # It ends with us even when we are killed: nobody else would stop it, and it holds the store.
     command.append("--leash")
     if store is not None:
@@ -190,7 +211,18 @@ def _url_of(process: subprocess.Popen[str]) -> str:
         if words[:2] == ["listening", "on"]:
             return words[2].replace(":***@", ":guest@")
         last = line.strip() or last
-    raise CannotConnect("the embedded broker", f"it did not start: {last}")
+    raise ConfigError(f"the embedded broker did not start: {last.removeprefix('reworker: ')}")
+
+
+def path_of_database(db: str) -> Path:
+    """Return the absolute path of a database file.
+
+    Raises:
+        StorageError: it is another kind of database.
+    """
+    from reworker.storage.sql import path_of
+
+    return path_of(db).absolute()
 
 
 def _prepared(db: str) -> str:

@@ -24,7 +24,7 @@ from reworker.bus.contract import (
 )
 from reworker.config import MqSettings
 from reworker.crew.instance import Instance
-from reworker.crew.signals import stop_signals
+from reworker.crew.signals import StopRequested, leave_on_signals, stop_signals
 from reworker.crew.watch import Watch
 from reworker.errors import ConnectionLost, JobCancelled, MessageError
 from reworker.ids import new_id
@@ -101,6 +101,8 @@ class Crew:
                 self.start()
                 self._requests.get()
                 self._logger.info("stopping: no new work, up to %g s for what runs", self.settings.drain_s)
+            except StopRequested:
+                self._logger.info("stopped while looking for the broker")
             finally:
                 self.stop()
 
@@ -109,8 +111,13 @@ class Crew:
         self._requests.put("stop")
 
     def start(self) -> None:
-        """Connect, declare and begin to consume."""
-        self.bus.open(timeout_s=self.settings.connect_timeout_s)
+        """Connect, declare and begin to consume.
+
+        Raises:
+            StopRequested: a signal came while nobody answered.
+        """
+        with leave_on_signals():
+            self.bus.open(timeout_s=self.settings.connect_timeout_s)
         self._declare(self.settings.topology(), self.settings.declare)
         self._listen_to_control()
         self._watch.start()

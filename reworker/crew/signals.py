@@ -1,4 +1,4 @@
-"""Signals of the process, as a context: SIGTERM and SIGINT stop, SIGUSR1 shows all stacks."""
+"""Signals of the process, as contexts: SIGTERM and SIGINT stop, SIGUSR1 shows all stacks."""
 
 from __future__ import annotations
 
@@ -15,6 +15,10 @@ from typing import Any
 
 #: exit code after a second SIGTERM or SIGINT.
 AT_ONCE_EXIT_CODE = 1
+
+
+class StopRequested(BaseException):
+    """The process was told to stop before it had begun."""
 
 
 @contextlib.contextmanager
@@ -46,6 +50,27 @@ def stop_signals(request_stop: Callable[[], None]) -> Iterator[None]:
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
         if has_dump:
             faulthandler.unregister(signal.SIGUSR1)
+
+
+@contextlib.contextmanager
+def leave_on_signals() -> Iterator[None]:
+    """Leave the block with `StopRequested` at SIGTERM or SIGINT: for waits that have nothing to finish.
+
+    The old handlers come back at the end. Off the main thread nothing happens.
+    """
+    if threading.current_thread() is not threading.main_thread():
+        yield
+        return
+
+    def on_signal(_number: int, _frame: FrameType | None) -> None:
+        raise StopRequested
+
+    old: dict[int, Any] = {one: signal.signal(one, on_signal) for one in (signal.SIGTERM, signal.SIGINT)}
+    try:
+        yield
+    finally:
+        for number, handler in old.items():
+            signal.signal(number, handler if handler is not None else signal.SIG_DFL)
 
 
 def _dump_stacks_on_usr1() -> bool:

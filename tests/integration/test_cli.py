@@ -159,6 +159,13 @@ def test_a_doubt_waits_for_a_person_who_decides(system, folder, process, broker_
     assert "failed: doubt:Do on web2: by hand" in reworker("watch", deployment, folder=folder).stdout
 
 
+@pytest.mark.parametrize("name", ["0" * 24, "../../x", "0" * 10_000])
+def test_commands_say_when_there_is_no_such_deployment(system, folder, name):
+    result = reworker("watch", name, folder=folder)
+    assert result.returncode == 1
+    assert "no deployment" in result.stderr
+
+
 def test_a_step_without_a_worker_fails_and_says_what_is_missing(system, folder):
     (folder / "nobody.yaml").write_text(ROLLOUT.replace("noop:Run", "nobody:Run"))
     result = reworker("run", "nobody.yaml", folder=folder)
@@ -170,9 +177,9 @@ def test_a_step_without_a_worker_fails_and_says_what_is_missing(system, folder):
     ("arguments", "code", "words"),
     [
         (("run", "gone.yaml"), 2, "gone.yaml: cannot be read"),
-        (("show", "0" * 24), 1, "no deployment"),
-        (("watch", "../../x"), 1, "no deployment"),
+        (("show", "0" * 24), 2, "there is no database at"),
         (("run", "rollout.yaml", "--db", "oracle://x"), 1, "not supported"),
+        (("run", "rollout.yaml"), 2, "there is no database at"),
         (("core", "--mq", "amqp://127.0.0.1:1/", "--db", "/proc/x/y.db"), 2, "cannot make the folder"),
         (("core", "--mq", "gone.json"), 2, "gone.json"),
         (("topology", "apply", "-f", "gone.yaml", "--mq", "amqp://127.0.0.1:1/"), 2, "gone.yaml"),
@@ -225,7 +232,7 @@ def test_up_says_when_its_port_is_taken(process, folder):
     port = free_port()
     process("-m", "reworker", "broker", "--port", str(port)).wait_for_line("listening on")
     result = reworker("up", "--mq-port", str(port), "--state", "other", folder=folder)
-    assert result.returncode == 5
+    assert result.returncode == 2
     assert f"cannot listen on 127.0.0.1:{port}" in result.stderr
 
 
@@ -234,7 +241,7 @@ def test_demo_completes_one_playbook_and_fails_the_other_on_purpose(folder):
     assert result.returncode == 0, result.stdout + result.stderr
     assert "completed: 12 of 12 steps" in result.stdout
     assert "failed: megafrobber:Frob on web2: web2 resists frobbing in mauve" in result.stdout
-    show = re.search(r"reworker (show \S+ --db \S+)", result.stdout)[1]
+    show = re.search(r"/?reworker (show \S+ --db \S+)", result.stdout)[1]
     assert "failed" in reworker(*show.split(), folder=folder).stdout
 
 
@@ -267,11 +274,35 @@ def test_interrupting_run_detaches_and_says_so(system, folder, process):
     follower = process("-m", "reworker", "run", "slow.yaml")
     follower.wait_for_line("started")
     follower.send_signal(signal.SIGINT)
-    assert follower.wait() == 0
+    assert follower.wait() == 130
     deployment = re.search(r"detached.*reworker watch (\S+)", follower.output)[1]
     assert reworker("watch", deployment, folder=folder).returncode == 0
 
 
-def test_run_says_when_no_core_takes_the_step(folder, process):
+def test_run_says_when_no_core_takes_the_step(folder, process, broker_url):
+    core = process("-m", "reworker", "core", "--mq", broker_url)
+    core.wait_for_line("core core runs")
+    assert core.terminate() == 0
     follower = process("-m", "reworker", "run", "rollout.yaml")
-    follower.wait_for_line("is `reworker core` running")
+    follower.wait_for_line(rf"is `reworker core` running on {folder}/state/reworker.db\?")
+    follower.send_signal(signal.SIGINT)
+    assert follower.wait() == 130
+    cancel = re.search(r"it waits for a core. To withdraw it: reworker (cancel \S+)", follower.output)[1]
+    assert reworker(*cancel.split(), folder=folder).stdout == "cancelling\n"
+
+
+@pytest.mark.parametrize("name", ["SIGTERM", "SIGINT"])
+@pytest.mark.parametrize("command", [("worker", "noop"), ("core", "--mq")])
+def test_a_signal_ends_the_search_for_a_broker(process, command, name):
+    waiting = process("-m", "reworker", *command, f"amqp://127.0.0.1:{free_port()}/")
+    waiting.wait_for_line("cannot connect")
+    waiting.send_signal(signal.Signals[name])
+    assert waiting.wait(5) == 0
+    assert "stopped while looking for the broker" in waiting.output
+
+
+def test_up_says_when_another_one_uses_its_folder(process, folder):
+    process("-m", "reworker", "up", "--mq-port", "0").wait_for_line("ready:")
+    result = reworker("up", "--mq-port", "0", folder=folder)
+    assert result.returncode == 2
+    assert "another" in result.stderr

@@ -135,7 +135,7 @@ def test_dynamic_values_that_no_playbook_could_hold_are_refused(run, text):
 @pytest.mark.parametrize("playbook", ["/dev/zero", "-"])
 def test_playbook_without_an_end_is_refused_at_once(run, playbook):
     result = run("plan", playbook, input=b"#" * 3_000_000)
-    assert "limit is 2097152" in str(result.exception)
+    assert "limit is 2097152" in result.output
 
 
 def test_user_has_a_name_when_the_system_knows_none(monkeypatch):
@@ -210,13 +210,31 @@ def test_exit_code_tells_whose_fault_it_is(error, code):
 
 
 def test_main_ends_an_error_in_one_line_and_an_exit_code(run, monkeypatch, capsys):
-    monkeypatch.setattr("sys.argv", ["reworker", "plan", "bad.yaml"])
+    monkeypatch.setattr("sys.argv", ["reworker", "plan", "gone.yaml"])
     with pytest.raises(SystemExit) as caught:
         main()
     assert caught.value.code == 2
     message = capsys.readouterr().err
-    assert message.startswith("reworker: bad.yaml:")
+    assert message.startswith("reworker: gone.yaml: cannot be read")
     assert message.count("\n") == 1
+
+
+@pytest.mark.parametrize("command", ["plan", "run"])
+def test_plan_and_run_print_every_problem_of_a_playbook(run, command):
+    result = run(command, "bad.yaml")
+    assert result.exit_code == 2
+    assert result.output.count("reworker: bad.yaml:") >= 2
+    assert "did you mean 'steps'" in result.output
+
+
+@pytest.mark.parametrize(
+    "arguments", [("run", "good.yaml"), ("ls",), ("show", "1"), ("logs", "1"), ("cancel", "1")]
+)
+def test_commands_refuse_a_folder_without_a_database(run, tmp_path, arguments):
+    result = run(*arguments)
+    assert isinstance(result.exception, ConfigError)
+    assert str(tmp_path / "state" / "reworker.db") in str(result.exception)
+    assert not (tmp_path / "state").exists()
 
 
 def test_main_escapes_what_an_error_quotes(run, monkeypatch, capsys):

@@ -47,7 +47,7 @@ def drawn(plan, deployment, last=""):
     [
         (event("ReplyStarted", attempt=1), "03:04:05.678  web1  noop:Run  started"),
         (event("ReplyFailed", attempt=1, message="no disk"), "03:04:05.678  web1  noop:Run  failed: no disk"),
-        (event("ReplyRunning", attempt=1, percent=12.5), "03:04:05.678  web1  noop:Run  running 12.5 %"),
+        (event("ReplyRunning", attempt=1, percent=12.5), "03:04:05.678  web1  noop:Run  running 12 %"),
         (event("Decided", attempt=1, decision="retry"), "03:04:05.678  web1  noop:Run  decided: retry"),
         (event("Submitted"), "03:04:05.678  submitted"),
         (event("CancelRequested", reason="stop"), "03:04:05.678  cancel requested: stop"),
@@ -123,6 +123,22 @@ def test_json_view_is_safe_to_look_at_when_a_worker_sent_anything(capsys):
     out = capsys.readouterr().out
     assert out.rstrip("\n").isprintable()
     assert json.loads(out)["message"] == "\x1b[2J\x9b2J\u202e\ud800"
+
+
+def test_a_note_stays_apart_from_the_stream(capsys):
+    with view_for("json", plan_of(1)) as view:
+        view.note("no core")
+    printed = capsys.readouterr()
+    assert (printed.out, printed.err) == ("", "no core\n")
+
+
+def test_a_note_stands_above_the_picture(monkeypatch, capsys):
+    monkeypatch.setattr("sys.stdout.isatty", lambda: True, raising=False)
+    with view_for("text", plan_of(1)) as view:
+        view.update(Deployment(id="d", status=DeploymentStatus.RUNNING), [event("Submitted")], {})
+        view.note("no core")
+    printed = capsys.readouterr().out
+    assert printed.index("no core") < printed.rindex("g / n")
 
 
 def test_a_terminal_gets_the_picture(monkeypatch, capsys):
