@@ -5,6 +5,7 @@ Knows no connection library: `bus.parameters` turns `MqSettings` into one's argu
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 from collections.abc import Mapping
@@ -21,6 +22,10 @@ from reworker.errors import ConfigError
 PORT, TLS_PORT = 5672, 5671
 #: seconds between AMQP heartbeats we ask for; the broker may ask for less.
 HEARTBEAT_S = 60
+#: keys of the MQ file.
+MQ_KEYS = frozenset(
+    {"server", "servers", "vhost", "user", "password", "password_file", "port", "ssl", "heartbeat"}
+)
 #: environment variable that names the MQ file or URL.
 MQ_VARIABLE = "REWORKER_MQ"
 
@@ -234,6 +239,7 @@ def _mq_from_mapping(values: Mapping[str, Any], path: str) -> MqSettings:
     names = [servers] if isinstance(servers, str) else servers
     if not isinstance(names, list | tuple) or not all(isinstance(name, str) and name for name in names):
         raise ConfigError(f"expected a host name, found {servers!r}", key="server", path=path)
+    _refuse_slips(values, path)
     tls = _tls_of(values.get("ssl"), path)
     layered = Layered((path, {key: value for key, value in values.items() if value is not None}))
     port = layered.integer("port", TLS_PORT if tls else PORT, least=1)
@@ -250,6 +256,18 @@ def _mq_from_mapping(values: Mapping[str, Any], path: str) -> MqSettings:
     )
     settings.addresses()
     return settings
+
+
+def _refuse_slips(values: Mapping[str, Any], path: str) -> None:
+    """Old files may hold keys of other programs; but one that looks like ours is a slip that costs an hour.
+
+    Raises:
+        ConfigError: a key is nearly one of ours.
+    """
+    for key in values.keys() - MQ_KEYS:
+        near = difflib.get_close_matches(str(key), MQ_KEYS, 1)
+        if near:
+            raise ConfigError(f"unknown setting; did you mean {near[0]!r}?", key=str(key), path=path)
 
 
 def _mq_from_url(url: str) -> MqSettings:

@@ -7,7 +7,6 @@ from __future__ import annotations
 
 import logging
 import os
-import traceback
 from logging import Logger
 from typing import Any, Protocol
 
@@ -149,8 +148,7 @@ def outcome_of(worker: Performer, attempt: Attempt, error: BaseException, output
             return _again_later(attempt, error)
         case KeyError() if attempt.method is None:
             return _missing_key(worker, error, output)
-    frames = "".join(traceback.format_exception(error))
-    worker.app_logger.error("%s: the job raised\n%s", attempt.correlation_id, frames)
+    worker.app_logger.error("%s: the job raised", attempt.correlation_id, exc_info=error)
     return Reply("failed", message=f"{type(error).__name__}: {error}")
 
 

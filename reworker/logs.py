@@ -7,7 +7,7 @@ import json
 import logging
 import sys
 from datetime import UTC, datetime
-from typing import TextIO
+from typing import Any, TextIO
 
 from reworker.clock import iso
 
@@ -54,6 +54,10 @@ class LineFormatter(logging.Formatter):
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # the standard library's name
         """Return the line without a traceback."""
         return escaped(super().formatMessage(record))
+
+    def formatException(self, ei: Any) -> str:  # noqa: N802  # the standard library's name
+        """Return the traceback, on lines of its own; what an error says is escaped like any text."""
+        return "\n".join(escaped(line) for line in super().formatException(ei).split("\n"))
 
 
 def escaped(text: str) -> str:

@@ -134,5 +134,5 @@ def _instances_of(worker: Any) -> int:
 
 
 def _leave(error: Exception, code: int) -> None:
-    sys.stderr.write(escaped(f"error: {error}") + "\n")
+    sys.stderr.write(escaped(f"reworker: {error}") + "\n")
     raise SystemExit(code) from error

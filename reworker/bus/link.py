@@ -152,8 +152,9 @@ class Link:
             return
         self.failed_count += 1
         reason = reason_of(error)
+        next_step = "" if is_refusal(error) and not self._was_up else "; trying on"
         if reason != self.last_error:
-            logger.warning("cannot connect to %s: %s; trying on", self._url, reason)
+            logger.warning("cannot connect to %s: %s%s", self._url, reason, next_step)
         self.last_error = reason
         if is_refusal(error):
             self._owner.on_refused(reason)

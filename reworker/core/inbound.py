@@ -34,6 +34,7 @@ from reworker.fsm.events import (
 from reworker.ids import attempt_id, parse_attempt_id
 from reworker.logs import escaped
 from reworker.storage.contract import OutboxRow
+from reworker.topology import names
 
 logger = logging.getLogger(__name__)
 
@@ -284,7 +285,8 @@ def _event_of(row: OutboxRow, result: Published, at: datetime) -> Event | None:
     if result.outcome is Outcome.CONFIRMED:
         return DispatchConfirmed(at=at, attempt=row.attempt)
     if result.outcome is Outcome.RETURNED:
-        reason = f"no queue is bound to {row.routing_key}"
+        worker = row.routing_key.removeprefix(names.WORKER_PREFIX)
+        reason = f"no queue is bound to {row.routing_key}: has the worker {worker!r} ever run here?"
         return DispatchUnroutable(at=at, attempt=row.attempt, reason=reason)
     if result.is_sent and not row.is_idempotent:
         reason = f"the broker did not confirm the step message: {result.reason or result.outcome.value}"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import inspect
 import os
 import sys
+import traceback
 from importlib import import_module
 from types import ModuleType
 
@@ -48,9 +49,12 @@ def _imported(candidates: tuple[str, ...], name: str) -> ModuleType:
         except ModuleNotFoundError as error:
             if error.name is None or not f"{candidate}.".startswith(f"{error.name}."):
                 raise ConfigError(f"{candidate} needs the module {error.name}", key=name) from error
-        except ImportError as error:
-            raise ConfigError(f"{candidate} cannot be imported: {error}", key=name) from error
-    raise ConfigError(f"no such worker; tried {', '.join(candidates)}. Is its plugin installed?", key=name)
+        except Exception as error:  # a plugin may raise anything; its author wants the place
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            reason = f"{type(error).__name__}: {error} ({place.filename}:{place.lineno})"
+            raise ConfigError(f"{candidate} cannot be imported: {reason}", key=name) from error
+    hint = "Is its plugin installed, or its file in the current folder?"
+    raise ConfigError(f"no such worker; tried {', '.join(candidates)}. {hint}", key=name)
 
 
 def _only_worker(module: ModuleType, name: str) -> type[Worker]:

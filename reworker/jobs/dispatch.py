@@ -25,6 +25,9 @@ def run_step(worker: object, methods: Mapping[str, StepMethod], attempt: Attempt
     method = _method_for(methods, message.parameters.get("subcommand"))
     attempt.method = method
     values, problems = arguments_of(method, message)
+    hosts = message.parameters.get("hosts") or []
+    if not isinstance(hosts, list) or not all(isinstance(one, str) for one in hosts):
+        problems = [*problems, f"hosts: expected a list of texts, found {hosts!r:.60}"]
     if problems:
         raise JobFailed(f"wrong parameters for {method.options.name}: {'; '.join(problems)}")
     attempt.limit(method.options.timeout_s)

@@ -80,6 +80,8 @@ def test_mq_settings_come_from_the_environment():
         ({"servers": ["a", ""]}, "server"),
         ({"server": "h:port"}, "server"),
         ({"server": ":5672"}, "server"),
+        ({"prot": 5672}, "prot"),
+        ({"username": "me"}, "username"),
         ({"port": "many"}, "port"),
         ({"port": 0}, "port"),
         ({"port": 70000}, "port"),

@@ -39,10 +39,11 @@ def test_traceback_follows_its_line(root_logger):
     stream = io.StringIO()
     logs.setup(stream=stream)
     try:
-        raise ValueError("boom")
+        raise ValueError("boom\x1b[2J")
     except ValueError:
         logging.getLogger("frob").exception("failed")
-    assert "Traceback" in stream.getvalue()
+    assert "\nTraceback" in stream.getvalue()
+    assert stream.getvalue().endswith("ValueError: boom\\x1b[2J\n")
 
 
 def test_json_lines_carry_the_correlation_id(root_logger):

@@ -10,7 +10,7 @@ import jsonschema
 import msgspec
 import pytest
 
-from reworker.testing import deliver
+from reworker.testing import Harness, deliver
 from reworker.worker import Job, Worker, step
 
 
@@ -76,6 +76,22 @@ def test_subcommand_is_refused_when_it_is_no_text(subcommand: Any) -> None:
     harness = Harness(FrobWorker)
     transcript = harness.run(harness.delivery({"parameters": {"subcommand": subcommand}}))
     assert transcript.statuses == ["failed"]
+
+
+@pytest.mark.parametrize("hosts", [1, "web1", [1], [["a"]], {"a": 1}])
+def test_hosts_are_refused_when_they_are_no_list_of_texts(hosts: Any) -> None:
+    class Hosting(Worker):
+        @step("Do")
+        def do(self, job: Job) -> str:
+            return ",".join(job.hosts)
+
+    harness = Harness(Hosting)
+    wrong = harness.run(harness.delivery({"parameters": {"subcommand": "Do", "hosts": hosts}}))
+    assert wrong.statuses == ["failed"]
+    assert "hosts: expected a list of texts" in wrong.message
+    for none in (None, []):
+        right = harness.run(harness.delivery({"parameters": {"subcommand": "Do", "hosts": none}}))
+        assert right.data == ""
 
 
 def test_dynamic_value_fills_a_parameter_and_may_be_text_when_the_step_has_none() -> None:
