@@ -4,8 +4,10 @@ from __future__ import annotations
 
 import click
 
+from reworker.bus.contract import TopologySpec
 from reworker.cli.options import mq_option
 from reworker.cli.wiring import connected_bus
+from reworker.errors import ConfigError
 from reworker.topology.file import load_topology
 
 
@@ -20,6 +22,8 @@ def topology() -> None:
 def apply(path: str, mq: str) -> None:
     """Declare what the file lists; what exists already is left as it is."""
     wanted = load_topology(path)
+    if wanted == TopologySpec():
+        raise ConfigError("lists no exchange, queue or binding", path=path)
     with connected_bus(mq, name="reworker topology") as bus:
         bus.declare(wanted)
     for exchange in wanted.exchanges:

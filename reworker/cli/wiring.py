@@ -6,8 +6,6 @@ Imports stand in the functions that need them: `reworker ls` need not load an AM
 from __future__ import annotations
 
 import os
-import subprocess
-import sys
 from collections.abc import Iterator, Sequence
 from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
@@ -131,48 +129,6 @@ def running_worker(name: str, url: str) -> Iterator[Crew]:
         crew.stop()
 
 
-@contextmanager
-def broker_process(port: int, store: Path | None) -> Iterator[str]:
-    """Run the embedded broker as a process of its own; give its URL.
-
-    Raises:
-        ConfigError: it did not start; the text has its last words.
-    """
-    # -P: a folder called reworker in the current one must not be taken for us.
-    command = [
-        sys.executable,
-        "-P",
-        "-m",
-        "reworker",
-        "broker",
-        "--port",
-        str(port),
-        "--log-level",
-        "WARNING",
-    ]
-    # It ends with us even when we are killed: nobody else would stop it, and it holds the store.
-    command.append("--leash")
-    if store is not None:
-        command += ["--store", str(store)]
-    # Its own session: Ctrl-C goes to us alone, and we stop it after everything that uses it.
-    process = subprocess.Popen(
-        command,
-        stdin=subprocess.PIPE,
-        stdout=subprocess.PIPE,
-        stderr=subprocess.STDOUT,
-        text=True,
-        start_new_session=True,
-    )
-    try:
-        yield _url_of(process)
-    finally:
-        process.terminate()
-        process.wait()
-        for stream in (process.stdin, process.stdout):
-            if stream is not None:
-                stream.close()
-
-
 @dataclass(frozen=True)
 class LocalSystem:
     """Everything in one place: a broker beside us, a core and workers within."""
@@ -191,27 +147,17 @@ def local_system(state: Path, workers: Sequence[str], *, port: int = 0) -> Itera
         workers: names as `load_worker` takes them.
         port: of the broker; 0 takes a free one.
     """
+    from reworker.cli.local_broker import LocalBroker
     from reworker.core.settings import core_settings
 
     state.mkdir(parents=True, exist_ok=True)
     db = f"sqlite:///{state / 'reworker.db'}"
     with ExitStack() as stack:
-        url = stack.enter_context(broker_process(port, state / "broker.db"))
+        url = stack.enter_context(LocalBroker(port, state / "broker.db")).url
         core = stack.enter_context(running_core(url, db, core_settings(), timeout_s=CONNECT_S))
         for name in workers:
             stack.enter_context(running_worker(name, url))
         yield LocalSystem(url, db, core)
-
-
-def _url_of(process: subprocess.Popen[str]) -> str:
-    lines = process.stdout if process.stdout is not None else ()
-    last = ""
-    for line in lines:
-        words = line.split()
-        if words[:2] == ["listening", "on"]:
-            return words[2].replace(":***@", ":guest@")
-        last = line.strip() or last
-    raise ConfigError(f"the embedded broker did not start: {last.removeprefix('reworker: ')}")
 
 
 def path_of_database(db: str) -> Path:

@@ -1,6 +1,7 @@
 """The command line as people use it: real processes, a real broker, a database in a folder."""
 
 import json
+import os
 import re
 import signal
 import sqlite3
@@ -216,6 +217,8 @@ def test_topology_apply_says_when_the_broker_has_something_else(any_broker_url, 
     assert mismatch.returncode == 5
     assert "worker.frob" in mismatch.stderr
     assert "406" in mismatch.stderr
+    (folder / "empty.yaml").touch()
+    assert "lists no exchange" in reworker(*apply, "empty.yaml", folder=folder).stderr
     assert "did you mean 'queues'" in reworker(*apply, "third.yaml", folder=folder).stderr
 
 
@@ -226,6 +229,18 @@ def test_up_runs_everything_until_it_is_told_to_stop(process, folder):
     assert up.terminate() == 0
     with sqlite3.connect(folder / "here" / "reworker.db") as connection:
         assert connection.execute("SELECT count(*) FROM deployment").fetchone() == (1,)
+
+
+def test_up_starts_its_broker_again_when_that_is_killed(process, folder):
+    up = process("-m", "reworker", "up", "--mq-port", "0", "--state", "here")
+    db = up.wait_for_line(r"--db (\S+)")[1]
+    (broker,) = subprocess.run(
+        ["pgrep", "-P", str(up.pid)], capture_output=True, text=True, check=True
+    ).stdout.split()
+    os.kill(int(broker), signal.SIGKILL)
+    up.wait_for_line("the embedded broker ended with code -9; starting it again")
+    assert reworker("run", "rollout.yaml", "--db", db, folder=folder).returncode == 0
+    assert up.terminate() == 0
 
 
 def test_up_says_when_its_port_is_taken(process, folder):
