@@ -61,9 +61,14 @@ def opened_storage(db: str) -> Iterator[tuple[Storage, LogStore]]:
 
     Raises:
         StorageError: see `open_storage`.
+        ConfigError: the server's dependencies are not installed.
     """
-    from reworker.storage.log import SqlLog, log_path
-    from reworker.storage.sql import open_storage
+    try:
+        from reworker.storage.log import SqlLog, log_path
+        from reworker.storage.sql import open_storage
+    except ModuleNotFoundError as error:
+        reason = f"{error.name} is missing; only workers do without it: install reworker[server]"
+        raise ConfigError(reason, key="--db") from error
 
     with ExitStack() as stack:
         storage = open_storage(_prepared(db))

@@ -196,6 +196,21 @@ def test_a_wrong_call_ends_in_one_clear_line_and_the_right_code(arguments, code,
     assert "Traceback" not in result.stderr
 
 
+def test_core_says_what_to_install_on_a_machine_for_workers_only(folder):
+    program = "import sys; sys.modules['sqlalchemy'] = None; from reworker.cli.main import main; main()"
+    result = subprocess.run(
+        [sys.executable, "-c", program, "core", "--mq", "amqp://127.0.0.1:1/"],
+        cwd=folder,
+        capture_output=True,
+        text=True,
+        timeout=30,
+        check=False,
+    )
+    assert result.returncode == 2
+    assert "reworker[server]" in result.stderr
+    assert "Traceback" not in result.stderr
+
+
 def test_topology_apply_says_what_it_declares_and_may_be_repeated(any_broker_url, folder):
     (folder / "topology.yaml").write_text(
         "exchanges: [{name: re}]\nqueues: [{name: worker.frob}]\n"
