@@ -16,6 +16,7 @@ from pika.exceptions import (
     AMQPConnectionError,
     AuthenticationError,
     ConnectionClosed,
+    ConnectionClosedByBroker,
     ProbableAccessDeniedError,
     ProbableAuthenticationError,
 )
@@ -29,7 +30,7 @@ logger = logging.getLogger(__name__)
 
 #: smallest and largest pause between two tries, seconds.
 RETRY_BASE_S, RETRY_CAP_S = 0.2, 30.0
-_REFUSALS = (ProbableAuthenticationError, ProbableAccessDeniedError, AuthenticationError)
+_GUESSES = (ProbableAuthenticationError, ProbableAccessDeniedError)
 
 
 class Owner(Protocol):
@@ -202,5 +203,10 @@ def reason_of(error: BaseException) -> str:
 
 
 def is_refusal(error: BaseException) -> bool:
-    """Tell whether the broker answered and refuses the login or the virtual host."""
-    return isinstance(root_of(error), _REFUSALS)
+    """Tell whether the broker answered and refuses the login or the virtual host.
+
+    pika guesses this of any connection that ends during the handshake; only the broker's own word counts.
+    """
+    root = root_of(error)
+    is_said = ConnectionClosedByBroker.__name__ in str(root)
+    return isinstance(root, AuthenticationError) or (isinstance(root, _GUESSES) and is_said)

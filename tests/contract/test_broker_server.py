@@ -168,7 +168,7 @@ def test_restart_keeps_what_is_durable_and_forgets_the_rest(
 
 
 def test_store_is_refused_when_another_broker_has_it(tmp_path: Path) -> None:
-    with BrokerThread(store_path=tmp_path / "store"), pytest.raises(ConfigError, match="locked"):
+    with BrokerThread(store_path=tmp_path / "store"), pytest.raises(ConfigError, match="another broker"):
         BrokerThread(store_path=tmp_path / "store").start()
 
 

@@ -5,6 +5,12 @@ import ssl
 from pathlib import Path
 
 import pytest
+from pika.exceptions import (
+    ConnectionClosedByBroker,
+    ProbableAccessDeniedError,
+    ProbableAuthenticationError,
+    StreamLostError,
+)
 
 from reworker.bus.connection import PikaBus
 from reworker.bus.contract import DeclareMode
@@ -76,6 +82,13 @@ def test_plain_error_is_shown_in_one_line() -> None:
     error = ConnectionRefusedError(111, "Connection refused")
     assert reason_of(error) == "111 Connection refused (ConnectionRefusedError)"
     assert not is_refusal(error)
+
+
+@pytest.mark.parametrize("guess", [ProbableAuthenticationError, ProbableAccessDeniedError])
+def test_only_the_brokers_own_word_is_a_refusal(guess: type[Exception]) -> None:
+    """pika guesses a refusal whenever the stream ends during the handshake, as in a broker's restart."""
+    assert is_refusal(guess(repr(ConnectionClosedByBroker(403, "ACCESS_REFUSED"))))
+    assert not is_refusal(guess(repr(StreamLostError("Transport indicated EOF"))))
 
 
 def test_bus_that_was_never_opened_can_be_asked_and_closed() -> None:
