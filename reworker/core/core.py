@@ -75,36 +75,31 @@ class Core:
         clock: Clock | None = None,
         output_bus: Bus | None = None,
     ) -> None:
-        self._settings = settings or CoreSettings()
+        settings = settings or CoreSettings()
+        self._settings = settings
         self._bus, self._output_bus, self._storage = bus, output_bus or bus, storage
-        clock = clock or SystemClock()
-        self.counters = Counters()
-        self._dead = DeadLetters(bus, self.counters)
+        clock, counters = clock or SystemClock(), Counters()
+        self.counters = counters
+        self._dead = DeadLetters(bus, counters)
         self._intake = Intake()
         self._publisher = Publisher(
             bus,
             clock,
-            self._settings.name,
+            settings.name,
             self._on_result,
-            exchange=self._settings.exchange,
-            lease_s=self._settings.lease_s,
-            window=self._settings.window,
+            exchange=settings.exchange,
+            lease_s=settings.lease_s,
+            window=settings.window,
         )
         self.loop = Loop(
-            storage,
-            self._publisher,
-            self._intake,
-            clock,
-            self.counters,
-            batch_count=self._settings.batch_count,
+            storage, self._publisher, self._intake, clock, counters, batch_count=settings.batch_count
         )
         wake = self.loop.wake
         #: requests and reads, for this process.
         self.service = Service(storage, logs, clock, wake=wake)
-        self.jobs = JobDesk(self.service, storage, self._dead, clock, self.counters, wake=wake)
-        limit_bytes = self._settings.log_limit_bytes
-        output_dead = DeadLetters(self._output_bus, self.counters)
-        self.recorder = Recorder(logs, output_dead, clock, self.counters, limit_bytes=limit_bytes)
+        self.jobs = JobDesk(self.service, storage, self._dead, clock, counters, wake=wake)
+        output_dead = DeadLetters(self._output_bus, counters)
+        self.recorder = Recorder(logs, output_dead, clock, counters, limit_bytes=settings.log_limit_bytes)
         self._consumers: list[Consumer] = []
         self._threads: list[threading.Thread] = []
 

@@ -9,6 +9,7 @@ import inspect
 import json
 import logging
 import sys
+import warnings
 from collections.abc import Iterator
 from typing import Any
 from unittest import mock
@@ -95,8 +96,11 @@ def test_unknown_argument_is_one_warning_when_given() -> None:
 
 
 @pytest.mark.parametrize("name", ["debug", "info", "warn", "warning", "error", "fatal"])
-def test_app_logger_has_the_method_when_plugins_call_it(name: str) -> None:
-    getattr(Worker(MQ).app_logger, name)("text")
+def test_app_logger_has_the_method_when_plugins_call_it(name: str, caplog: pytest.LogCaptureFixture) -> None:
+    with warnings.catch_warnings(record=True) as warned, caplog.at_level(logging.DEBUG):
+        getattr(Worker(MQ).app_logger, name)("text")
+    assert [record.message for record in caplog.records] == ["text"]
+    assert warned == []
 
 
 def test_base_process_is_not_implemented_when_called() -> None:
