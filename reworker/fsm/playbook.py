@@ -200,9 +200,11 @@ class _Reader:
         if len(keys) != 1:
             self._explain_keys(entries, keys, node, path)
             return Step(key="", command="", subcommand="")
-        controls = {key: value for key, value in entries.items() if key != keys[0]}
-        self._check_keys(controls, _CONTROL_KEYS, (), path, node.line)
         body = entries[keys[0]]
+        controls = {key: value for key, value in entries.items() if key != keys[0]}
+        if body.value is None:
+            controls = self._explain_indentation(controls, keys[0], path)
+        self._check_keys(controls, _CONTROL_KEYS, (), path, node.line)
         return Step(
             **self._names(keys[0], body.line, path),
             **self._body(body, f"{path}.{keys[0]}"),
@@ -222,6 +224,14 @@ class _Reader:
             if split and isinstance(split[0][1], str) and checks.is_word(split[0][0] + split[0][1]):
                 reason += f"; did you mean {split[0][0]}:{split[0][1]}, without a space?"
         self._problems.add(reason, node.line, path)
+
+    def _explain_indentation(self, entries: dict[str, Node], key: str, path: str) -> dict[str, Node]:
+        """Refuse what should stand under a step that has nothing under it; return the other keys."""
+        for name, node in entries.items():
+            if name not in (*_CONTROL_KEYS, *_LATER):
+                reason = f"parameters stand under their step: indent {name!r} further than {key!r}"
+                self._problems.add(reason, node.line, path)
+        return {name: node for name, node in entries.items() if name in (*_CONTROL_KEYS, *_LATER)}
 
     def _names(self, key: str, line: int, path: str) -> dict[str, Any]:
         command, _, subcommand = key.partition(":")

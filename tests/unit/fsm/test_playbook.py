@@ -161,6 +161,7 @@ def test_parse_accepts_step_when_name_is_safe(step):
         ({"a:B": {}, "notify": {}}, "unknown key 'notify'"),
         ({"a:B": {}, "idempotent": "yes"}, "must be true or false, not 'yes'"),
         ({"a:B": {}, "on_unknown": "rety"}, "did you mean 'retry'?"),
+        ({"a:B": None, "times": 2}, "indent 'times' further than 'a:B'"),
         ({"a:B": {}, "on_unknown": True}, "must be text, not true"),
         ({"a:B": {}, "on_unknown": ["retry"]}, "must be text, not a list"),
         ({"a:B": {}, "id": "a b"}, "may hold only letters"),
