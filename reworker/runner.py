@@ -14,9 +14,9 @@ from collections.abc import Mapping, Sequence
 from typing import Any
 
 from reworker.config import MQ_VARIABLE, MqSettings, load_mapping, mq_settings
-from reworker.crew.crew import Crew, open_bus
 from reworker.errors import BusError, CannotConnect, ConfigError
 from reworker.logs import escaped, setup
+from reworker.pool.pool import WorkerPool, open_bus
 
 #: exit codes, as every command of ours.
 CONFIG_EXIT_CODE = 2
@@ -70,7 +70,7 @@ def run_worker(
         count = instances or _instances_of(worker)
         if count > 1:
             others = [worker_cls(mapping, config_file=config_file) for _ in range(count - 1)]
-            Crew(open_bus(mq_settings(mapping), worker._queue), [worker, *others]).run()
+            WorkerPool(open_bus(mq_settings(mapping), worker._queue), [worker, *others]).run()
         else:
             worker.run_forever()
     except ConfigError as error:

@@ -12,7 +12,6 @@ import pika
 from reworker.bus.contract import Outgoing, Properties, Verdict
 from reworker.classic import ClassicHooks, JobChannel, Names, constructor_properties
 from reworker.config import MqSettings, load_mapping, mq_settings
-from reworker.crew.crew import Crew, open_bus
 from reworker.jobs.attempt import Attempt
 from reworker.jobs.dispatch import run_step
 from reworker.jobs.job import Job
@@ -24,6 +23,7 @@ from reworker.messages import encode
 from reworker.notify import notifications
 from reworker.output import Output
 from reworker.plugin_path import join_plugin_folders
+from reworker.pool.pool import WorkerPool, open_bus
 from reworker.runner import runner
 
 __all__ = ["Job", "Output", "Worker", "escaped", "runner", "step"]
@@ -77,7 +77,7 @@ class Worker(ClassicHooks):
         self._queue, self._output_level = self._settings.queue, self._settings.output_level
         self._station: Station | None = None
         self._attempt: Attempt | None = None
-        self._crew: Crew | None = None
+        self._pool: WorkerPool | None = None
         self._is_stopping = False
         if self._is_driven():
             self._open_driven()
@@ -172,17 +172,17 @@ class Worker(ClassicHooks):
         if self._is_driven():
             self._connection.ioloop.start()
             return
-        if self._crew is None:
-            self._crew = Crew(open_bus(self._mq_settings(), self._queue), [self])
+        if self._pool is None:
+            self._pool = WorkerPool(open_bus(self._mq_settings(), self._queue), [self])
         if self._is_stopping:
-            self._crew.request_stop()
-        self._crew.run()
+            self._pool.request_stop()
+        self._pool.run()
 
     def stop(self) -> None:
         """Make `run_forever` drain and return, also when it is called later; any thread, returns at once."""
         self._is_stopping = True
-        if self._crew is not None:
-            self._crew.request_stop()
+        if self._pool is not None:
+            self._pool.request_stop()
 
     def _mq_settings(self) -> MqSettings:
         config = self._mq_config

@@ -10,8 +10,8 @@ import click
 from reworker.cli.options import db_option, log_options, mq_option
 from reworker.cli.wiring import running_core
 from reworker.core.settings import core_settings
-from reworker.crew.signals import stop_signals
 from reworker.logs import setup
+from reworker.pool.signals import stop_signals
 
 logger = logging.getLogger(__name__)
 

@@ -8,9 +8,9 @@ from importlib import import_module
 import click
 
 from reworker import __version__
-from reworker.crew.signals import StopRequested
 from reworker.errors import BusError, ConfigError, MessageError, PlaybookInvalid, ReworkerError
 from reworker.logs import escaped
+from reworker.pool.signals import StopRequested
 
 #: command -> module and attribute that hold it.
 COMMANDS = {

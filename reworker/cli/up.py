@@ -9,8 +9,8 @@ import click
 
 from reworker.cli.options import log_options
 from reworker.cli.wiring import LOCAL_WORKERS, local_system
-from reworker.crew.signals import stop_signals
 from reworker.logs import setup
+from reworker.pool.signals import stop_signals
 
 
 @click.command()

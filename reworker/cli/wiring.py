@@ -20,7 +20,7 @@ if TYPE_CHECKING:
     from reworker.core.core import Core
     from reworker.core.service import Service
     from reworker.core.settings import CoreSettings
-    from reworker.crew.crew import Crew
+    from reworker.pool.pool import WorkerPool
     from reworker.storage.contract import LogStore, Storage
 
 #: seconds a command looks for the broker before it gives up; the user waits for it.
@@ -43,7 +43,7 @@ def connected_bus(mq: str | MqSettings, *, name: str, timeout_s: float = CONNECT
     """
     from reworker.bus.connection import PikaBus
     from reworker.config import mq_settings
-    from reworker.crew.signals import leave_on_signals
+    from reworker.pool.signals import leave_on_signals
 
     settings = mq_settings(mq) if isinstance(mq, str) else mq
     bus = PikaBus(settings, name=name)
@@ -117,21 +117,21 @@ def running_core(
 
 
 @contextmanager
-def running_worker(name: str, url: str) -> Iterator[Crew]:
+def running_worker(name: str, url: str) -> Iterator[WorkerPool]:
     """Run one instance of a worker type as a thread of this process."""
     from reworker.config import mq_settings
-    from reworker.crew.crew import Crew, open_bus
     from reworker.host.plugins import load_worker
+    from reworker.pool.pool import WorkerPool, open_bus
     from reworker.runner import mq_mapping
 
     mapping = mq_mapping(url, os.environ)
     worker = load_worker(name)(mapping)
-    crew = Crew(open_bus(mq_settings(mapping), f"worker {name}"), [worker])
+    pool = WorkerPool(open_bus(mq_settings(mapping), f"worker {name}"), [worker])
     try:
-        crew.start()
-        yield crew
+        pool.start()
+        yield pool
     finally:
-        crew.stop()
+        pool.stop()
 
 
 @dataclass(frozen=True)

@@ -12,9 +12,9 @@ from reworker import worker as workers
 from reworker.bus.contract import Verdict
 from reworker.bus.memory import MemoryBroker, MemoryBus
 from reworker.config import MqSettings
-from reworker.crew.crew import Crew
 from reworker.errors import ConfigError
 from reworker.jobs.settings import PROPERTIES, layers_of, worker_settings
+from reworker.pool.pool import WorkerPool
 from reworker.testing import Harness, deliver
 from reworker.testing.harness import CORRELATION_ID
 from reworker.worker import Worker
@@ -130,22 +130,22 @@ def test_bus_settings_may_be_given_as_such_when_built() -> None:
 def test_run_forever_returns_at_once_when_stop_was_called_before() -> None:
     worker = Worker({"server": "memory"}, queue="worker.early")
     worker.stop()
-    worker._crew = Crew(MemoryBus(MemoryBroker(), name="worker"), [worker])
+    worker._pool = WorkerPool(MemoryBus(MemoryBroker(), name="worker"), [worker])
     runner = threading.Thread(target=worker.run_forever, daemon=True)
     runner.start()
     runner.join(5)
     assert not runner.is_alive()
 
 
-def test_run_forever_uses_the_crew_that_is_there_when_called() -> None:
+def test_run_forever_uses_the_pool_that_is_there_when_called() -> None:
     ran: list[bool] = []
 
-    class FakeCrew:
+    class FakePool:
         def run(self) -> None:
             ran.append(True)
 
     worker = Worker({"server": "a"})
-    worker._crew = FakeCrew()  # type: ignore[assignment]  # only its run is called
+    worker._pool = FakePool()  # type: ignore[assignment]  # only its run is called
     worker.run_forever()
     assert ran == [True]
 

@@ -1,4 +1,4 @@
-"""A crew and a core on one broker in memory."""
+"""A pool and a core on one broker in memory."""
 
 from __future__ import annotations
 
@@ -9,8 +9,8 @@ from typing import Any
 
 from reworker.bus.contract import Delivery, Outgoing, Properties, QueueSpec, TopologySpec, Verdict
 from reworker.bus.memory import MemoryBroker, MemoryBus
-from reworker.crew.crew import Crew
 from reworker.messages import StepHeaders, encode, headers_of_step
+from reworker.pool.pool import WorkerPool
 from reworker.testing.scripted import ScriptedWorker
 from reworker.worker import Worker
 from tests.support.waiting import wait_until
@@ -34,15 +34,17 @@ class World:
         delivery.settle(Verdict.ACK)
 
     @contextmanager
-    def crew(self, kind: type[Worker] = ScriptedWorker, count: int = 1, **properties: Any) -> Iterator[Crew]:
-        """Run a crew of `count` instances."""
+    def pool(
+        self, kind: type[Worker] = ScriptedWorker, count: int = 1, **properties: Any
+    ) -> Iterator[WorkerPool]:
+        """Run a pool of `count` instances."""
         workers = [kind({"server": "memory"}, **properties) for _ in range(count)]
-        crew = Crew(MemoryBus(self.broker, name="worker"), workers)
-        crew.start()
+        pool = WorkerPool(MemoryBus(self.broker, name="worker"), workers)
+        pool.start()
         try:
-            yield crew
+            yield pool
         finally:
-            crew.stop()
+            pool.stop()
 
     def send(
         self,

@@ -9,14 +9,14 @@ from typing import Any
 
 import pytest
 
-from reworker.crew import crew as crews
-from reworker.crew import instance as instances
-from reworker.crew.watch import look_at
 from reworker.messages import Control, StepHeaders, encode
+from reworker.pool import instance as instances
+from reworker.pool import pool as pools
+from reworker.pool.watch import look_at
 from reworker.testing import FakeClock, Harness
 from reworker.testing.scripted import ScriptedWorker
 from reworker.worker import Job, Worker, step
-from tests.integration.memory_crew import World
+from tests.integration.memory_pool import World
 from tests.support.waiting import wait_until
 
 QUEUE = "worker.scriptedworker"
@@ -30,11 +30,11 @@ def world() -> Iterator[World]:
 
 
 def test_jobs_are_done_and_settled_when_they_arrive(world: World) -> None:
-    with world.crew() as crew:
+    with world.pool() as pool:
         attempts = [world.send(number) for number in range(30)]
         for attempt in attempts:
             world.wait(attempt, "started", "completed")
-        wait_until(lambda: not crew.station.open_attempts)
+        wait_until(lambda: not pool.station.open_attempts)
     assert world.waiting(QUEUE) == 0
 
 
@@ -46,14 +46,14 @@ def test_instances_share_the_work_when_there_are_several(world: World) -> None:
         def meet(self, job: Job) -> int:
             return gate.wait()
 
-    with world.crew(Meeting, count=3):
+    with world.pool(Meeting, count=3):
         attempts = [world.send(n, key="worker.meeting", subcommand="Meet") for n in range(3)]
         for attempt in attempts:
             world.wait(attempt, "started", "completed")
 
 
 def test_workers_of_one_process_have_names_of_their_own_when_they_reply(world: World) -> None:
-    with world.crew(count=2):
+    with world.pool(count=2):
         for number in range(20):
             world.wait_for(world.send(number), "completed")
     names = {(one.properties.headers or {})["x-worker"].split(":")[-1] for one in world.replies}
@@ -61,28 +61,28 @@ def test_workers_of_one_process_have_names_of_their_own_when_they_reply(world: W
 
 
 def test_instance_reads_ahead_when_jobs_are_short(world: World) -> None:
-    with world.crew() as crew:
+    with world.pool() as pool:
         for number in range(instances.SHORT_COUNT + 2):
             world.wait_for(world.send(number), "completed")
-        wait_until(lambda: crew.instances[0]._prefetch == 16)
+        wait_until(lambda: pool.instances[0]._prefetch == 16)
         world.wait_for(world.send(99), "completed")
 
 
 def test_instance_stays_at_one_delivery_when_told_to(world: World) -> None:
-    with world.crew(prefetch=1) as crew:
+    with world.pool(prefetch=1) as pool:
         for number in range(instances.SHORT_COUNT + 2):
             world.wait_for(world.send(number), "completed")
-        assert crew.instances[0]._prefetch == 1
+        assert pool.instances[0]._prefetch == 1
 
 
 def test_waiting_deliveries_go_to_others_when_a_job_turns_out_long(world: World) -> None:
-    with world.crew() as crew:
-        instance = crew.instances[0]
+    with world.pool() as pool:
+        instance = pool.instances[0]
         instance._consume(16)
         first = world.send(0, outcome="slow", seconds=0.3)
         world.wait_for(first, "started")
         second = world.send(1)
-        with world.crew():
+        with world.pool():
             instance.slow_down()
             world.wait(second, "started", "completed")
         assert instance._prefetch == 1
@@ -90,13 +90,13 @@ def test_waiting_deliveries_go_to_others_when_a_job_turns_out_long(world: World)
 
 @pytest.mark.parametrize(("duration_s", "short_count"), [(0.01, 1), (0.5, 0), (1.5, 0)])
 def test_pace_counts_short_jobs_when_they_end(world: World, duration_s: float, short_count: int) -> None:
-    with world.crew() as crew:
-        crew.instances[0]._set_pace(duration_s)
-        assert crew.instances[0]._short_count == short_count
+    with world.pool() as pool:
+        pool.instances[0]._set_pace(duration_s)
+        assert pool.instances[0]._short_count == short_count
 
 
 def test_heartbeats_are_sent_when_the_step_wants_them(world: World) -> None:
-    with world.crew():
+    with world.pool():
         attempt = world.send(1, StepHeaders(heartbeat_s=0.01), outcome="slow", seconds=0.7)
         world.wait_for(attempt, "completed")
     statuses = world.statuses(attempt)
@@ -106,20 +106,20 @@ def test_heartbeats_are_sent_when_the_step_wants_them(world: World) -> None:
 
 
 def test_job_is_stopped_when_its_time_is_up(world: World) -> None:
-    with world.crew():
+    with world.pool():
         attempt = world.send(1, StepHeaders(deadline_s=0.05), outcome="spin")
         world.wait(attempt, "started", "failed")
         world.wait(world.send(2), "started", "completed")
 
 
 def test_watch_sees_nothing_when_nothing_runs(world: World) -> None:
-    with world.crew() as crew:
-        look_at(crew.instances[0])
+    with world.pool() as pool:
+        look_at(pool.instances[0])
 
 
 def test_watch_slows_an_instance_down_when_its_job_is_long(world: World) -> None:
-    with world.crew() as crew:
-        instance, clock = crew.instances[0], FakeClock()
+    with world.pool() as pool:
+        instance, clock = pool.instances[0], FakeClock()
         instance._consume(16)
         attempt = world.send(1, outcome="slow", seconds=0.2)
         world.wait_for(attempt, "started")
@@ -141,7 +141,7 @@ class PatientWorker(Worker):
 
 @pytest.mark.parametrize("key", ["cancel.patient", "cancel.patientworker"])
 def test_running_job_is_cancelled_when_the_core_says_so(world: World, key: str) -> None:
-    with world.crew(PatientWorker):
+    with world.pool(PatientWorker):
         attempt = world.send(1, key="worker.patient", subcommand="Wait")
         world.wait_for(attempt, "started")
         control(world, attempt, key)
@@ -149,10 +149,10 @@ def test_running_job_is_cancelled_when_the_core_says_so(world: World, key: str) 
 
 
 def test_attempt_is_refused_when_it_was_cancelled_before_it_came(world: World) -> None:
-    with world.crew() as crew:
+    with world.pool() as pool:
         attempt = f"{5:024x}.1"
         control(world, attempt)
-        wait_until(lambda: crew.station.cancellations.reason(attempt))
+        wait_until(lambda: pool.station.cancellations.reason(attempt))
         world.send(5)
         world.wait(attempt, "cancelled")
 
@@ -168,31 +168,31 @@ def test_cancelled_attempts_are_forgotten_when_there_are_too_many() -> None:
 
 
 def test_control_message_is_ignored_when_malformed(world: World) -> None:
-    with world.crew():
+    with world.pool():
         world.publish("re.control", "cancel.scripted", b"broken")
         world.wait(world.send(1), "started", "completed")
 
 
-def test_running_job_ends_and_unstarted_ones_go_back_when_the_crew_stops(world: World) -> None:
-    with world.crew() as crew:
-        crew.instances[0]._consume(16)
+def test_running_job_ends_and_unstarted_ones_go_back_when_the_pool_stops(world: World) -> None:
+    with world.pool() as pool:
+        pool.instances[0]._consume(16)
         first = world.send(1, outcome="slow", seconds=0.2)
         world.wait_for(first, "started")
         second = world.send(2)
     assert world.statuses(first) == ["started", "completed"]
     assert world.statuses(second) == []
     assert world.waiting(QUEUE) == 1
-    with world.crew():
+    with world.pool():
         world.wait(second, "started", "completed")
 
 
 def test_delivery_goes_back_when_it_comes_after_the_stop(world: World) -> None:
-    with world.crew() as crew:
+    with world.pool() as pool:
         late = Harness(ScriptedWorker).delivery({"parameters": {}})
-        crew.instances[0].quiet()
-        crew.instances[0]._on_delivery(late)
+        pool.instances[0].quiet()
+        pool.instances[0]._on_delivery(late)
         wait_until(lambda: late.verdict)
-        crew.instances[0]._consume(1)
+        pool.instances[0]._consume(1)
         assert world.waiting(QUEUE) == 1
 
 
@@ -202,8 +202,8 @@ def test_job_that_does_not_end_is_reported_truly_when_the_drain_is_over(
 ) -> None:
     if sys.gettrace() is not None:
         pytest.skip("a traced CPython 3.11 waits for a thread that has an exception coming")
-    monkeypatch.setattr(crews, "CANCEL_GRACE_S", 0.05)
-    with world.crew(drain_s=0.05):
+    monkeypatch.setattr(pools, "CANCEL_GRACE_S", 0.05)
+    with world.pool(drain_s=0.05):
         attempt = world.send(1, headers, outcome="slow", seconds=0.5)
         world.wait_for(attempt, "started")
     world.wait(attempt, "started", status)
@@ -212,7 +212,7 @@ def test_job_that_does_not_end_is_reported_truly_when_the_drain_is_over(
 
 
 def test_job_that_waits_politely_is_cancelled_when_the_drain_is_over(world: World) -> None:
-    with world.crew(PatientWorker, drain_s=0.05):
+    with world.pool(PatientWorker, drain_s=0.05):
         attempt = world.send(1, key="worker.patient", subcommand="Wait")
         world.wait_for(attempt, "started")
     world.wait(attempt, "started", "cancelled")
@@ -220,17 +220,17 @@ def test_job_that_waits_politely_is_cancelled_when_the_drain_is_over(world: Worl
 
 def test_run_returns_when_told_to_stop(world: World) -> None:
     worker = ScriptedWorker({"server": "memory"})
-    crew = crews.Crew(crews_bus(world), [worker])
-    thread = threading.Thread(target=crew.run)
+    pool = pools.WorkerPool(pools_bus(world), [worker])
+    thread = threading.Thread(target=pool.run)
     thread.start()
     world.wait_for(send_when_ready(world), "completed")
-    worker._crew = crew
+    worker._pool = pool
     worker.stop()
     thread.join(5)
     assert not thread.is_alive()
 
 
-def crews_bus(world: World) -> Any:
+def pools_bus(world: World) -> Any:
     from reworker.bus.memory import MemoryBus
 
     return MemoryBus(world.broker, name="worker")
@@ -242,29 +242,29 @@ def send_when_ready(world: World) -> str:
 
 
 def test_job_runs_once_when_the_connection_is_lost_meanwhile(world: World) -> None:
-    with world.crew() as crew:
+    with world.pool() as pool:
         attempt = world.send(1, outcome="slow", seconds=0.3)
         world.wait_for(attempt, "started")
         world.broker.drop_connections()
         world.wait_for(attempt, "completed")
-        wait_until(lambda: not crew.station.open_attempts and not world.waiting(QUEUE))
+        wait_until(lambda: not pool.station.open_attempts and not world.waiting(QUEUE))
     assert set(world.statuses(attempt)) == {"started", "completed"}
     assert world.statuses(attempt).count("completed") == 1
 
 
 def test_unstarted_step_of_a_lost_worker_is_answered_when_redelivered(world: World) -> None:
     """A message that another consumer held unacknowledged: nobody knows whether it ran."""
-    with world.crew():
+    with world.pool():
         pass
     held: list[Any] = []
-    other = crews_bus(world)
+    other = pools_bus(world)
     other.open(timeout_s=1)
     consumer = other.consume(QUEUE, held.append, prefetch=1)
     attempt = world.send(1)
     wait_until(lambda: held)
     consumer.cancel()
     other.close()
-    with world.crew():
+    with world.pool():
         world.wait(attempt, "unknown")
 
 
@@ -274,11 +274,11 @@ def test_flood_of_output_waits_for_the_broker_when_confirms_are_held(
     from reworker.jobs import attempt as attempts
 
     monkeypatch.setattr(attempts, "ROOM_WAIT_S", 0.0)
-    with world.crew() as crew:
-        crew.station.room = crew.instances[0].station.room = threading.BoundedSemaphore(10)
+    with world.pool() as pool:
+        pool.station.room = pool.instances[0].station.room = threading.BoundedSemaphore(10)
         world.broker.hold_confirms()
         attempt = world.send(1, outcome="chatty", count=100)
-        wait_until(lambda: crew.instances[0].station.counts["output_dropped"] > 0)
+        wait_until(lambda: pool.instances[0].station.counts["output_dropped"] > 0)
         world.broker.hold_confirms(is_held=False)
         world.wait(attempt, "started", "completed")
 
@@ -295,8 +295,8 @@ def test_one_message_does_not_end_the_thread_when_the_library_fails(
         real(worker, station, delivery)
 
     monkeypatch.setattr(instances, "execute", fail_once)
-    with world.crew(count=1, prefetch=1) as crew:
-        crew.instances[0]._consume(2)
+    with world.pool(count=1, prefetch=1) as pool:
+        pool.instances[0]._consume(2)
         world.send(1)
         world.wait(world.send(2), "started", "completed")
     assert "could not be dealt with" in caplog.text
@@ -305,14 +305,14 @@ def test_one_message_does_not_end_the_thread_when_the_library_fails(
 def test_watch_goes_on_when_one_look_fails(world: World, caplog: pytest.LogCaptureFixture) -> None:
     from reworker.errors import MessageError
 
-    with world.crew() as crew:
+    with world.pool() as pool:
 
         class Odd:
             @property
             def current(self) -> Any:
                 raise MessageError("odd")
 
-        station = crew.instances[0].station
-        crew.instances[0].station = Odd()  # type: ignore[assignment]  # fails when looked at
+        station = pool.instances[0].station
+        pool.instances[0].station = Odd()  # type: ignore[assignment]  # fails when looked at
         wait_until(lambda: "failed once" in caplog.text)
-        crew.instances[0].station = station
+        pool.instances[0].station = station

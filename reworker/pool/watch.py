@@ -6,10 +6,10 @@ import logging
 import threading
 from collections.abc import Sequence
 
-from reworker.crew.instance import LONG_JOB_S, Instance
 from reworker.errors import JobTimeout, ReworkerError
 from reworker.jobs.attempt import Attempt
 from reworker.messages import Reply
+from reworker.pool.instance import LONG_JOB_S, Instance
 
 #: seconds between two looks at the running jobs.
 TICK_S = 0.2

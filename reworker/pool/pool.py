@@ -23,15 +23,15 @@ from reworker.bus.contract import (
     Verdict,
 )
 from reworker.config import MqSettings
-from reworker.crew.instance import Instance
-from reworker.crew.signals import StopRequested, leave_on_signals, stop_signals
-from reworker.crew.watch import Watch
 from reworker.errors import ConnectionLost, JobCancelled, MessageError
 from reworker.ids import new_id
 from reworker.jobs.settings import WorkerSettings
 from reworker.jobs.station import Station
 from reworker.ledger import open_ledger
 from reworker.messages import Control, Reply, decode
+from reworker.pool.instance import Instance
+from reworker.pool.signals import StopRequested, leave_on_signals, stop_signals
+from reworker.pool.watch import Watch
 from reworker.topology import names
 
 #: seconds a job may take to notice its cancellation at the end of a drain.
@@ -40,8 +40,8 @@ CANCEL_GRACE_S = 2.0
 SETTLE_S = 5.0
 
 
-class CrewMember(Protocol):
-    """What a crew asks of a worker, besides performing."""
+class PoolMember(Protocol):
+    """What a pool asks of a worker, besides performing."""
 
     app_logger: Logger
     _settings: WorkerSettings
@@ -49,7 +49,7 @@ class CrewMember(Protocol):
     def _join(self, station: Station) -> None: ...
 
 
-class Crew:
+class WorkerPool:
     """All worker instances of one process.
 
     Duties: open the bus, declare, start an instance per worker; at a stop take no new work, let the
@@ -64,7 +64,7 @@ class Crew:
 
     def __init__(self, bus: Bus, workers: Sequence[Any]) -> None:
         self.bus = bus
-        first: CrewMember = workers[0]
+        first: PoolMember = workers[0]
         self.settings = first._settings
         self._logger = first.app_logger
         self._ledger = open_ledger(self.settings.ledger)
@@ -85,7 +85,7 @@ class Crew:
         ]
         self._watch = Watch(self.instances)
 
-    def _instance(self, worker: CrewMember, station: Station) -> Instance:
+    def _instance(self, worker: PoolMember, station: Station) -> Instance:
         worker._join(station)
         return Instance(worker, station, self.bus, f"worker {station.worker_id}")
 
