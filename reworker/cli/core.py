@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 
 import click
 
@@ -11,7 +10,7 @@ from reworker.cli.options import db_option, log_options, mq_option
 from reworker.cli.wiring import running_core
 from reworker.core.settings import core_settings
 from reworker.logs import setup
-from reworker.pool.signals import stop_signals
+from reworker.pool.signals import StopRequest, stop_signals
 
 logger = logging.getLogger(__name__)
 
@@ -28,8 +27,8 @@ def core(mq: str, db: str, config: str | None, log_level: str, json_logs: bool) 
     """Run deployments until SIGTERM; what is not finished goes on at the next start."""
     setup(log_level.upper(), is_json=json_logs)
     settings = core_settings(config)
-    stopped = threading.Event()
-    with stop_signals(stopped.set), running_core(mq, db, settings, timeout_s=START_S):
+    stop_request = StopRequest()
+    with stop_signals(stop_request.make), running_core(mq, db, settings, timeout_s=START_S):
         logger.info("core %s runs on %s", settings.name, db)
-        stopped.wait()
+        stop_request.wait()
         logger.info("stopping")

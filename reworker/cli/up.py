@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from pathlib import Path
 
 import click
@@ -10,7 +9,7 @@ import click
 from reworker.cli.options import log_options
 from reworker.cli.wiring import LOCAL_WORKERS, local_system
 from reworker.logs import setup
-from reworker.pool.signals import stop_signals
+from reworker.pool.signals import StopRequest, stop_signals
 
 
 @click.command()
@@ -29,9 +28,12 @@ from reworker.pool.signals import stop_signals
 def up(state: Path, mq_port: int, workers: tuple[str, ...], log_level: str, json_logs: bool) -> None:
     """Run the embedded broker, a core and workers until SIGTERM; for development."""
     setup(log_level.upper(), is_json=json_logs)
-    stopped = threading.Event()
-    with stop_signals(stopped.set), local_system(state, workers or LOCAL_WORKERS, port=mq_port) as system:
+    stop_request = StopRequest()
+    with (
+        stop_signals(stop_request.make),
+        local_system(state, workers or LOCAL_WORKERS, port=mq_port) as system,
+    ):
         click.echo(f"ready: broker {system.url}")
         click.echo(f"run a playbook:  reworker run PLAYBOOK --db {system.db}")
         click.echo(f"add a worker:    reworker worker NAME {system.url}")
-        stopped.wait()
+        stop_request.wait()

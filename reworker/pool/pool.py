@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import dataclasses
 import os
-import queue as stdlib_queue
 import socket
 import threading
 from collections.abc import Sequence
@@ -30,7 +29,13 @@ from reworker.jobs.station import Station
 from reworker.ledger import open_ledger
 from reworker.messages import Control, Reply, decode
 from reworker.pool.instance import Instance
-from reworker.pool.signals import StopRequested, leave_on_signals, stop_signals
+from reworker.pool.signals import (
+    SIGNAL_CHECK_S,
+    StopRequest,
+    StopRequested,
+    leave_on_signals,
+    stop_signals,
+)
 from reworker.pool.watch import Watch
 from reworker.topology import names
 
@@ -68,7 +73,7 @@ class WorkerPool:
         self.settings = first._settings
         self._logger = first.app_logger
         self._ledger = open_ledger(self.settings.ledger)
-        self._requests: stdlib_queue.SimpleQueue[str] = stdlib_queue.SimpleQueue()
+        self._stop_request = StopRequest()
         worker_id = f"{socket.gethostname()}:{os.getpid()}"
         station = Station(
             bus=bus,
@@ -99,7 +104,7 @@ class WorkerPool:
         with stop_signals(self.request_stop):
             try:
                 self.start()
-                self._requests.get()
+                self._stop_request.wait()
                 self._logger.info("stopping: no new work, up to %g s for what runs", self.settings.drain_s)
             except StopRequested:
                 self._logger.info("stopped while looking for the broker")
@@ -108,7 +113,7 @@ class WorkerPool:
 
     def request_stop(self) -> None:
         """Make `run` drain and return; any thread, also inside of a signal handler."""
-        self._requests.put("stop")
+        self._stop_request.make()
 
     def start(self) -> None:
         """Connect, declare and begin to consume.
@@ -200,5 +205,8 @@ def open_bus(settings: MqSettings, name: str) -> Bus:
 
 
 def _join(thread: threading.Thread, timeout_s: float) -> None:
-    if thread.ident is not None:
-        thread.join(max(timeout_s, 0.0))
+    """Wait for a thread in short stretches, so that a second signal is noticed: see `SIGNAL_CHECK_S`."""
+    left_s = timeout_s if thread.ident is not None else 0.0
+    while left_s > 0 and thread.is_alive():
+        thread.join(min(left_s, SIGNAL_CHECK_S))
+        left_s -= SIGNAL_CHECK_S

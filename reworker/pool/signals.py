@@ -6,6 +6,7 @@ import contextlib
 import faulthandler
 import io
 import os
+import queue
 import signal
 import sys
 import threading
@@ -13,8 +14,28 @@ from collections.abc import Callable, Iterator
 from types import FrameType
 from typing import Any
 
+#: seconds the main thread waits in one stretch. A signal that comes just before a wait in C begins does not
+#: interrupt it, and its handler runs when the wait is over.
+SIGNAL_CHECK_S = 0.5
 #: exit code after a second SIGTERM or SIGINT.
 AT_ONCE_EXIT_CODE = 1
+
+
+class StopRequest:
+    """What a signal handler sets and the main thread waits for; `make` takes no lock that the waiter may hold."""
+
+    def __init__(self) -> None:
+        self._queue: queue.SimpleQueue[None] = queue.SimpleQueue()
+
+    def make(self) -> None:
+        """Let `wait` return; any thread, also inside of a signal handler."""
+        self._queue.put(None)
+
+    def wait(self) -> None:
+        """Wait for the request, in short stretches: see `SIGNAL_CHECK_S`."""
+        while True:
+            with contextlib.suppress(queue.Empty):
+                return self._queue.get(timeout=SIGNAL_CHECK_S)
 
 
 class StopRequested(BaseException):
