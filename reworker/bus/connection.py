@@ -72,8 +72,9 @@ class PikaBus:
         engine.start(parameters, self._url, f"bus {self._name}".strip())
         until_mono_s = self._clock.mono_s() + timeout_s
         # In short stretches: a signal that comes just before a wait is noticed after it.
-        while not engine.opened.wait(CLOSED_CHECK_S) and self._clock.mono_s() < until_mono_s:
-            pass
+        while (left_s := until_mono_s - self._clock.mono_s()) > 0:
+            if engine.opened.wait(min(left_s, CLOSED_CHECK_S)):
+                break
         if engine.opened.is_set() and not engine.refusal:
             return
         tries, reason = 0, engine.refusal

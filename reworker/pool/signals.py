@@ -22,7 +22,7 @@ AT_ONCE_EXIT_CODE = 1
 
 
 class StopRequest:
-    """What a signal handler sets and the main thread waits for; `make` takes no lock that the waiter may hold."""
+    """What a signal handler makes and the main thread waits for, without a lock that both could want."""
 
     def __init__(self) -> None:
         self._queue: queue.SimpleQueue[None] = queue.SimpleQueue()
