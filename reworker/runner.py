@@ -11,10 +11,13 @@ import argparse
 import os
 import sys
 from collections.abc import Mapping, Sequence
+from functools import partial
 from typing import Any
 
 from reworker.config import MQ_VARIABLE, MqSettings, load_mapping, mq_settings
+from reworker.drill.faults import Fuse, faulty_bus, faulty_ledger, faulty_worker, fuse_of
 from reworker.errors import BusError, CannotConnect, ConfigError
+from reworker.ledger import open_ledger
 from reworker.logs import escaped, setup
 from reworker.pool.pool import WorkerPool, open_bus
 
@@ -66,11 +69,12 @@ def run_worker(
     setup(log_level, is_json=is_json)
     try:
         mapping = mq_mapping(mq, os.environ)
-        worker = worker_cls(mapping, config_file=config_file)
+        fuse = fuse_of("worker", os.environ)
+        make = partial(faulty_worker(worker_cls, fuse), mapping, config_file=config_file)
+        worker = make()
         count = instances or _instances_of(worker)
-        if count > 1:
-            others = [worker_cls(mapping, config_file=config_file) for _ in range(count - 1)]
-            WorkerPool(open_bus(mq_settings(mapping), worker._queue), [worker, *others]).run()
+        if count > 1 or fuse is not None:
+            _pool_of([worker, *(make() for _ in range(count - 1))], mapping, fuse).run()
         else:
             worker.run_forever()
     except ConfigError as error:
@@ -79,6 +83,12 @@ def run_worker(
         _leave(error, CONNECT_EXIT_CODE)
     except BusError as error:
         _leave(error, BUS_EXIT_CODE)
+
+
+def _pool_of(workers: Sequence[Any], mapping: Mapping[str, Any], fuse: Fuse | None) -> WorkerPool:
+    first = workers[0]
+    bus = faulty_bus(open_bus(mq_settings(mapping), first._queue), fuse)
+    return WorkerPool(bus, workers, ledger=faulty_ledger(open_ledger(first._settings.ledger), fuse))
 
 
 def mq_mapping(source: str | None, environ: Mapping[str, str]) -> dict[str, Any]:

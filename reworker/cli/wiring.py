@@ -102,13 +102,17 @@ def running_core(
 ) -> Iterator[Core]:
     """Run a core for the block, with a connection for replies and one for lines of output."""
     from reworker.core.core import Core
+    from reworker.drill.faults import faulty_bus, faulty_storage, fuse_of
 
+    fuse = fuse_of("core", os.environ)
     with (
         opened_storage(db) as (storage, logs),
         connected_bus(mq, name=f"reworker core {settings.name}", timeout_s=timeout_s) as bus,
         connected_bus(mq, name=f"reworker core {settings.name} output", timeout_s=timeout_s) as output_bus,
     ):
-        core = Core(bus, storage, logs, settings, output_bus=output_bus)
+        core = Core(
+            faulty_bus(bus, fuse), faulty_storage(storage, fuse), logs, settings, output_bus=output_bus
+        )
         core.start()
         try:
             yield core

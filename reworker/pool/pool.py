@@ -26,7 +26,7 @@ from reworker.errors import ConnectionLost, JobCancelled, MessageError
 from reworker.ids import new_id
 from reworker.jobs.settings import WorkerSettings
 from reworker.jobs.station import Station
-from reworker.ledger import open_ledger
+from reworker.ledger import Ledger, open_ledger
 from reworker.messages import Control, Reply, decode
 from reworker.pool.instance import Instance
 from reworker.pool.signals import (
@@ -65,14 +65,15 @@ class WorkerPool:
     Args:
         bus: not open yet.
         workers: objects of one class, one instance each.
+        ledger: of finished attempts; None opens the one that the workers' settings name.
     """
 
-    def __init__(self, bus: Bus, workers: Sequence[Any]) -> None:
+    def __init__(self, bus: Bus, workers: Sequence[Any], *, ledger: Ledger | None = None) -> None:
         self.bus = bus
         first: PoolMember = workers[0]
         self.settings = first._settings
         self._logger = first.app_logger
-        self._ledger = open_ledger(self.settings.ledger)
+        self._ledger = ledger or open_ledger(self.settings.ledger)
         self._stop_request = StopRequest()
         worker_id = f"{socket.gethostname()}:{os.getpid()}"
         station = Station(

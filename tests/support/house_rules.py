@@ -20,6 +20,7 @@ LAYERS = {
     "cli": 7,
     "runner": 7,
     "web": 6,
+    "drill": 6,
     "host": 5,
     "core": 5,
     "broker": 5,
