@@ -10,6 +10,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import (
     Connection,
+    Dialect,
     Insert,
     Table,
     and_,
@@ -17,6 +18,7 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    literal_column,
     or_,
     select,
     update,
@@ -34,6 +36,7 @@ from reworker.storage.contract import (
     TimerRow,
 )
 from reworker.storage.reading import SELECT_ATTEMPT, SELECT_DEPLOYMENT, SELECT_PLAYBOOK, select_rows
+from reworker.storage.rowwise import DIALECTS, RowStatement
 
 #: INSERT that knows ON CONFLICT, by dialect; both write it alike.
 _INSERTS: Mapping[str, Callable[[Table], Any]] = {"sqlite": sqlite.insert}
@@ -50,7 +53,7 @@ _KNOWN_KEYS = select(_E.c.deployment_id, _E.c.dedup_key).where(
 )
 _SAVE = (
     update(_D)
-    .where(_D.c.id == bindparam("row_id"), _D.c.version == bindparam("row_version") - 1)
+    .where(_D.c.id == bindparam("row_id"), _D.c.version + literal_column("1") == bindparam("row_version"))
     .values(
         {
             name: bindparam(f"row_{name}")
@@ -87,6 +90,7 @@ class SqlUnit:
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
+        self._hot = _hot_of(connection.dialect.name)
 
     def deployments(self, ids: Collection[str]) -> dict[str, DeploymentRow]:
         """Return deployments by id; see `contract.Unit.deployments`."""
@@ -142,20 +146,18 @@ class SqlUnit:
 
     def save(self, changes: Changes) -> None:
         """Write everything; see `contract.Unit.save`."""
-        created = changes.created
+        created, hot, connection = changes.created, self._hot, self._connection
         self._insert(_D, [row for row, _ in created])
         self._many(insert(schema.plan), [{"deployment_id": row.id, "plan": text} for row, text in created])
-        self._save_deployments(changes.saved)
-        self._insert(_E, changes.events)
-        self._upsert(_A, changes.attempts)
-        self._upsert(_T, changes.timers_set)
-        gone = [
-            {"row_deployment_id": deployment_id, "row_kind": kind, "row_attempt": attempt}
-            for deployment_id, kind, attempt in changes.timers_removed
-        ]
-        self._many(_REMOVE_TIMER, gone)
-        self._insert(_O, changes.outbox_added)
-        self._many(_REMOVE_OUTBOX, [{"row_id": one} for one in changes.outbox_removed])
+        if hot.save.run(connection, changes.saved) != len(changes.saved):
+            ids = ", ".join(row.id for row in changes.saved[:3])
+            raise StaleVersion(f"deployment {ids} was changed by another core meanwhile")
+        hot.add_events.run(connection, changes.events)
+        hot.put_attempts.run(connection, changes.attempts)
+        hot.put_timers.run(connection, changes.timers_set)
+        hot.remove_timers.run_tuples(connection, changes.timers_removed)
+        hot.add_outbox.run(connection, changes.outbox_added)
+        hot.remove_outbox.run_tuples(connection, [(one,) for one in changes.outbox_removed])
         released = [{"row_id": one, "not_before": at} for one, at in changes.outbox_released]
         self._many(_RELEASE_OUTBOX, released)
 
@@ -188,37 +190,40 @@ class SqlUnit:
     def shift_times(self, by: timedelta) -> None:
         """Move timers and claims; see `contract.Unit.shift_times`."""
         timers = [TimerRow(*row) for row in self._connection.execute(SELECT_TIMER)]
-        self._upsert(_T, [msgspec.structs.replace(row, due_at=row.due_at + by) for row in timers])
+        later = [msgspec.structs.replace(row, due_at=row.due_at + by) for row in timers]
+        self._hot.put_timers.run(self._connection, later)
         claims = select(_O.c.id, _O.c.claim_until).where(_O.c.claim_until.is_not(None))
         moved = [{"row_id": row[0], "until": row[1] + by} for row in self._connection.execute(claims)]
         self._many(_MOVE_CLAIM, moved)
 
-    def _save_deployments(self, rows: Sequence[DeploymentRow]) -> None:
-        if not rows:
-            return
-        values = [
-            {f"row_{name}": value for name, value in msgspec.structs.asdict(row).items()} for row in rows
-        ]
-        if self._connection.execute(_SAVE, values).rowcount != len(rows):
-            ids = ", ".join(row.id for row in rows[:3])
-            raise StaleVersion(f"deployment {ids} was changed by another core meanwhile")
-
     def _insert(self, table: Table, rows: Sequence[msgspec.Struct]) -> None:
         self._many(insert(table), [msgspec.structs.asdict(row) for row in rows])
-
-    def _upsert(self, table: Table, rows: Sequence[msgspec.Struct]) -> None:
-        if rows:
-            values = [msgspec.structs.asdict(row) for row in rows]
-            self._connection.execute(_upsert_of(table, self._connection.dialect.name), values)
 
     def _many(self, statement: Any, values: list[dict[str, Any]]) -> None:
         if values:
             self._connection.execute(statement, values)
 
 
+class _Hot:
+    """What every batch writes, for one dialect."""
+
+    def __init__(self, dialect: Dialect) -> None:
+        self.save = RowStatement(_SAVE, dialect, "row_")
+        self.add_events = RowStatement(insert(_E), dialect)
+        self.put_attempts = RowStatement(_upsert_of(_A, dialect), dialect)
+        self.put_timers = RowStatement(_upsert_of(_T, dialect), dialect)
+        self.remove_timers = RowStatement(_REMOVE_TIMER, dialect, "row_")
+        self.add_outbox = RowStatement(insert(_O), dialect)
+        self.remove_outbox = RowStatement(_REMOVE_OUTBOX, dialect, "row_")
+
+
 @cache
-def _upsert_of(table: Table, dialect: str) -> Insert:
-    statement = _INSERTS[dialect](table)
+def _hot_of(dialect: str) -> _Hot:
+    return _Hot(DIALECTS[dialect]())
+
+
+def _upsert_of(table: Table, dialect: Dialect) -> Insert:
+    statement = _INSERTS[dialect.name](table)
     changed = {c.name: statement.excluded[c.name] for c in table.columns if not c.primary_key}
     upsert: Insert = statement.on_conflict_do_update(index_elements=table.primary_key, set_=changed)
     return upsert
