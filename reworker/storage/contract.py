@@ -1,6 +1,6 @@
-"""What a database must do for the core: rows, one writing transaction at a time, and reads beside it.
+"""What a database must do for the core: rows, writing transactions, and reads beside them.
 
-Rows carry JSON as bytes, which storage neither reads nor changes. All times are aware UTC.
+The rows that it takes and gives are part of the contract; they stand in `rows.py`. All times are aware UTC.
 Every method raises `StorageUnavailable` when the database cannot be reached or written at the moment,
 and another `StorageError` when it refuses what it was given; in both cases nothing was changed.
 """
@@ -12,147 +12,91 @@ from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Protocol
 
-import msgspec
+from reworker.storage.rows import (
+    AttemptRow,
+    Changes,
+    DeploymentRow,
+    EventRow,
+    InstanceRow,
+    LockResult,
+    LogRow,
+    OutboxRow,
+    PlaybookRow,
+    SourceRow,
+    TimerRow,
+)
+
+__all__ = [
+    "AttemptRow",
+    "Changes",
+    "DeploymentRow",
+    "EventRow",
+    "InstanceRow",
+    "LockResult",
+    "Locks",
+    "LogRow",
+    "LogStore",
+    "OutboxRow",
+    "PlaybookRow",
+    "Queues",
+    "Reader",
+    "SourceRow",
+    "Storage",
+    "TimerRow",
+    "Unit",
+]
 
 
-class PlaybookRow(msgspec.Struct, frozen=True):
-    """One version of a stored playbook; `text` is as its author wrote it, `digest` its SHA-256."""
+class Queues(Protocol):
+    """What waits in the database for its moment: messages for the broker, and timers."""
 
-    id: str
-    version: int
-    group: str
-    name: str
-    digest: str
-    text: str
-    actor: str
-    created_at: datetime
+    def waiting_outbox(self, now: datetime, limit: int) -> list[OutboxRow]:
+        """Return rows that nobody has claimed, or whose claim or delay has ended, oldest first."""
+        ...
 
+    def claim_outbox(self, ids: Collection[str], owner: str, now: datetime, until: datetime) -> set[str]:
+        """Claim rows for publishing; return the ids of those that still exist and were free."""
+        ...
 
-class DeploymentRow(msgspec.Struct, frozen=True):
-    """A deployment: its present snapshot and the head of its event chain.
+    def release_claims(self, owner: str) -> None:
+        """Free the rows that may be published twice and that a former life of this core has claimed."""
+        ...
 
-    Args:
-        version: grows by one with each save; a save from an older one is refused.
-        snapshot: JSON of the machine's state, of the same size for any plan.
-        last_seq: number of its events.
-        last_hash: hash of the last event.
-        idempotency_key: at most one deployment has it; None is none.
-        request_digest: of the job message it came from; None is none.
-    """
+    def due_timers(self, now: datetime, limit: int) -> list[TimerRow]:
+        """Return timers that are due, the longest overdue first."""
+        ...
 
-    id: str
-    playbook_id: str | None
-    group: str
-    name: str
-    status: str
-    version: int
-    snapshot: bytes
-    last_seq: int
-    last_hash: str
-    step_count: int
-    actor: str
-    created_at: datetime
-    updated_at: datetime
-    ended_at: datetime | None = None
-    idempotency_key: str | None = None
-    request_digest: str | None = None
+    def next_timer_at(self) -> datetime | None:
+        """Return when the next timer is due, or None without timers."""
+        ...
+
+    def shift_times(self, by: timedelta) -> None:
+        """Move timers and claims: the clock has jumped by this much, and durations must stay."""
+        ...
 
 
-class EventRow(msgspec.Struct, frozen=True):
-    """Something that happened; `ignored` is the reason why it changed nothing, or None."""
+class Locks(Protocol):
+    """Names that one deployment holds at a time, in the order in which they were asked for."""
 
-    deployment_id: str
-    seq: int
-    kind: str
-    at: datetime
-    actor: str
-    data: bytes
-    dedup_key: str | None
-    ignored: str | None
-    hash: str
+    def take_locks(self, deployment_id: str, names: Collection[str], now: datetime) -> LockResult:
+        """Take all of these locks, or none and stand in line for each of them.
 
+        The first call takes a place in line, later ones try again from there, whatever `names` they give;
+        a deployment that has its locks is told so again.
+        """
+        ...
 
-class AttemptRow(msgspec.Struct, frozen=True):
-    """One attempt at a step on a host, as it stands; `id` is its correlation id on the wire."""
+    def drop_locks(self, deployment_id: str) -> list[str]:
+        """Give up a deployment's locks and places in line.
 
-    id: str
-    deployment_id: str
-    number: int
-    step_index: int
-    step: str
-    host: str
-    status: str
-    tries: int
-    worker: str
-    message: str
-    percent: float | None
-    data: bytes
-    created_at: datetime
-    sent_at: datetime | None
-    started_at: datetime | None
-    ended_at: datetime | None
+        Returns:
+            The deployments that are now first in one of these lines, in the order they came: each should
+            try again, and may find that it still waits for another lock.
+        """
+        ...
 
 
-class OutboxRow(msgspec.Struct, frozen=True):
-    """A message that has to reach the broker; deleted when it has.
-
-    Args:
-        id: the AMQP message id, the same each time it is published.
-        kind: step, control, notify or answer.
-        attempt: number of the attempt it dispatches; None unless it is a step.
-        properties: JSON of its AMQP properties.
-        is_idempotent: it may be published twice.
-        claimed_by: core that publishes it; None is nobody.
-        claim_until: end of that claim; without a claim, the moment before which it has to wait.
-    """
-
-    id: str
-    deployment_id: str | None
-    kind: str
-    attempt: int | None
-    exchange: str
-    routing_key: str
-    properties: bytes
-    body: bytes
-    is_idempotent: bool
-    claimed_by: str | None
-    claim_until: datetime | None
-    created_at: datetime
-
-
-class TimerRow(msgspec.Struct, frozen=True):
-    """A moment at which something becomes an event; one per deployment, kind and attempt."""
-
-    deployment_id: str
-    kind: str
-    attempt: int
-    due_at: datetime
-
-
-class LogRow(msgspec.Struct, frozen=True):
-    """Consecutive lines of one deployment; `lines` is ``[[attempt, at, text], ...]`` as JSON."""
-
-    deployment_id: str
-    first_no: int
-    line_count: int
-    lines: bytes
-
-
-class Changes(msgspec.Struct):
-    """Everything one transaction writes, gathered so that each table is written once."""
-
-    created: list[tuple[DeploymentRow, bytes]] = []
-    saved: list[DeploymentRow] = []
-    events: list[EventRow] = []
-    attempts: list[AttemptRow] = []
-    timers_set: list[TimerRow] = []
-    timers_removed: list[tuple[str, str, int]] = []
-    outbox_added: list[OutboxRow] = []
-    outbox_removed: list[str] = []
-    outbox_released: list[tuple[str, datetime]] = []
-
-
-class Unit(Protocol):
+class Unit(Queues, Locks, Protocol):
     """One writing transaction; it ends with the block that `Storage.begin` opened."""
 
     def deployments(self, ids: Collection[str]) -> dict[str, DeploymentRow]:
@@ -172,6 +116,10 @@ class Unit(Protocol):
 
         Keys should be almost unique among all deployments: that is what makes this fast.
         """
+        ...
+
+    def events(self, deployment_id: str) -> list[EventRow]:
+        """Return all events of a deployment, in order."""
         ...
 
     def attempts(self, ids: Collection[str]) -> dict[str, AttemptRow]:
@@ -198,28 +146,19 @@ class Unit(Protocol):
         """
         ...
 
-    def waiting_outbox(self, now: datetime, limit: int) -> list[OutboxRow]:
-        """Return rows that nobody has claimed, or whose claim or delay has ended, oldest first."""
+    def beat(self, row: InstanceRow) -> None:
+        """Note that a core is alive."""
         ...
 
-    def claim_outbox(self, ids: Collection[str], owner: str, now: datetime, until: datetime) -> set[str]:
-        """Claim rows for publishing; return the ids of those that still exist and were free."""
-        ...
+    def prune(self, ended_before: datetime, event_count: int) -> list[str]:
+        """Delete the deployments that ended first, with all their rows; return their ids, empty when done.
 
-    def release_claims(self, owner: str) -> None:
-        """Free the rows that may be published twice and that a former life of this core has claimed."""
-        ...
+        Those are left that still have something to publish.
 
-    def due_timers(self, now: datetime, limit: int) -> list[TimerRow]:
-        """Return timers that are due, the longest overdue first."""
-        ...
-
-    def next_timer_at(self) -> datetime | None:
-        """Return when the next timer is due, or None without timers."""
-        ...
-
-    def shift_times(self, by: timedelta) -> None:
-        """Move timers and claims: the clock has jumped by this much, and durations must stay."""
+        Args:
+            ended_before: only those that ended before this time.
+            event_count: how many events are deleted at most, unless a single deployment has more.
+        """
         ...
 
 
@@ -266,6 +205,14 @@ class Reader(Protocol):
         """Return the newest version of each playbook, the newest first."""
         ...
 
+    def source(self, deployment_id: str) -> SourceRow | None:
+        """Return what a deployment was made from; None for those made before version 2 of the schema."""
+        ...
+
+    def instances(self) -> list[InstanceRow]:
+        """Return the cores that were seen, by name."""
+        ...
+
     def outbox_count(self) -> int:
         """Return how many messages wait for the broker."""
         ...
@@ -295,6 +242,13 @@ class Storage(Protocol):
         """
         ...
 
+    def clock_offset_s(self) -> float:
+        """Return what to add to this machine's wall clock to get the database's; cheap, and never raises.
+
+        Several cores on one database share that clock. A database file has the clock of its machine: 0.
+        """
+        ...
+
     def close(self) -> None:
         """Close every connection. Safe twice."""
         ...
@@ -313,6 +267,10 @@ class LogStore(Protocol):
 
     def lines(self, deployment_id: str, *, after_no: int = 0, limit: int = 1000) -> list[LogRow]:
         """Return chunks that hold lines after a number, until `limit` lines are reached."""
+        ...
+
+    def remove(self, deployment_ids: Collection[str]) -> None:
+        """Delete the lines of these deployments."""
         ...
 
     def close(self) -> None:

@@ -7,7 +7,7 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import msgspec
-from sqlalchemy import func, insert, select
+from sqlalchemy import delete, func, insert, select
 
 from reworker.errors import StorageError
 from reworker.storage import migrations, schema, sqlite
@@ -73,6 +73,11 @@ class SqlLog:
                 if count >= limit:
                     break
         return found
+
+    def remove(self, deployment_ids: Collection[str]) -> None:
+        """Delete lines; see `contract.LogStore.remove`."""
+        with translated(f"writing to {self.path.name}"), self._writer.begin() as connection:
+            connection.execute(delete(_L).where(_L.c.deployment_id.in_(list(deployment_ids))))
 
     def close(self) -> None:
         """Close every connection; see `contract.LogStore.close`."""

@@ -4,16 +4,43 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 
-from sqlalchemy import Connection, MetaData, Table, insert, inspect, select, update
+from sqlalchemy import Connection, MetaData, Table, insert, inspect, select, text, update
 
 from reworker.errors import StorageError
 
 #: changes a database of version n (the place in the list, from 1) to version n + 1.
 Migration = Callable[[Connection], None]
-MIGRATIONS: tuple[Migration, ...] = ()
 LOG_MIGRATIONS: tuple[Migration, ...] = ()
 
 VERSION_NAME = "schema_version"
+
+
+#: what version 2 added. The text is that of its day: it does not follow the schema of today.
+_TO_2 = (
+    "ALTER TABLE attempt ADD COLUMN role VARCHAR(20) NOT NULL DEFAULT 'step'",
+    "ALTER TABLE deployment ADD COLUMN resumes VARCHAR(24)",
+    "CREATE INDEX deployment_by_end ON deployment (ended_at) WHERE ended_at IS NOT NULL",
+    "CREATE TABLE source (deployment_id VARCHAR(24) NOT NULL PRIMARY KEY REFERENCES deployment (id),"
+    " text TEXT, rules TEXT)",
+    "CREATE TABLE lock (name TEXT NOT NULL PRIMARY KEY, deployment_id VARCHAR(24) NOT NULL,"
+    " fence BIGINT NOT NULL, at DATETIME NOT NULL)",
+    "CREATE INDEX lock_by_deployment ON lock (deployment_id)",
+    "CREATE TABLE lock_wait (name TEXT NOT NULL, ticket BIGINT NOT NULL, deployment_id VARCHAR(24) NOT NULL,"
+    " PRIMARY KEY (name, ticket))",
+    "CREATE INDEX lock_wait_by_deployment ON lock_wait (deployment_id)",
+    "CREATE TABLE instance (name VARCHAR(100) NOT NULL PRIMARY KEY, host TEXT NOT NULL,"
+    " pid INTEGER NOT NULL, version VARCHAR(40) NOT NULL, started_at DATETIME NOT NULL,"
+    " beat_at DATETIME NOT NULL)",
+)
+
+
+def _to_2(connection: Connection) -> None:
+    """Bring a file of version 1 to version 2; that version had no other kind of database."""
+    for statement in _TO_2:
+        connection.execute(text(statement))
+
+
+MIGRATIONS: tuple[Migration, ...] = (_to_2,)
 
 
 def migrate(

@@ -11,7 +11,14 @@ from sqlalchemy import Engine, Select, Table, and_, func, select
 
 from reworker.errors import DeploymentNotFound, PlaybookNotFound
 from reworker.storage import schema
-from reworker.storage.contract import AttemptRow, DeploymentRow, EventRow, PlaybookRow
+from reworker.storage.contract import (
+    AttemptRow,
+    DeploymentRow,
+    EventRow,
+    InstanceRow,
+    PlaybookRow,
+    SourceRow,
+)
 
 Row = TypeVar("Row", bound=msgspec.Struct)
 Translated = Callable[[str], AbstractContextManager[None]]
@@ -90,6 +97,17 @@ class SqlReader:
         is_newest = and_(table.c.id == newest.c.id, table.c.version == newest.c.version)
         query = SELECT_PLAYBOOK.join(newest, is_newest).order_by(table.c.id.desc()).limit(limit)
         return self._rows(query.where(table.c.group == group) if group else query, PlaybookRow)
+
+    def source(self, deployment_id: str) -> SourceRow | None:
+        """Return what a deployment was made from; see `contract.Reader.source`."""
+        table = schema.source
+        query = select_rows(table, SourceRow).where(table.c.deployment_id == deployment_id)
+        found = self._rows(query, SourceRow)
+        return found[0] if found else None
+
+    def instances(self) -> list[InstanceRow]:
+        """Return the cores that were seen; see `contract.Reader.instances`."""
+        return self._rows(select_rows(schema.instance, InstanceRow).order_by("name"), InstanceRow)
 
     def outbox_count(self) -> int:
         """Return how many messages wait; see `contract.Reader.outbox_count`."""

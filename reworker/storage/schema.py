@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from sqlalchemy import (
+    BigInteger,
     Boolean,
     Column,
     DateTime,
@@ -22,10 +23,11 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    text,
 )
 
 #: number of the schema below; raise it with each migration.
-SCHEMA_VERSION = 1
+SCHEMA_VERSION = 2
 LOG_SCHEMA_VERSION = 1
 
 
@@ -109,8 +111,16 @@ deployment = Table(
     Column("ended_at", UtcDateTime),
     Column("idempotency_key", String(300), unique=True),
     Column("request_digest", String(64)),
+    Column("resumes", String(24)),
     Index("deployment_by_status", "status", "id"),
     Index("deployment_by_request", "request_digest"),
+    # Without those that run: their rows are written again and again.
+    Index(
+        "deployment_by_end",
+        "ended_at",
+        sqlite_where=text("ended_at IS NOT NULL"),
+        postgresql_where=text("ended_at IS NOT NULL"),
+    ),
 )
 
 # The plan has a table of its own: SQLite writes a row whole, and the deployment's is written per event.
@@ -119,6 +129,15 @@ plan = Table(
     metadata,
     Column("deployment_id", String(24), ForeignKey("deployment.id"), primary_key=True),
     Column("plan", JsonText, nullable=False),
+)
+
+# What the deployment was made from; read only when another one continues it.
+source = Table(
+    "source",
+    metadata,
+    Column("deployment_id", String(24), ForeignKey("deployment.id"), primary_key=True),
+    Column("text", Text),
+    Column("rules", JsonText),
 )
 
 event = Table(
@@ -146,6 +165,7 @@ attempt = Table(
     Column("number", Integer, nullable=False),
     Column("step_index", Integer, nullable=False),
     Column("step", Text, nullable=False),
+    Column("role", String(20), nullable=False, server_default="step"),
     Column("host", Text, nullable=False),
     Column("status", String(20), nullable=False),
     Column("tries", Integer, nullable=False),
@@ -165,7 +185,7 @@ outbox = Table(
     metadata,
     Column("id", String(300), primary_key=True),
     Column("deployment_id", String(24)),
-    Column("kind", String(10), nullable=False),
+    Column("kind", String(20), nullable=False),
     Column("attempt", Integer),
     Column("exchange", String(255), nullable=False),
     Column("routing_key", String(255), nullable=False),
@@ -186,6 +206,37 @@ timer = Table(
     Column("attempt", Integer, primary_key=True),
     Column("due_at", UtcDateTime, nullable=False),
     Index("timer_by_due", "due_at"),
+)
+
+lock = Table(
+    "lock",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("deployment_id", String(24), nullable=False),
+    Column("fence", BigInteger, nullable=False),
+    Column("at", UtcDateTime, nullable=False),
+    Index("lock_by_deployment", "deployment_id"),
+)
+
+# A place in the line for a lock; the number of places grows over the life of the database.
+lock_wait = Table(
+    "lock_wait",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("ticket", BigInteger, primary_key=True, autoincrement=False),
+    Column("deployment_id", String(24), nullable=False),
+    Index("lock_wait_by_deployment", "deployment_id"),
+)
+
+instance = Table(
+    "instance",
+    metadata,
+    Column("name", String(100), primary_key=True),
+    Column("host", Text, nullable=False),
+    Column("pid", Integer, nullable=False),
+    Column("version", String(40), nullable=False),
+    Column("started_at", UtcDateTime, nullable=False),
+    Column("beat_at", UtcDateTime, nullable=False),
 )
 
 meta = Table("meta", metadata, Column("name", String(40), primary_key=True), Column("value", Text))

@@ -117,6 +117,10 @@ class SqlStorage:
         file.flush()
         self._lock_files.append(file)
 
+    def clock_offset_s(self) -> float:
+        """Return 0: a file has its machine's clock; see `contract.Storage.clock_offset_s`."""
+        return 0.0
+
     def close(self) -> None:
         """Close every connection; see `contract.Storage.close`."""
         self._readers.dispose()

@@ -31,11 +31,20 @@ from reworker.storage.contract import (
     AttemptRow,
     Changes,
     DeploymentRow,
+    EventRow,
     OutboxRow,
     PlaybookRow,
     TimerRow,
 )
-from reworker.storage.reading import SELECT_ATTEMPT, SELECT_DEPLOYMENT, SELECT_PLAYBOOK, select_rows
+from reworker.storage.housekeeping import Housekeeping
+from reworker.storage.locks import LockTable
+from reworker.storage.reading import (
+    SELECT_ATTEMPT,
+    SELECT_DEPLOYMENT,
+    SELECT_EVENT,
+    SELECT_PLAYBOOK,
+    select_rows,
+)
 from reworker.storage.rowwise import DIALECTS, RowStatement
 
 #: INSERT that knows ON CONFLICT, by dialect; both write it alike.
@@ -85,7 +94,7 @@ _MOVE_CLAIM = update(_O).where(_O.c.id == bindparam("row_id")).values(claim_unti
 _NEXT_DUE = select(func.min(_T.c.due_at))
 
 
-class SqlUnit:
+class SqlUnit(LockTable, Housekeeping):
     """One writing transaction; see `contract.Unit`."""
 
     def __init__(self, connection: Connection) -> None:
@@ -113,6 +122,11 @@ class SqlUnit:
             return set()
         rows = self._connection.execute(_KNOWN_KEYS, {"keys": [key for _, key in keys]})
         return {(row[0], row[1]) for row in rows} & set(keys)
+
+    def events(self, deployment_id: str) -> list[EventRow]:
+        """Return all events; see `contract.Unit.events`."""
+        query = SELECT_EVENT.where(_E.c.deployment_id == deployment_id).order_by(_E.c.seq)
+        return [EventRow(*row) for row in self._connection.execute(query)]
 
     def attempts(self, ids: Collection[str]) -> dict[str, AttemptRow]:
         """Return attempts by id; see `contract.Unit.attempts`."""
@@ -149,6 +163,7 @@ class SqlUnit:
         created, hot, connection = changes.created, self._hot, self._connection
         self._insert(_D, [row for row, _ in created])
         self._many(insert(schema.plan), [{"deployment_id": row.id, "plan": text} for row, text in created])
+        self._insert(schema.source, changes.sources)
         if hot.save.run(connection, changes.saved) != len(changes.saved):
             ids = ", ".join(row.id for row in changes.saved[:3])
             raise StaleVersion(f"deployment {ids} was changed by another core meanwhile")

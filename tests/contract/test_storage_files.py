@@ -56,7 +56,7 @@ def test_readers_cannot_write(path: Path) -> None:
 def test_database_is_refused_when_a_newer_version_made_it(path: Path) -> None:
     SqlStorage(path).close()
     change(path, "UPDATE meta SET value = '99' WHERE name = 'schema_version'")
-    with pytest.raises(StorageError, match="schema version 99, this program knows 1"):
+    with pytest.raises(StorageError, match="schema version 99, this program knows 2"):
         SqlStorage(path)
 
 
@@ -127,11 +127,11 @@ def test_older_database_is_brought_up_step_by_step(path: Path) -> None:
     storage = SqlStorage(path)
     for _ in range(2):
         with storage.begin() as unit:
-            steps = (step("second"), step("third"))
-            migrations.migrate(unit._connection, schema.metadata, 3, steps, "x")
+            steps = (*migrations.MIGRATIONS, step("third"), step("fourth"))
+            migrations.migrate(unit._connection, schema.metadata, len(steps) + 1, steps, "x")
     storage.close()
-    assert done == ["second", "third"], "each once"
-    with pytest.raises(StorageError, match="schema version 3"):
+    assert done == ["third", "fourth"], "each once"
+    with pytest.raises(StorageError, match="schema version 4"):
         SqlStorage(path)
 
 
@@ -141,8 +141,9 @@ def test_older_database_stays_as_it_was_when_a_step_fails(path: Path) -> None:
         raise ZeroDivisionError
 
     storage = SqlStorage(path)
+    steps = (*migrations.MIGRATIONS, fail)
     with pytest.raises(ZeroDivisionError), storage.begin() as unit:
-        migrations.migrate(unit._connection, schema.metadata, 2, (fail,), "x")
+        migrations.migrate(unit._connection, schema.metadata, len(steps) + 1, steps, "x")
     storage.close()
     SqlStorage(path).close()
 

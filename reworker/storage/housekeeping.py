@@ -1,0 +1,60 @@
+"""What keeps a database tidy: cores say that they are alive, and deployments that ended long ago go."""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+from sqlalchemy import Connection, bindparam, delete, insert, select, update
+
+from reworker.storage import schema
+from reworker.storage.contract import InstanceRow
+
+_D, _O = schema.deployment, schema.outbox
+#: deployments looked at in one go, of which those are deleted whose events fit.
+CANDIDATE_COUNT = 500
+#: tables with rows of a deployment, those first that refer to others.
+_TABLES = (
+    *((table, table.c.deployment_id) for table in (schema.event, schema.attempt, schema.timer)),
+    *((table, table.c.deployment_id) for table in (schema.source, schema.plan)),
+    (_D, _D.c.id),
+)
+_DELETES = tuple(
+    delete(table).where(column.in_(bindparam("ids", expanding=True))) for table, column in _TABLES
+)
+_ENDED = (
+    select(_D.c.id, _D.c.last_seq)
+    .where(
+        _D.c.ended_at < bindparam("ended_before"),
+        ~select(_O.c.id).where(_O.c.deployment_id == _D.c.id).exists(),
+    )
+    .order_by(_D.c.ended_at)
+    .limit(CANDIDATE_COUNT)
+    .with_for_update(skip_locked=True)
+)
+
+
+class Housekeeping:
+    """The part of a writing transaction that keeps the database tidy; see `contract.Unit`."""
+
+    _connection: Connection
+
+    def beat(self, row: InstanceRow) -> None:
+        """Note that a core is alive; see `contract.Unit.beat`."""
+        values = msgspec.structs.asdict(row)
+        is_it = schema.instance.c.name == row.name
+        if self._connection.execute(update(schema.instance).where(is_it).values(values)).rowcount == 0:
+            self._connection.execute(insert(schema.instance), [values])
+
+    def prune(self, ended_before: datetime, event_count: int) -> list[str]:
+        """Delete old deployments; see `contract.Unit.prune`."""
+        chosen: list[str] = []
+        for own_id, count in self._connection.execute(_ENDED, {"ended_before": ended_before}):
+            event_count -= count
+            if event_count < 0 and chosen:
+                break
+            chosen.append(own_id)
+        if chosen:
+            for statement in _DELETES:
+                self._connection.execute(statement, {"ids": chosen})
+        return chosen

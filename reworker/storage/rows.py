@@ -1,0 +1,187 @@
+"""The rows that storage takes and gives.
+
+JSON is bytes, which storage neither reads nor changes; times are aware UTC.
+"""
+
+from __future__ import annotations
+
+from datetime import datetime
+
+import msgspec
+
+
+class PlaybookRow(msgspec.Struct, frozen=True):
+    """One version of a stored playbook; `text` is as its author wrote it, `digest` its SHA-256."""
+
+    id: str
+    version: int
+    group: str
+    name: str
+    digest: str
+    text: str
+    actor: str
+    created_at: datetime
+
+
+class DeploymentRow(msgspec.Struct, frozen=True):
+    """A deployment: its present snapshot and the head of its event chain.
+
+    Args:
+        version: grows by one with each save; a save from an older one is refused.
+        snapshot: JSON of the machine's state, of the same size for any plan.
+        last_seq: number of its events.
+        last_hash: hash of the last event.
+        idempotency_key: at most one deployment has it; None is none.
+        request_digest: of the job message it came from; None is none.
+        resumes: id of the failed deployment that it continues; None is none.
+    """
+
+    id: str
+    playbook_id: str | None
+    group: str
+    name: str
+    status: str
+    version: int
+    snapshot: bytes
+    last_seq: int
+    last_hash: str
+    step_count: int
+    actor: str
+    created_at: datetime
+    updated_at: datetime
+    ended_at: datetime | None = None
+    idempotency_key: str | None = None
+    request_digest: str | None = None
+    resumes: str | None = None
+
+
+class EventRow(msgspec.Struct, frozen=True):
+    """Something that happened; `ignored` is the reason why it changed nothing, or None."""
+
+    deployment_id: str
+    seq: int
+    kind: str
+    at: datetime
+    actor: str
+    data: bytes
+    dedup_key: str | None
+    ignored: str | None
+    hash: str
+
+
+class AttemptRow(msgspec.Struct, frozen=True):
+    """One attempt at a step on a host, as it stands; `id` is its correlation id on the wire.
+
+    `role` says what the step is there for: step, verify, rollback or approval.
+    """
+
+    id: str
+    deployment_id: str
+    number: int
+    step_index: int
+    step: str
+    host: str
+    status: str
+    tries: int
+    worker: str
+    message: str
+    percent: float | None
+    data: bytes
+    created_at: datetime
+    sent_at: datetime | None
+    started_at: datetime | None
+    ended_at: datetime | None
+    role: str = "step"
+
+
+class OutboxRow(msgspec.Struct, frozen=True):
+    """A message that has to reach the broker; deleted when it has.
+
+    Args:
+        id: the AMQP message id, the same each time it is published.
+        kind: step, control, notify or answer.
+        attempt: number of the attempt it dispatches; None unless it is a step.
+        properties: JSON of its AMQP properties.
+        is_idempotent: it may be published twice.
+        claimed_by: core that publishes it; None is nobody.
+        claim_until: end of that claim; without a claim, the moment before which it has to wait.
+    """
+
+    id: str
+    deployment_id: str | None
+    kind: str
+    attempt: int | None
+    exchange: str
+    routing_key: str
+    properties: bytes
+    body: bytes
+    is_idempotent: bool
+    claimed_by: str | None
+    claim_until: datetime | None
+    created_at: datetime
+
+
+class TimerRow(msgspec.Struct, frozen=True):
+    """A moment at which something becomes an event; one per deployment, kind and attempt."""
+
+    deployment_id: str
+    kind: str
+    attempt: int
+    due_at: datetime
+
+
+class SourceRow(msgspec.Struct, frozen=True):
+    """What a deployment was made from: the playbook's text, and JSON of the release rules; None is none."""
+
+    deployment_id: str
+    text: str | None
+    rules: bytes | None = None
+
+
+class InstanceRow(msgspec.Struct, frozen=True):
+    """A core that runs, or ran, on this database; only for display."""
+
+    name: str
+    host: str
+    pid: int
+    version: str
+    started_at: datetime
+    beat_at: datetime
+
+
+class LockResult(msgspec.Struct, frozen=True):
+    """Whether a deployment has its locks.
+
+    Args:
+        fence: greater than that of any earlier holder of these names; None while it waits.
+        name: a lock that it waits for.
+        holder: the deployment that holds that lock, or stands before us in its line.
+    """
+
+    fence: int | None
+    name: str = ""
+    holder: str = ""
+
+
+class LogRow(msgspec.Struct, frozen=True):
+    """Consecutive lines of one deployment; `lines` is ``[[attempt, at, text], ...]`` as JSON."""
+
+    deployment_id: str
+    first_no: int
+    line_count: int
+    lines: bytes
+
+
+class Changes(msgspec.Struct):
+    """Everything one transaction writes, gathered so that each table is written once."""
+
+    created: list[tuple[DeploymentRow, bytes]] = []
+    sources: list[SourceRow] = []
+    saved: list[DeploymentRow] = []
+    events: list[EventRow] = []
+    attempts: list[AttemptRow] = []
+    timers_set: list[TimerRow] = []
+    timers_removed: list[tuple[str, str, int]] = []
+    outbox_added: list[OutboxRow] = []
+    outbox_removed: list[str] = []
+    outbox_released: list[tuple[str, datetime]] = []
