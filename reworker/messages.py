@@ -52,6 +52,12 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
     reason: str | None = None
 
 
+class ReceivedReply(Reply, frozen=True):
+    """A reply as it came in; `extra` are its other keys, and a message that is no text, or None."""
+
+    extra: dict[str, Any] | None = None
+
+
 class OutputLine(msgspec.Struct, frozen=True):
     """One line of output of a job."""
 
@@ -175,7 +181,7 @@ def step_of(value: Mapping[str, Any]) -> Step:
         raise UndecodableMessage(f"not a step message: {error}", encode(dict(value))) from error
 
 
-def decode_reply(body: bytes | str, content_encoding: str | None = None) -> Reply:
+def decode_reply(body: bytes | str, content_encoding: str | None = None) -> ReceivedReply:
     """Return the reply in `body`.
 
     Raises:
@@ -191,13 +197,20 @@ def decode_reply(body: bytes | str, content_encoding: str | None = None) -> Repl
     percent = value.get("percent")
     is_number = isinstance(percent, int | float) and not isinstance(percent, bool)
     reason = value.get("reason")
-    return Reply(
+    return ReceivedReply(
         status=status,  # type: ignore[arg-type]  # checked against STATUSES above
         data=value.get("data"),
         message=message if message is None else str(message),
         percent=min(max(float(percent), 0.0), 100.0) if is_number and percent is not None else None,
         reason=reason if reason is None else str(reason),
+        extra=_extra_of(value),
     )
+
+
+def _extra_of(value: Mapping[str, Any]) -> dict[str, Any] | None:
+    known = ("status", "data", "message") if isinstance(value.get("message"), str) else ("status", "data")
+    extra = {key: item for key, item in value.items() if key not in known and item is not None}
+    return extra or None
 
 
 def encode(message: Any, *, kind: str = "", limit_bytes: int = 0) -> bytes:

@@ -235,7 +235,7 @@ def reply_request(delivery: Delivery, now: datetime) -> Request:
     except UndecodableMessage:
         raise
     except MessageError as error:
-        reply = messages.Reply(status="failed", message=str(error))
+        reply = messages.ReceivedReply(status="failed", message=str(error))
     return Request(
         deployment_id,
         _REPLIES[reply.status](reply, number, now),
@@ -262,16 +262,16 @@ def _text(reply: messages.Reply) -> str:
     return reply.message or reply.reason or (reply.data if isinstance(reply.data, str) else "")
 
 
-_REPLIES: dict[str, Callable[[messages.Reply, int, datetime], Event]] = {
+_REPLIES: dict[str, Callable[[messages.ReceivedReply, int, datetime], Event]] = {
     "started": lambda reply, number, at: ReplyStarted(at=at, attempt=number),
     "running": lambda reply, number, at: ReplyRunning(
         at=at, attempt=number, percent=reply.percent, message=reply.message or ""
     ),
     "completed": lambda reply, number, at: ReplyCompleted(
-        at=at, attempt=number, message=reply.message or "", data=reply.data
+        at=at, attempt=number, message=reply.message or "", data=reply.data, extra=reply.extra
     ),
     "failed": lambda reply, number, at: ReplyFailed(
-        at=at, attempt=number, message=_text(reply), data=reply.data
+        at=at, attempt=number, message=_text(reply), data=reply.data, extra=reply.extra
     ),
     "unknown": lambda reply, number, at: ReplyUnknown(at=at, attempt=number, reason=_text(reply)),
     "cancelled": lambda reply, number, at: ReplyCancelled(at=at, attempt=number, reason=_text(reply)),

@@ -109,18 +109,20 @@ class ReplyRunning(AttemptEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class ReplyCompleted(AttemptEvent):
-    """The worker succeeded."""
+    """The worker succeeded; `extra` are the keys of its reply that only it knows."""
 
     message: str = ""
     data: Any = None
+    extra: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class ReplyFailed(AttemptEvent):
-    """The worker failed."""
+    """The worker failed; `extra` are the keys of its reply that only it knows."""
 
     message: str = ""
     data: Any = None
+    extra: dict[str, Any] | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
