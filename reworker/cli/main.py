@@ -19,6 +19,7 @@ COMMANDS = {
     "core": "reworker.cli.core:core",
     "decide": "reworker.cli.actions:decide",
     "demo": "reworker.cli.demo:demo",
+    "drill": "reworker.cli.drill:drill",
     "lint": "reworker.cli.playbooks:lint",
     "logs": "reworker.cli.show:logs",
     "ls": "reworker.cli.show:ls",
