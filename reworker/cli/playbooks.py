@@ -14,7 +14,8 @@ from reworker.cli.options import dynamic_option, output_option
 from reworker.errors import ConfigError, PlaybookInvalid
 from reworker.fsm.document import MAX_BYTES
 from reworker.fsm.plan import Plan, PlannedStep, compile_plan
-from reworker.fsm.playbook import Playbook, parse, problems
+from reworker.fsm.parsing import parse, problems
+from reworker.fsm.playbook import Playbook
 from reworker.logs import escaped
 from reworker.topology import names
 

@@ -15,15 +15,20 @@ from reworker.fsm.commands import (
     DispatchStep,
     Ignored,
     RecordAttempt,
+    ReleaseLocks,
+    RequestLocks,
     SendControl,
     SendNotification,
     StartTimer,
     StopTimer,
+    TimerKind,
 )
-from reworker.fsm.deployment import Deployment
+from reworker.fsm.deployment import FORMAT, Deployment
 from reworker.fsm.events import (
     DispatchConfirmed,
     Event,
+    LocksAwaited,
+    LocksGranted,
     ReplyCancelled,
     ReplyCompleted,
     ReplyFailed,
@@ -31,7 +36,7 @@ from reworker.fsm.events import (
     ReplyStarted,
     ReplyUnknown,
 )
-from reworker.fsm.machine import reduce
+from reworker.fsm.machine import reduce, replay
 from reworker.fsm.plan import Plan
 from reworker.fsm.states import AttemptStatus
 from reworker.ids import attempt_id
@@ -47,7 +52,7 @@ from reworker.storage.contract import (
 
 _REPLIES = (ReplyStarted, ReplyRunning, ReplyCompleted, ReplyFailed, ReplyUnknown, ReplyCancelled)
 #: an attempt in one of these has ended, or is in a doubt that counts as an end until it is settled.
-_OPEN = frozenset({AttemptStatus.READY, AttemptStatus.SENT, AttemptStatus.STARTED})
+_OPEN = frozenset({AttemptStatus.WAITING, AttemptStatus.READY, AttemptStatus.SENT, AttemptStatus.STARTED})
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -99,6 +104,7 @@ class _Work:
         self.row, self.deployment, self.plan = row, deployment, plan
         self.last_seq, self.last_hash = row.last_seq, row.last_hash
         self.stored_timers = {(str(t), a.number) for a in deployment.attempts for t in a.timers}
+        self.stored_timers |= {(str(t), 0) for t in deployment.timers}
 
 
 class Batch:
@@ -122,11 +128,18 @@ class Batch:
         wanted = list(requests)
         for row in self._unit.deployments({one.deployment_id for one in wanted}).values():
             plan = self._plans.get(row.id, self._unit.plan)
-            self._works[row.id] = _Work(row, codec.decode_snapshot(row.snapshot), plan)
+            self._works[row.id] = _Work(row, self._snapshot(row, plan), plan)
         keys = {(one.deployment_id, one.dedup_key) for one in wanted if one.dedup_key}
         self._known = self._unit.known_keys(keys)
         numbers = ((one.deployment_id, getattr(one.event, "attempt", 0)) for one in wanted)
         self._attempts = self._unit.attempts({attempt_id(*one) for one in numbers if one[1]})
+
+    def _snapshot(self, row: DeploymentRow, plan: Plan) -> Deployment:
+        """Return the snapshot of a row; one of an older version is made anew from the events."""
+        found = codec.decode_snapshot(row.snapshot)
+        if found.format == FORMAT:
+            return found
+        return replay(plan, row.id, map(codec.decode_event, self._unit.events(row.id)))
 
     def create(self, row: DeploymentRow, plan: Plan, event: Event) -> None:
         """Add a deployment and its first event; `row` is that of a deployment without events."""
@@ -229,12 +242,27 @@ class Batch:
                 self._stop_timer(work, command)
             case DispatchStep():
                 self._send(step_row(cause, command, work.plan))
-                own_id = attempt_id(work.row.id, command.attempt)
-                self._change_attempt(own_id, lambda row: msgspec.structs.replace(row, tries=command.tries))
+            case RequestLocks():
+                self._request_locks(work, cause.at)
+            case ReleaseLocks():
+                self._release_locks(work, cause.at)
             case SendControl():
                 self._send(control_row(cause, command))
             case SendNotification():
                 self._send(notification_row(cause, command, ordinal))
+
+    def _request_locks(self, work: _Work, at: datetime) -> None:
+        """Take the plan's locks, and fold the answer within the same transaction."""
+        result = self._unit.take_locks(work.row.id, work.plan.locks, at)
+        event: Event = LocksAwaited(at=at, lock=result.name, holder=result.holder)
+        if result.fence is not None:
+            event = LocksGranted(at=at, fence=result.fence)
+        self._reduce(work, Request(work.row.id, event, is_kept=False))
+
+    def _release_locks(self, work: _Work, at: datetime) -> None:
+        """Give up the locks; those that may have them now try again, each in a transaction of its own."""
+        for waiting_id in self._unit.drop_locks(work.row.id):
+            self._timers[waiting_id, str(TimerKind.LOCKS), 0] = at
 
     def _send(self, row: OutboxRow) -> None:
         if self._claim is not None and row.is_idempotent:
@@ -251,7 +279,7 @@ class Batch:
     def _record(self, work: _Work, command: RecordAttempt, actor: str) -> None:
         own_id = attempt_id(work.row.id, command.attempt)
         before = self._attempts.get(own_id)
-        if command.status is AttemptStatus.READY:
+        if command.is_new:
             before = _new_attempt(own_id, work, command)
         elif before is None:
             before = self._unit.attempts({own_id})[own_id]
@@ -268,7 +296,7 @@ class Batch:
 
 
 def _new_attempt(own_id: str, work: _Work, command: RecordAttempt) -> AttemptRow:
-    step = work.plan.step(command.step_index)
+    step = work.plan.step(command.step_index, command.role)
     return AttemptRow(
         id=own_id,
         deployment_id=work.row.id,
@@ -277,7 +305,7 @@ def _new_attempt(own_id: str, work: _Work, command: RecordAttempt) -> AttemptRow
         step=step.key,
         host=step.host,
         status=str(command.status),
-        tries=1,
+        tries=command.tries,
         worker="",
         message="",
         percent=None,
@@ -286,6 +314,7 @@ def _new_attempt(own_id: str, work: _Work, command: RecordAttempt) -> AttemptRow
         sent_at=None,
         started_at=None,
         ended_at=None,
+        role=str(command.role),
     )
 
 

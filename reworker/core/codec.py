@@ -12,7 +12,8 @@ import msgspec
 
 from reworker.fsm.deployment import Deployment
 from reworker.fsm.events import EVENT_KINDS, Event
-from reworker.fsm.plan import Plan, plan_from_json, plan_to_json
+from reworker.fsm.plan import Plan
+from reworker.fsm.plan_json import plan_from_json, plan_to_json
 from reworker.storage.contract import EventRow
 
 #: JSON of the plans that are kept decoded; about ten times that in memory.

@@ -10,9 +10,9 @@ import msgspec
 
 from reworker import messages
 from reworker.bus.contract import Outgoing, Properties
+from reworker.fsm.attempts import HEARTBEAT_SILENCE_S
 from reworker.fsm.commands import DispatchStep, SendControl, SendNotification
-from reworker.fsm.machine import HEARTBEAT_SILENCE_S
-from reworker.fsm.plan import Plan, PlannedStep
+from reworker.fsm.plan import Plan, PlannedStep, Role
 from reworker.ids import attempt_id
 from reworker.storage.contract import OutboxRow
 from reworker.topology import names
@@ -57,7 +57,7 @@ def step_body(plan: Plan, step: PlannedStep) -> bytes:
         **step.parameters,
         "command": step.command,
         "subcommand": step.subcommand,
-        "hosts": [step.host],
+        **({"hosts": list(step.hosts)} if step.hosts else {}),
     }
     message = messages.Step(
         group=plan.group,
@@ -68,14 +68,19 @@ def step_body(plan: Plan, step: PlannedStep) -> bytes:
     return messages.encode(message, kind="step", limit_bytes=messages.STEP_LIMIT_BYTES)
 
 
+#: tells apart what belongs to one step in its idempotency key.
+_SUFFIXES = {Role.VERIFY: ":verify", Role.ROLLBACK: ":rollback"}
+
+
 def step_row(cause: Cause, command: DispatchStep, plan: Plan) -> OutboxRow:
     """Return the row that dispatches a step; its message id and correlation id are the attempt's id."""
-    step = plan.step(command.step_index)
+    step = plan.step(command.step_index, command.role)
     own_id = attempt_id(cause.deployment_id, command.attempt)
     headers = messages.StepHeaders(
         attempt=command.attempt,
         is_idempotent=step.is_idempotent,
-        idempotency_key=f"{cause.deployment_id}:{step.index}",
+        idempotency_key=f"{cause.deployment_id}:{step.index}{_SUFFIXES.get(step.role, '')}",
+        fence=command.fence,
         deadline_s=step.timeout_s,
         heartbeat_s=HEARTBEAT_S,
     )
@@ -124,7 +129,7 @@ def notification_row(cause: Cause, command: SendNotification, ordinal: int) -> O
     )
     message = Outgoing(
         exchange=names.EXCHANGE,
-        routing_key=names.notify_key(command.transport),
+        routing_key=command.topic or names.notify_key(command.transport),
         body=messages.encode(note, kind="notification"),
         properties=_persistent(cause.at, row_id, correlation_id=cause.deployment_id, reply_to=names.NO_REPLY),
     )

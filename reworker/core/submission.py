@@ -12,7 +12,7 @@ import msgspec
 from reworker.core.outgoing import step_body
 from reworker.errors import MessageError, PlaybookInvalid
 from reworker.fsm.plan import Plan, compile_plan
-from reworker.fsm.playbook import parse
+from reworker.fsm.parsing import parse
 from reworker.fsm.states import DeploymentStatus
 from reworker.storage.contract import DeploymentRow, PlaybookRow
 

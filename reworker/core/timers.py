@@ -9,9 +9,14 @@ from reworker.clock import Clock
 from reworker.core.batch import Request
 from reworker.fsm.commands import TimerKind
 from reworker.fsm.events import (
+    ApprovalExpired,
     AttemptEvent,
     CancelTimedOut,
+    DelayEnded,
+    DeploymentTimedOut,
+    Event,
     HeartbeatLost,
+    LocksDue,
     QueueTimedOut,
     RunTimedOut,
 )
@@ -25,6 +30,13 @@ _EVENTS: dict[str, type[AttemptEvent]] = {
     TimerKind.RUN: RunTimedOut,
     TimerKind.HEARTBEAT: HeartbeatLost,
     TimerKind.CANCEL: CancelTimedOut,
+    TimerKind.DELAY: DelayEnded,
+    TimerKind.APPROVAL: ApprovalExpired,
+}
+#: those of the deployment as a whole.
+_OWN_EVENTS: dict[str, type[Event]] = {
+    TimerKind.DEPLOYMENT: DeploymentTimedOut,
+    TimerKind.LOCKS: LocksDue,
 }
 
 
@@ -57,7 +69,8 @@ class Timers:
 
 def timer_request(row: TimerRow, now: datetime) -> Request:
     """Return the event that a due timer becomes; nothing is kept of one that came too late."""
-    event = _EVENTS[row.kind](at=now, attempt=row.attempt)
+    own = _OWN_EVENTS.get(row.kind)
+    event = own(at=now) if own else _EVENTS[row.kind](at=now, attempt=row.attempt)
     return Request(row.deployment_id, event, is_kept=False)
 
 

@@ -11,16 +11,21 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from reworker.fsm.plan import Role
 from reworker.fsm.states import AttemptStatus, DeploymentStatus
 
 
 class TimerKind(StrEnum):
-    """The timers of an attempt and the event each becomes when it is due."""
+    """The timers and the event each becomes when it is due; the last two are the deployment's (attempt 0)."""
 
     QUEUE = "queue"  # QueueTimedOut
     RUN = "run"  # RunTimedOut
     HEARTBEAT = "heartbeat"  # HeartbeatLost
     CANCEL = "cancel"  # CancelTimedOut
+    DELAY = "delay"  # DelayEnded
+    APPROVAL = "approval"  # ApprovalExpired
+    DEPLOYMENT = "deployment"  # DeploymentTimedOut
+    LOCKS = "locks"  # LocksDue; set by the release of a lock, not by a command
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -30,11 +35,26 @@ class Command:
 
 @dataclass(frozen=True, kw_only=True)
 class DispatchStep(Command):
-    """Publish step `step_index` of the plan as attempt `attempt`; `tries` counts from 1 per step."""
+    """Publish step `step_index` of the plan, or what belongs to it by `role`, as attempt `attempt`.
+
+    `tries` counts from 1 per step; `fence` is that of the deployment's locks, 0 without.
+    """
 
     attempt: int
     step_index: int
     tries: int
+    role: Role = Role.STEP
+    fence: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class RequestLocks(Command):
+    """Take the plan's locks, all or none; the answer is `LocksGranted` or `LocksAwaited`."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ReleaseLocks(Command):
+    """Give up the plan's locks, or the place in their queues."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,23 +85,30 @@ class SendControl(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class SendNotification(Command):
-    """Publish a notification to ``notify.<transport>``; `phase` is started, completed or failed."""
+    """Publish a notification; `phase` is started, completed or failed.
+
+    Its routing key is ``notify.<transport>``, or `topic` where there is one.
+    """
 
     transport: str
     targets: tuple[str, ...]
     phase: str
     slug: str
     message: str
+    topic: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
 class RecordAttempt(Command):
-    """Write the attempt's row: its new status, and what came with it."""
+    """Write the attempt's row: its new status, and what came with it; `is_new` makes the row."""
 
     attempt: int
     step_index: int
     status: AttemptStatus
     at: datetime
+    role: Role = Role.STEP
+    is_new: bool = False
+    tries: int = 1
     message: str = ""
     data: Any = None
     percent: float | None = None

@@ -1,4 +1,7 @@
-"""The snapshot of a deployment: everything the machine remembers, of the same size for any plan."""
+"""The snapshot of a deployment: everything the machine remembers.
+
+It is rewritten with every event, so it grows with the hosts that are at work at once, not with the plan.
+"""
 
 from __future__ import annotations
 
@@ -6,26 +9,66 @@ from dataclasses import dataclass
 from datetime import datetime
 
 from reworker.fsm.commands import TimerKind
-from reworker.fsm.states import AttemptStatus, DeploymentStatus
+from reworker.fsm.plan import Role
+from reworker.fsm.ranges import Ranges
+from reworker.fsm.states import AttemptStatus, DeploymentStatus, Stage
+
+#: what this version writes; a snapshot of another one is made anew from the events.
+FORMAT = 2
+
+#: hosts of one deployment at work at once; our choice, keeps the snapshot small for any `strategy`.
+MAX_TRACKS = 100
 
 
 @dataclass(frozen=True, kw_only=True)
 class Attempt:
     """One open attempt: not ended, or ended in a doubt that nobody has settled yet.
 
-    `is_unconfirmed` says that the doubt is about its publish, so a worker's answer can still end it.
+    `is_unconfirmed` says that the doubt is about its publish, so a worker's answer can still end it;
+    `approved_by` are the people who consented so far, of an attempt whose role is that.
     """
 
     number: int
     step_index: int
+    role: Role = Role.STEP
     status: AttemptStatus = AttemptStatus.READY
     timers: tuple[TimerKind, ...] = ()
     is_unconfirmed: bool = False
+    approved_by: tuple[str, ...] = ()
+
+    @property
+    def is_for_people(self) -> bool:
+        """Tell whether only a person can bring it on."""
+        is_consent = self.role is Role.APPROVAL and self.status is AttemptStatus.WAITING
+        return is_consent or self.status is AttemptStatus.UNKNOWN
+
+
+@dataclass(frozen=True, kw_only=True)
+class Track:
+    """One host's way through a sequence: at the step `index`, dispatched `tries` times, of which failed."""
+
+    index: int
+    tries: int = 0
+    failures: int = 0
+
+
+@dataclass(frozen=True, kw_only=True)
+class SequenceState:
+    """A sequence that has begun: its hosts before `next_host` have, those before `batch_end` may.
+
+    `is_begun` says that there was something to do on one of them.
+    """
+
+    index: int
+    next_host: int = 0
+    batch_end: int = 0
+    is_begun: bool = False
+    failed_host_count: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)
 class Failure:
-    """Where and why a deployment failed."""
+    """Where and why a deployment failed; without a step when the deployment as a whole did."""
 
     step_index: int
     host: str
@@ -38,18 +81,46 @@ class Failure:
 class Deployment:
     """A deployment between two events.
 
-    `position` is the index of the step that is open or comes next, `tries` how often it was dispatched,
-    `reason` why the deployment waits, failed or was cancelled. Steps that run side by side will each have
-    a cursor in place of `position` and `tries`; `attempts` already holds several.
+    Args:
+        format: version of this form; 1 had no tracks.
+        stage: the part of the plan it is at.
+        reason: why it waits, failed or was cancelled.
+        actor: who started it.
+        fence: of its locks; 0 without.
+        timers: its own that run; those of attempts are with them.
+        tracks: the hosts at work, or the step being taken back.
+        sequences: those that have begun and not ended.
+        ended: indexes of the sequences that have ended.
+        completed: indexes of the steps that were done, by it or by the one it continues.
+        left_out: indexes of the steps that are not to be done.
+        doubtful: indexes of the steps that may have taken effect when it was failing.
+        facts: conditions that hold: ``<sequence>.<place>`` of the step with the `when`, with ``@<host>`` when
+            it is about one host of the same sequence.
+        rollback_end: steps from here on need no rollback any more.
+        rolled_back_count: rollback steps that completed.
+        rollback_failure: why the rollback ended early, or empty.
     """
 
     id: str
+    format: int = 1
     status: DeploymentStatus = DeploymentStatus.QUEUED
+    stage: Stage = Stage.CHECKS
     is_unattended: bool = False
-    position: int = 0
-    tries: int = 0
+    actor: str = ""
+    fence: int = 0
+    timers: tuple[TimerKind, ...] = ()
     attempt_count: int = 0
     attempts: tuple[Attempt, ...] = ()
+    tracks: tuple[Track, ...] = ()
+    sequences: tuple[SequenceState, ...] = ()
+    ended: Ranges = ()
+    completed: Ranges = ()
+    left_out: Ranges = ()
+    doubtful: tuple[int, ...] = ()
+    facts: tuple[str, ...] = ()
+    rollback_end: int = -1
+    rolled_back_count: int = 0
+    rollback_failure: str = ""
     completed_count: int = 0
     failed_count: int = 0
     skipped_count: int = 0
@@ -62,3 +133,12 @@ class Deployment:
     def attempt(self, number: int) -> Attempt | None:
         """Return the open attempt of this number, or None."""
         return next((attempt for attempt in self.attempts if attempt.number == number), None)
+
+    def track(self, index: int) -> Track | None:
+        """Return the track that is at this step, or None."""
+        return next((track for track in self.tracks if track.index == index), None)
+
+    @property
+    def is_failing(self) -> bool:
+        """Tell whether it has failed and only has to come to its end."""
+        return self.failure is not None

@@ -9,7 +9,7 @@ from collections.abc import Iterable, Mapping
 from enum import StrEnum
 from typing import TypeVar
 
-from reworker.fsm.machine import CANCEL_GRACE_S, HEARTBEAT_SILENCE_S, MAX_TRIES_IN_DOUBT
+from reworker.fsm.attempts import CANCEL_GRACE_S, HEARTBEAT_SILENCE_S, MAX_TRIES_IN_DOUBT
 from reworker.fsm.playbook import QUEUE_TIMEOUT_S
 from reworker.fsm.states import (
     ATTEMPT_TRANSITIONS,

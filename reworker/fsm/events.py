@@ -11,6 +11,8 @@ from datetime import datetime
 from enum import StrEnum
 from typing import Any
 
+from reworker.fsm.ranges import Ranges
+
 
 class Decision(StrEnum):
     """What a person decides about an attempt whose effect is not known."""
@@ -30,10 +32,47 @@ class Event:
 
 @dataclass(frozen=True, kw_only=True)
 class Submitted(Event):
-    """The deployment was accepted; `unattended` means that nobody can be asked."""
+    """The deployment was accepted.
+
+    Args:
+        unattended: nobody can be asked.
+        resumes: id of the deployment that it continues, or empty.
+        done: ``[[from, to), ...]``, indexes of the steps that were done there and still hold.
+        left_out: indexes of the steps that are not to be done.
+        facts: which conditions hold because of steps done there; see `Deployment.facts`.
+    """
 
     actor: str = ""
     unattended: bool = False
+    resumes: str = ""
+    done: Ranges = ()
+    left_out: Ranges = ()
+    facts: tuple[str, ...] = ()
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocksGranted(Event):
+    """The deployment holds all its locks; `fence` grows with every holder."""
+
+    fence: int
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocksAwaited(Event):
+    """A lock is held by another deployment, `holder`, or that one came earlier."""
+
+    lock: str
+    holder: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class LocksDue(Event):
+    """A lock was released that the deployment waits for: time to try again."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DeploymentTimedOut(Event):
+    """The deployment did not end within its timeout."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -73,6 +112,32 @@ class Decided(AttemptEvent):
     decision: Decision
     actor: str = ""
     reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Approved(AttemptEvent):
+    """A person consented."""
+
+    actor: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Refused(AttemptEvent):
+    """A person did not consent."""
+
+    actor: str = ""
+    reason: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class ApprovalExpired(AttemptEvent):
+    """Nobody consented in time."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class DelayEnded(AttemptEvent):
+    """The delay before a dispatch is over."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -162,7 +227,9 @@ class CancelTimedOut(AttemptEvent):
 EVENT_KINDS: dict[str, type[Event]] = {
     kind.__name__: kind
     for kind in (
-        *(Submitted, PauseRequested, ResumeRequested, CancelRequested, Decided),
+        *(Submitted, LocksGranted, LocksAwaited, LocksDue, DeploymentTimedOut),
+        *(PauseRequested, ResumeRequested, CancelRequested, Decided),
+        *(Approved, Refused, ApprovalExpired, DelayEnded),
         *(DispatchConfirmed, DispatchUnroutable, DispatchUnknown),
         *(ReplyStarted, ReplyRunning, ReplyCompleted, ReplyFailed, ReplyUnknown, ReplyCancelled),
         *(QueueTimedOut, RunTimedOut, HeartbeatLost, CancelTimedOut),

@@ -1,55 +1,33 @@
 """The machine: `reduce(plan, deployment, event)` gives the next snapshot and what to do.
 
 Total and pure: it never raises on an event, and has no clock, random, I/O or logging. Time is `event.at`.
-Where later features fit: `needs` and `strategy` in `_advance` (which step comes next), `when` and approvals
-before `_dispatch`, `retry`, `verify` and `rollback` in `_settle`.
+`attempts` says what follows from what is seen of an attempt, `flow` which steps come next.
 """
 
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
-from dataclasses import replace
+from typing import Any
 
-from reworker.fsm.commands import Command, Ignored, TimerKind
-from reworker.fsm.deployment import Attempt, Deployment, Failure
+from reworker.fsm import attempts, flow, ranges
+from reworker.fsm.commands import Command, Ignored, RequestLocks, StartTimer, StopTimer, TimerKind
+from reworker.fsm.deployment import FORMAT, Deployment, Failure
 from reworker.fsm.events import (
     AttemptEvent,
     CancelRequested,
-    CancelTimedOut,
     Decided,
-    Decision,
-    DispatchUnknown,
-    DispatchUnroutable,
+    DeploymentTimedOut,
     Event,
-    HeartbeatLost,
+    LocksAwaited,
+    LocksDue,
+    LocksGranted,
     PauseRequested,
-    QueueTimedOut,
-    ReplyRunning,
     ResumeRequested,
-    RunTimedOut,
     Submitted,
 )
 from reworker.fsm.plan import Plan
-from reworker.fsm.playbook import OnUnknown
-from reworker.fsm.states import ATTEMPT_TRANSITIONS, AttemptStatus, DeploymentStatus, Trigger
+from reworker.fsm.states import AttemptStatus, DeploymentStatus, Stage, Trigger
 from reworker.fsm.turn import Turn, event_text
-
-#: dispatches of one step that may end in doubt before the machine stops to retry by itself; our choice.
-MAX_TRIES_IN_DOUBT = 3
-
-#: seconds of silence after which a worker that had sent heartbeats counts as lost; our choice, six beats.
-HEARTBEAT_SILENCE_S = 60.0
-
-#: seconds a worker has to answer a cancel before the deployment ends without it; our choice.
-CANCEL_GRACE_S = 30.0
-
-#: A timer event counts only while its timer runs; one that was overtaken by an answer is ignored.
-_TIMER_OF: dict[type[Event], TimerKind] = {
-    QueueTimedOut: TimerKind.QUEUE,
-    RunTimedOut: TimerKind.RUN,
-    HeartbeatLost: TimerKind.HEARTBEAT,
-    CancelTimedOut: TimerKind.CANCEL,
-}
 
 
 def reduce(plan: Plan, deployment: Deployment, event: Event) -> tuple[Deployment, tuple[Command, ...]]:
@@ -77,232 +55,140 @@ def _apply(turn: Turn, event: Event) -> str:
     if turn.deployment.status.is_terminal:
         return f"the deployment has already ended: {turn.deployment.status}"
     if isinstance(event, Decided):
-        return _decide(turn, event)
+        return attempts.decide(turn, event)
     if isinstance(event, AttemptEvent):
-        return _observe(turn, event)
-    if type(event) not in _REQUESTS:
+        return attempts.observe(turn, event)
+    act = _ACTS.get(type(event))
+    if act is None:
         return f"{type(event).__name__} is not an event of this version"
-    trigger, act = _REQUESTS[type(event)]
-    if not turn.move(trigger):
-        return f"cannot {trigger} a deployment that is {turn.deployment.status}"
-    act(turn, event)
+    return act(turn, event)
+
+
+def _submit(turn: Turn, event: Submitted) -> str:
+    if turn.deployment.created_at is not None:
+        return "the deployment was submitted before"
+    turn.change(
+        format=FORMAT,
+        created_at=event.at,
+        actor=event.actor,
+        is_unattended=turn.plan.is_unattended or event.unattended,
+        completed=event.done,
+        completed_count=ranges.count(event.done),
+        left_out=event.left_out,
+        facts=event.facts,
+    )
+    if turn.plan.locks:
+        turn.do(RequestLocks())
+    else:
+        _start(turn)
     return ""
 
 
-def _submit(turn: Turn, event: Event) -> None:
-    is_unattended = turn.plan.is_unattended or (isinstance(event, Submitted) and event.unattended)
-    turn.change(created_at=event.at, started_at=event.at, is_unattended=is_unattended)
-    _go_on(turn)
+def _start(turn: Turn) -> None:
+    turn.move(Trigger.START)
+    turn.change(started_at=turn.at, reason="")
+    if turn.plan.timeout_s is not None:
+        turn.do(StartTimer(kind=TimerKind.DEPLOYMENT, attempt=0, after_s=turn.plan.timeout_s))
+        turn.change(timers=(TimerKind.DEPLOYMENT,))
+    turn.give_notice("started")
+    flow.begin_stage(turn, Stage.CHECKS)
+    flow.go_on(turn)
 
 
-def _pause(turn: Turn, event: Event) -> None:
-    """Nothing more: a paused deployment dispatches nothing."""
+def _is_queued(turn: Turn) -> bool:
+    """Tell whether the deployment waits for its locks."""
+    now = turn.deployment
+    return now.status is DeploymentStatus.QUEUED and now.created_at is not None
 
 
-def _resume(turn: Turn, event: Event) -> None:
-    _go_on(turn)
+def _take_locks(turn: Turn, event: LocksGranted) -> str:
+    if not _is_queued(turn):
+        return "the deployment does not wait for locks"
+    turn.change(fence=event.fence)
+    _start(turn)
+    return ""
 
 
-def _cancel(turn: Turn, event: Event) -> None:
+def _await_locks(turn: Turn, event: LocksAwaited) -> str:
+    if not _is_queued(turn):
+        return "the deployment does not wait for locks"
+    kind, _, name = event.lock.partition(":")
+    reason = f"waits for {kind} {name}, which deployment {event.holder} holds or asked for first"
+    if reason == turn.deployment.reason:
+        return "it waits for the same lock"
+    turn.change(reason=reason)
+    return ""
+
+
+def _try_locks(turn: Turn, event: LocksDue) -> str:
+    if not _is_queued(turn):
+        return "the deployment does not wait for locks"
+    turn.do(RequestLocks())
+    return ""
+
+
+def _pause(turn: Turn, event: Event) -> str:
+    """Dispatch nothing new; what is under way may end."""
+    return "" if turn.move(Trigger.PAUSE) else _refusal(turn, Trigger.PAUSE)
+
+
+def _resume(turn: Turn, event: Event) -> str:
+    if not turn.move(Trigger.RESUME):
+        return _refusal(turn, Trigger.RESUME)
+    flow.go_on(turn)
+    return ""
+
+
+def _cancel(turn: Turn, event: Event) -> str:
+    if not turn.move(Trigger.CANCEL):
+        return _refusal(turn, Trigger.CANCEL)
     reason = event_text(event) or "cancelled on request"
     turn.change(reason=reason)
     for attempt in turn.deployment.attempts:
+        if attempt.status is AttemptStatus.WAITING:
+            turn.drop(attempt, reason)
+            continue
         turn.tell_to_cancel(attempt, reason)
         if attempt.status.is_live:
-            turn.start_timer(attempt, TimerKind.CANCEL, CANCEL_GRACE_S)
+            turn.start_timer(attempt, TimerKind.CANCEL, attempts.CANCEL_GRACE_S)
         else:
             turn.close(attempt.number)
-    _end_when_cancelled(turn)
-
-
-def _end_when_cancelled(turn: Turn) -> None:
-    if not turn.deployment.attempts:
-        turn.finish(Trigger.ATTEMPTS_OVER, turn.deployment.reason)
-
-
-_REQUESTS: dict[type[Event], tuple[Trigger, Callable[[Turn, Event], None]]] = {
-    Submitted: (Trigger.SUBMIT, _submit),
-    PauseRequested: (Trigger.PAUSE, _pause),
-    ResumeRequested: (Trigger.RESUME, _resume),
-    CancelRequested: (Trigger.CANCEL, _cancel),
-}
-
-
-def _observe(turn: Turn, event: AttemptEvent) -> str:
-    """Take in what was seen of an attempt; return why it is ignored, or an empty text."""
-    kind = type(event)
-    attempt = turn.deployment.attempt(event.attempt)
-    if attempt is None:
-        return f"{kind.__name__}: attempt {event.attempt} is not open"
-    status = ATTEMPT_TRANSITIONS.get((attempt.status, kind.__name__))
-    is_late = kind in _TIMER_OF and _TIMER_OF[kind] not in attempt.timers
-    is_settled = attempt.status is AttemptStatus.UNKNOWN and not attempt.is_unconfirmed
-    if status is None or is_late or is_settled:
-        return f"{kind.__name__}: attempt {event.attempt} is {attempt.status}"
-    if attempt.status is AttemptStatus.UNKNOWN:
-        _end_doubt(turn)
-        attempt = replace(attempt, is_unconfirmed=False)
-    reason = _reason(turn, attempt, status, event)
-    turn.record(attempt, status, event, reason)
-    if status.is_live:
-        _progress(turn, attempt, status, event)
-    else:
-        _settle(turn, attempt, status, event, reason)
+    attempts.end_when_cancelled(turn)
     return ""
 
 
-def _progress(turn: Turn, attempt: Attempt, status: AttemptStatus, event: AttemptEvent) -> None:
-    """Move an attempt on towards its end, and watch its next stretch."""
-    step = turn.step(attempt.step_index)
-    if status is AttemptStatus.SENT:
-        turn.start_timer(replace(attempt, status=status), TimerKind.QUEUE, step.queue_timeout_s)
-        return
-    if status is not attempt.status:
-        attempt = turn.begin(attempt)
-        if step.timeout_s is not None:
-            attempt = turn.start_timer(attempt, TimerKind.RUN, step.timeout_s)
-    if isinstance(event, ReplyRunning):
-        turn.start_timer(attempt, TimerKind.HEARTBEAT, HEARTBEAT_SILENCE_S)
-
-
-def _settle(turn: Turn, attempt: Attempt, status: AttemptStatus, event: AttemptEvent, reason: str) -> None:
-    """End an attempt, and do what its outcome asks for."""
-    attempt = turn.stop_timers(attempt)
-    if isinstance(event, (QueueTimedOut, RunTimedOut, HeartbeatLost)):
-        turn.tell_to_cancel(attempt, reason)
-    if turn.deployment.status is DeploymentStatus.CANCELLING:
-        turn.close(attempt.number, status)
-        _end_when_cancelled(turn)
-    elif status is AttemptStatus.COMPLETED:
-        _complete(turn, attempt)
-    elif status is AttemptStatus.UNKNOWN:
-        _doubt(turn, attempt, reason, is_unconfirmed=isinstance(event, DispatchUnknown))
-    else:
-        _fail(turn, attempt, reason)
-
-
-def _reason(turn: Turn, attempt: Attempt, status: AttemptStatus, event: AttemptEvent) -> str:
-    """Return what is said of an attempt; why it ended badly, if it did, is never left open."""
-    given = event_text(event)
-    if given or status.is_live or status is AttemptStatus.COMPLETED:
-        return given
-    command = turn.step(attempt.step_index).command
-    usual: dict[type[Event], str] = {
-        DispatchUnroutable: f"no queue is bound to worker.{command}",
-        DispatchUnknown: "the message may or may not have reached the broker",
-        QueueTimedOut: f"no worker took it: is worker.{command} running?",
-        RunTimedOut: "the worker did not end within the step's timeout and may still be running",
-        HeartbeatLost: f"the worker fell silent for {HEARTBEAT_SILENCE_S:g} s",
-        CancelTimedOut: f"the worker did not answer the cancel within {CANCEL_GRACE_S:g} s",
-    }
-    return usual.get(type(event), f"the worker said {status} and gave no reason")
-
-
-def _complete(turn: Turn, attempt: Attempt) -> None:
-    turn.close(attempt.number, AttemptStatus.COMPLETED)
-    turn.notify_step(turn.step(attempt.step_index), "completed")
-    _advance(turn)
-
-
-def _fail(turn: Turn, attempt: Attempt, reason: str) -> None:
-    step = turn.step(attempt.step_index)
-    turn.close(attempt.number, AttemptStatus.FAILED)
-    turn.change(
-        failure=Failure(
-            step_index=step.index, host=step.host, step=step.key, attempt=attempt.number, reason=reason
-        )
-    )
-    turn.notify_step(step, "failed", reason)
-    turn.notify_sequence(step, "failed", f"{step.key} on {step.host}: {reason}")
-    turn.finish(Trigger.STEP_FAILED, reason)
-
-
-def _doubt(turn: Turn, attempt: Attempt, reason: str, *, is_unconfirmed: bool) -> None:
-    """Nobody knows whether the step took effect: do what it says under `on_unknown`."""
-    policy = turn.step(attempt.step_index).on_unknown
-    if policy is OnUnknown.RETRY and turn.deployment.tries < MAX_TRIES_IN_DOUBT:
-        turn.close(attempt.number)
-        _go_on(turn)
-    elif policy is OnUnknown.FAIL or turn.deployment.is_unattended:
-        _fail(turn, attempt, f"it is not known whether the step took effect: {reason}")
-    else:
-        turn.put(replace(attempt, status=AttemptStatus.UNKNOWN, is_unconfirmed=is_unconfirmed))
-        turn.change(reason=reason)
-        turn.move(Trigger.DOUBT)
-
-
-def _end_doubt(turn: Turn) -> None:
-    turn.move(Trigger.ANSWER)
-    turn.change(reason="")
-
-
-def _decide(turn: Turn, event: Decided) -> str:
-    """Carry out a person's decision; return why it is ignored, or an empty text."""
-    attempt = turn.deployment.attempt(event.attempt)
-    if attempt is None or attempt.status is not AttemptStatus.UNKNOWN:
-        return f"attempt {event.attempt} waits for no decision"
-    if event.decision not in _DECISIONS:
-        return f"{event.decision!r} is no decision: {', '.join(Decision)}"
-    _end_doubt(turn)
-    _DECISIONS[event.decision](turn, attempt, event)
-    return ""
-
-
-def _retry(turn: Turn, attempt: Attempt, event: Decided) -> None:
-    turn.close(attempt.number)
-    _go_on(turn)
-
-
-def _skip(turn: Turn, attempt: Attempt, event: Decided) -> None:
-    turn.close(attempt.number)
-    turn.change(skipped_count=turn.deployment.skipped_count + 1)
-    _advance(turn)
-
-
-def _give_up(turn: Turn, attempt: Attempt, event: Decided) -> None:
-    _fail(turn, attempt, event_text(event) or f"decided by {event.actor or 'a person'}")
-
-
-def _accept(turn: Turn, attempt: Attempt, event: Decided) -> None:
-    turn.record(attempt, AttemptStatus.COMPLETED, event, event_text(event))
-    _complete(turn, attempt)
-
-
-_DECISIONS: dict[Decision, Callable[[Turn, Attempt, Decided], None]] = {
-    Decision.RETRY: _retry,
-    Decision.SKIP: _skip,
-    Decision.FAIL: _give_up,
-    Decision.COMPLETE: _accept,
-}
-
-
-def _advance(turn: Turn) -> None:
-    """Step past the step at `position`, which is done or skipped."""
-    step = turn.step(turn.deployment.position)
-    if step.is_last_of_sequence:
-        turn.notify_sequence(step, "completed")
-    turn.change(position=step.index + 1, tries=0)
-    if turn.deployment.position < turn.plan.step_count:
-        turn.move(Trigger.STEP_DONE)
-    _go_on(turn)
-
-
-def _go_on(turn: Turn) -> None:
-    """Do what comes next where the deployment stands: ask, end, or dispatch."""
+def _time_out(turn: Turn, event: DeploymentTimedOut) -> str:
+    """Fail the deployment as a whole: what is under way is told to stop."""
     now = turn.deployment
-    if now.attempts:
-        if any(not attempt.status.is_live for attempt in now.attempts):
-            turn.move(Trigger.DOUBT)
-    elif now.position >= turn.plan.step_count:
-        turn.finish(Trigger.PLAN_DONE)
-    elif now.status is DeploymentStatus.RUNNING:
-        _dispatch(turn)
+    is_open = now.stage in (Stage.CHECKS, Stage.EXECUTION) and now.status is not DeploymentStatus.CANCELLING
+    if TimerKind.DEPLOYMENT not in now.timers or now.is_failing or not is_open:
+        return "the deployment is about to end"
+    reason = f"it did not end within its timeout of {turn.plan.timeout_s or 0:g} s"
+    turn.do(StopTimer(kind=TimerKind.DEPLOYMENT, attempt=0))
+    turn.change(
+        timers=(), failure=Failure(step_index=-1, host="", step="", attempt=0, reason=reason), reason=""
+    )
+    for state in now.sequences:
+        turn.notify_sequence(state.index, "failed", reason)
+    for attempt in now.attempts:
+        if attempt.status.is_live:
+            turn.tell_to_cancel(attempt, reason)
+            turn.start_timer(attempt, TimerKind.CANCEL, attempts.CANCEL_GRACE_S)
+    flow.go_on(turn)
+    return ""
 
 
-def _dispatch(turn: Turn) -> None:
-    step = turn.step(turn.deployment.position)
-    if turn.deployment.tries == 0:
-        if step.is_first_of_sequence:
-            turn.notify_sequence(step, "started")
-        turn.notify_step(step, "started")
-    turn.open(step)
+def _refusal(turn: Turn, trigger: Trigger) -> str:
+    return f"cannot {trigger} a deployment that is {turn.deployment.status}"
+
+
+_ACTS: dict[type[Event], Callable[[Turn, Any], str]] = {
+    Submitted: _submit,
+    LocksGranted: _take_locks,
+    LocksAwaited: _await_locks,
+    LocksDue: _try_locks,
+    DeploymentTimedOut: _time_out,
+    PauseRequested: _pause,
+    ResumeRequested: _resume,
+    CancelRequested: _cancel,
+}

@@ -10,15 +10,18 @@ from enum import StrEnum
 
 
 class DeploymentStatus(StrEnum):
-    """Where a deployment is; `rolling_back` and its ends will be added beside these."""
+    """Where a deployment is; `queued` waits for its locks, `waiting` for a person."""
 
     QUEUED = "queued"
     RUNNING = "running"
     PAUSED = "paused"
     WAITING = "waiting"
+    ROLLING_BACK = "rolling_back"
     CANCELLING = "cancelling"
     COMPLETED = "completed"
     FAILED = "failed"
+    ROLLED_BACK = "rolled_back"
+    ROLLBACK_FAILED = "rollback_failed"
     CANCELLED = "cancelled"
 
     @property
@@ -27,9 +30,19 @@ class DeploymentStatus(StrEnum):
         return self in TERMINAL_STATUSES
 
 
-class AttemptStatus(StrEnum):
-    """Where one attempt at one step on one host is."""
+class Stage(StrEnum):
+    """Which part of its plan a deployment is at."""
 
+    CHECKS = "checks"
+    EXECUTION = "execution"
+    ROLLBACK = "rollback"
+    ACTIONS = "actions"
+
+
+class AttemptStatus(StrEnum):
+    """Where one attempt at one step on one host is; `waiting` is for a delay or for people's consent."""
+
+    WAITING = "waiting"
     READY = "ready"
     SENT = "sent"
     STARTED = "started"
@@ -39,6 +52,7 @@ class AttemptStatus(StrEnum):
     TIMED_OUT = "timed_out"
     UNROUTABLE = "unroutable"
     UNKNOWN = "unknown"
+    SKIPPED = "skipped"
 
     @property
     def is_live(self) -> bool:
@@ -49,20 +63,29 @@ class AttemptStatus(StrEnum):
 class Trigger(StrEnum):
     """What moves a deployment: a request from outside, or the outcome of an attempt."""
 
-    SUBMIT = "submit"
+    START = "start"
     PAUSE = "pause"
     RESUME = "resume"
     CANCEL = "cancel"
-    STEP_DONE = "step done"
     PLAN_DONE = "plan done"
     STEP_FAILED = "step failed"
     DOUBT = "in doubt"
     ANSWER = "answered"
+    ANSWER_IN_ROLLBACK = "answered in rollback"
+    ROLL_BACK = "roll back"
+    ROLLBACK_DONE = "rollback done"
+    ROLLBACK_FAILED = "rollback failed"
     ATTEMPTS_OVER = "attempts over"
 
 
 TERMINAL_STATUSES = frozenset(
-    {DeploymentStatus.COMPLETED, DeploymentStatus.FAILED, DeploymentStatus.CANCELLED}
+    {
+        DeploymentStatus.COMPLETED,
+        DeploymentStatus.FAILED,
+        DeploymentStatus.ROLLED_BACK,
+        DeploymentStatus.ROLLBACK_FAILED,
+        DeploymentStatus.CANCELLED,
+    }
 )
 LIVE_STATUSES = frozenset({AttemptStatus.READY, AttemptStatus.SENT, AttemptStatus.STARTED})
 
@@ -70,30 +93,37 @@ _D, _T, _A = DeploymentStatus, Trigger, AttemptStatus
 
 #: (status, trigger) -> next status of the deployment.
 DEPLOYMENT_TRANSITIONS: dict[tuple[DeploymentStatus, Trigger], DeploymentStatus] = {
-    (_D.QUEUED, _T.SUBMIT): _D.RUNNING,
+    (_D.QUEUED, _T.START): _D.RUNNING,
     (_D.QUEUED, _T.CANCEL): _D.CANCELLING,
-    (_D.RUNNING, _T.STEP_DONE): _D.RUNNING,
     (_D.RUNNING, _T.PLAN_DONE): _D.COMPLETED,
     (_D.RUNNING, _T.STEP_FAILED): _D.FAILED,
+    (_D.RUNNING, _T.ROLL_BACK): _D.ROLLING_BACK,
     (_D.RUNNING, _T.DOUBT): _D.WAITING,
     (_D.RUNNING, _T.PAUSE): _D.PAUSED,
     (_D.RUNNING, _T.CANCEL): _D.CANCELLING,
-    (_D.PAUSED, _T.STEP_DONE): _D.PAUSED,
     (_D.PAUSED, _T.PLAN_DONE): _D.COMPLETED,
     (_D.PAUSED, _T.STEP_FAILED): _D.FAILED,
-    (_D.PAUSED, _T.DOUBT): _D.PAUSED,
-    (_D.PAUSED, _T.ANSWER): _D.PAUSED,
     (_D.PAUSED, _T.RESUME): _D.RUNNING,
     (_D.PAUSED, _T.CANCEL): _D.CANCELLING,
     (_D.WAITING, _T.ANSWER): _D.RUNNING,
+    (_D.WAITING, _T.ANSWER_IN_ROLLBACK): _D.ROLLING_BACK,
     (_D.WAITING, _T.PAUSE): _D.PAUSED,
     (_D.WAITING, _T.CANCEL): _D.CANCELLING,
+    (_D.ROLLING_BACK, _T.DOUBT): _D.WAITING,
+    (_D.ROLLING_BACK, _T.ROLLBACK_DONE): _D.ROLLED_BACK,
+    (_D.ROLLING_BACK, _T.ROLLBACK_FAILED): _D.ROLLBACK_FAILED,
+    (_D.ROLLING_BACK, _T.CANCEL): _D.CANCELLING,
     (_D.CANCELLING, _T.ATTEMPTS_OVER): _D.CANCELLED,
 }
 
 #: (status, name of the event's class) -> next status of the attempt.
-#: The rows from `unknown` hold only while a publish is in doubt: a confirm or an answer ends that doubt.
+#: `Approved` counts when enough people have said so. The rows from `unknown` hold only while a publish is in
+#: doubt: a confirm or an answer ends that doubt.
 ATTEMPT_TRANSITIONS: dict[tuple[AttemptStatus, str], AttemptStatus] = {
+    (_A.WAITING, "DelayEnded"): _A.READY,
+    (_A.WAITING, "Approved"): _A.COMPLETED,
+    (_A.WAITING, "Refused"): _A.FAILED,
+    (_A.WAITING, "ApprovalExpired"): _A.TIMED_OUT,
     (_A.READY, "DispatchConfirmed"): _A.SENT,
     (_A.READY, "DispatchUnroutable"): _A.UNROUTABLE,
     (_A.READY, "DispatchUnknown"): _A.UNKNOWN,

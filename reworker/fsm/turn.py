@@ -1,36 +1,40 @@
 """One turn of the machine: the snapshot being changed and the commands gathered, for one event.
 
-Knows how things are done (timers, records, notifications), not when: the rules are in `machine.py`.
+Knows how things are done (timers, records, notifications), not when: the rules are in `attempts` and `flow`.
 """
 
 from __future__ import annotations
 
-from collections.abc import Mapping
 from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
+from reworker.fsm import ranges
 from reworker.fsm.commands import (
     Command,
     DispatchStep,
     FinishDeployment,
     RecordAttempt,
+    ReleaseLocks,
     SendControl,
     SendNotification,
     StartTimer,
     StopTimer,
     TimerKind,
 )
-from reworker.fsm.deployment import Attempt, Deployment
+from reworker.fsm.deployment import Attempt, Deployment, SequenceState, Track
 from reworker.fsm.events import Event
-from reworker.fsm.plan import Plan, PlannedStep
-from reworker.fsm.states import DEPLOYMENT_TRANSITIONS, AttemptStatus, Trigger
+from reworker.fsm.plan import Plan, PlannedStep, Role
+from reworker.fsm.playbook import Notify
+from reworker.fsm.states import DEPLOYMENT_TRANSITIONS, AttemptStatus, DeploymentStatus, Stage, Trigger
 
 #: characters of a reason that the snapshot keeps; it is rewritten with every event and must stay small.
 REASON_CHARACTERS = 500
 
 #: characters of a notification's slug; the protocol's limit.
 SLUG_CHARACTERS = 80
+
+_Key = tuple[int, Role]
 
 
 class Turn:
@@ -41,7 +45,12 @@ class Turn:
         self.deployment = deployment
         self.at = at
         self.commands: list[Command] = []
-        self._steps: dict[int, PlannedStep] = {}
+        self._steps: dict[_Key, PlannedStep] = {}
+
+    def is_winding_down(self) -> bool:
+        """Tell whether the deployment has failed and only waits for what is under way."""
+        now = self.deployment
+        return now.is_failing and now.stage in (Stage.CHECKS, Stage.EXECUTION)
 
     def do(self, command: Command) -> None:
         """Add a command."""
@@ -60,28 +69,73 @@ class Turn:
             self.change(status=status)
         return True
 
-    def step(self, index: int) -> PlannedStep:
+    def step(self, index: int, role: Role = Role.STEP) -> PlannedStep:
         """Return a step of the plan, made once per turn."""
-        if index not in self._steps:
-            self._steps[index] = self.plan.step(index)
-        return self._steps[index]
+        key = (index, role)
+        if key not in self._steps:
+            self._steps[key] = self.plan.step(index, role)
+        return self._steps[key]
+
+    def step_of(self, attempt: Attempt) -> PlannedStep:
+        """Return what an attempt does."""
+        return self.step(attempt.step_index, attempt.role)
 
     def finish(self, trigger: Trigger, reason: str = "") -> None:
         """End the deployment; every step that did not complete or fail counts as skipped."""
         self.move(trigger)
         now = self.deployment
         skipped_count = self.plan.step_count - now.completed_count - now.failed_count
-        self.change(ended_at=self.at, reason=reason, skipped_count=skipped_count)
-        self.do(FinishDeployment(status=self.deployment.status, reason=reason))
+        for kind in now.timers:
+            self.do(StopTimer(kind=kind, attempt=0))
+        self.change(ended_at=self.at, reason=reason, skipped_count=skipped_count, timers=(), facts=())
+        if self.plan.locks:
+            self.do(ReleaseLocks())
+        self.give_notice("completed" if now.status is DeploymentStatus.COMPLETED else "failed")
+        self.do(FinishDeployment(status=now.status, reason=reason))
 
-    def open(self, step: PlannedStep) -> None:
-        """Open the next attempt at a step and dispatch it."""
-        number, tries = self.deployment.attempt_count + 1, self.deployment.tries + 1
-        attempt = Attempt(number=number, step_index=step.index)
-        attempts = (*self.deployment.attempts, attempt)
-        self.change(attempt_count=number, tries=tries, attempts=attempts)
-        self.record(attempt, attempt.status)
-        self.do(DispatchStep(attempt=number, step_index=step.index, tries=tries))
+    def open(self, track: Track, role: Role, *, status: AttemptStatus = AttemptStatus.READY) -> Attempt:
+        """Open the next attempt at a track's step; `ready` dispatches it, anything else has to wait."""
+        number = self.deployment.attempt_count + 1
+        attempt = Attempt(number=number, step_index=track.index, role=role, status=status)
+        self.change(attempt_count=number, attempts=(*self.deployment.attempts, attempt))
+        if status is AttemptStatus.READY:
+            self._announce(track, role)
+        self.record(attempt, status, is_new=True, tries=track.tries)
+        if status is AttemptStatus.READY:
+            self._dispatch(attempt, track)
+        return attempt
+
+    def dispatch(self, attempt: Attempt) -> None:
+        """Dispatch an attempt that had to wait."""
+        track = self.deployment.track(attempt.step_index) or Track(index=attempt.step_index, tries=1)
+        ready = replace(attempt, status=AttemptStatus.READY, timers=())
+        self.put(ready)
+        self._announce(track, attempt.role)
+        self.record(ready, ready.status, tries=track.tries)
+        self._dispatch(ready, track)
+
+    def _announce(self, track: Track, role: Role) -> None:
+        if role is Role.STEP and track.tries == 1:
+            self.notify_step(self.step(track.index), "started")
+
+    def _dispatch(self, attempt: Attempt, track: Track) -> None:
+        self.do(
+            DispatchStep(
+                attempt=attempt.number,
+                step_index=attempt.step_index,
+                tries=track.tries,
+                role=attempt.role,
+                fence=self.deployment.fence,
+            )
+        )
+
+    def skip(self, track: Track, reason: str) -> None:
+        """Leave out a track's step, with an attempt that says so."""
+        number = self.deployment.attempt_count + 1
+        self.change(attempt_count=number, skipped_count=self.deployment.skipped_count + 1)
+        status = AttemptStatus.SKIPPED
+        skipped = Attempt(number=number, step_index=track.index, status=status)
+        self.record(skipped, status, message=reason, is_new=True)
 
     def put(self, changed: Attempt) -> None:
         """Keep an attempt in place of the open one of its number."""
@@ -90,14 +144,36 @@ class Turn:
     def close(self, number: int, status: AttemptStatus | None = None) -> None:
         """Forget an attempt: nothing said about it later counts. Count its step if it completed or failed."""
         now = self.deployment
+        attempt = now.attempt(number)
+        is_counted = attempt is not None and attempt.role is not Role.ROLLBACK
+        is_done = is_counted and status is AttemptStatus.COMPLETED
+        completed = ranges.added(now.completed, attempt.step_index) if attempt and is_done else now.completed
         self.change(
             attempts=self._others(number),
-            completed_count=now.completed_count + (status is AttemptStatus.COMPLETED),
-            failed_count=now.failed_count + (status is AttemptStatus.FAILED),
+            completed=completed,
+            completed_count=now.completed_count + is_done,
+            failed_count=now.failed_count + (is_counted and status is AttemptStatus.FAILED),
         )
 
     def _others(self, number: int) -> tuple[Attempt, ...]:
         return tuple(one for one in self.deployment.attempts if one.number != number)
+
+    def drop(self, attempt: Attempt, reason: str) -> None:
+        """Close an attempt that waits for a delay or for people."""
+        self.stop_timers(attempt)
+        self.record(attempt, AttemptStatus.CANCELLED, message=reason)
+        self.close(attempt.number)
+
+    def move_track(self, before: Track, after: Track | None) -> None:
+        """Put a track in place of another, or take it away."""
+        kept = (after if track.index == before.index else track for track in self.deployment.tracks)
+        self.change(tracks=tuple(track for track in kept if track is not None))
+
+    def put_sequence(self, state: SequenceState) -> None:
+        """Keep the state of a sequence in place of the one before."""
+        self.change(
+            sequences=tuple(state if one.index == state.index else one for one in self.deployment.sequences)
+        )
 
     def begin(self, attempt: Attempt) -> Attempt:
         """Mark an attempt as started: it waits in no queue any more; return it."""
@@ -110,7 +186,14 @@ class Turn:
         return changed
 
     def record(
-        self, attempt: Attempt, status: AttemptStatus, event: Event | None = None, message: str = ""
+        self,
+        attempt: Attempt,
+        status: AttemptStatus,
+        event: Event | None = None,
+        *,
+        message: str = "",
+        is_new: bool = False,
+        tries: int = 1,
     ) -> None:
         """Have the attempt's row written, with a message and what else the event brought."""
         self.do(
@@ -119,6 +202,9 @@ class Turn:
                 step_index=attempt.step_index,
                 status=status,
                 at=self.at,
+                role=attempt.role,
+                is_new=is_new,
+                tries=tries,
                 message=message,
                 data=getattr(event, "data", None),
                 percent=getattr(event, "percent", None),
@@ -141,22 +227,21 @@ class Turn:
 
     def tell_to_cancel(self, attempt: Attempt, reason: str) -> None:
         """Have the workers of the attempt's command told to stop or refuse it."""
-        command = self.step(attempt.step_index).command
+        command = self.step_of(attempt).command
         self.do(SendControl(attempt=attempt.number, command=command, reason=reason))
 
     def notify_step(self, step: PlannedStep, phase: str, detail: str = "") -> None:
         """Send what the step asks for at this phase."""
-        self._notify(step.notify, phase, f"step: {step.key} on {step.host}", detail)
+        where = f" on {step.host}" if step.host else ""
+        self._notify(step.notify, phase, f"step: {step.key}{where}", detail)
 
-    def notify_sequence(self, step: PlannedStep, phase: str, detail: str = "") -> None:
-        """Send what the step's sequence asks for at this phase."""
-        sequence = self.plan.sequences[step.sequence_index]
-        what = sequence.description or f"number {step.sequence_index + 1}"
+    def notify_sequence(self, index: int, phase: str, detail: str = "") -> None:
+        """Send what a sequence asks for at this phase."""
+        sequence = self.plan.sequences[index]
+        what = sequence.description or f"number {index + 1}"
         self._notify(sequence.notify, phase, f"sequence: {what}", detail)
 
-    def _notify(
-        self, notify: Mapping[str, Mapping[str, tuple[str, ...]]], phase: str, what: str, detail: str
-    ) -> None:
+    def _notify(self, notify: Notify, phase: str, what: str, detail: str) -> None:
         title = f"{phase.capitalize()} {what}"
         message = f"{title}: {detail}" if detail else title
         for transport, targets in notify.get(phase, {}).items():
@@ -169,6 +254,24 @@ class Turn:
                     message=f"{message} ({self.plan.name}, deployment {self.deployment.id})",
                 )
             )
+
+    def give_notice(self, phase: str) -> None:
+        """Tell of the start or end of the deployment, if the plan says whom."""
+        notice = self.plan.notice
+        if notice is None:
+            return
+        title = f"Release {self.deployment.id} {phase}"
+        url = notice.url.replace("%s", self.deployment.id)
+        self.do(
+            SendNotification(
+                transport="",
+                targets=notice.targets,
+                phase=phase,
+                slug=title[:SLUG_CHARACTERS],
+                message=f"{title}. See {url}" if url else title,
+                topic=notice.topic,
+            )
+        )
 
 
 def event_text(event: Event) -> str:

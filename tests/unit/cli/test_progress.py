@@ -11,7 +11,7 @@ from reworker.cli.progress import JsonView, LineView, PictureView, event_line, e
 from reworker.core.service import AttemptView, EventView
 from reworker.fsm.deployment import Deployment
 from reworker.fsm.plan import compile_plan
-from reworker.fsm.playbook import parse
+from reworker.fsm.parsing import parse
 from reworker.fsm.states import DeploymentStatus
 from reworker.storage.contract import AttemptRow
 

@@ -82,7 +82,10 @@ def make_plan(
     """Return a plan of one sequence; without steps it has one, `noop:Run`."""
     found = steps or (make_step(),)
     execution = (Sequence(hosts=hosts, steps=found, **sequence),)
-    return compile_plan(Playbook(group="g", name="n", execution=execution, is_unattended=unattended), {})
+    playbook = Playbook(
+        group="g", name="n", execution=execution, is_unattended=unattended, takes_locks=False
+    )
+    return compile_plan(playbook, {})
 
 
 def make_step(key: str = "noop:Run", **fields: Any) -> Step:

@@ -32,7 +32,8 @@ from reworker.fsm.events import (
     ReplyStarted,
     RunTimedOut,
 )
-from reworker.fsm.machine import HEARTBEAT_SILENCE_S, replay
+from reworker.fsm.attempts import HEARTBEAT_SILENCE_S
+from reworker.fsm.machine import replay
 from reworker.fsm.plan import Plan
 from reworker.fsm.states import AttemptStatus, DeploymentStatus
 

@@ -28,7 +28,7 @@ from reworker.fsm.events import (
     ReplyUnknown,
     RunTimedOut,
 )
-from reworker.fsm.machine import MAX_TRIES_IN_DOUBT
+from reworker.fsm.attempts import MAX_TRIES_IN_DOUBT
 from reworker.fsm.playbook import OnUnknown
 from reworker.fsm.states import AttemptStatus, DeploymentStatus
 

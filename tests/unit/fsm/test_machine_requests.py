@@ -28,7 +28,7 @@ from reworker.fsm.events import (
     ResumeRequested,
     Submitted,
 )
-from reworker.fsm.machine import CANCEL_GRACE_S
+from reworker.fsm.attempts import CANCEL_GRACE_S
 from reworker.fsm.playbook import OnUnknown
 from reworker.fsm.states import DeploymentStatus
 
@@ -103,7 +103,7 @@ def test_pause_stays_when_a_doubt_is_decided(drive, step):
 @pytest.mark.parametrize(
     ("kind", "reason"),
     [
-        (Submitted, "cannot submit a deployment that is running"),
+        (Submitted, "the deployment was submitted before"),
         (ResumeRequested, "cannot resume a deployment that is running"),
     ],
 )
