@@ -47,10 +47,11 @@ class TooManyProblems(Exception):
 
 @dataclass
 class Problems:
-    """The problems of one document, gathered while it is read."""
+    """The problems of one document, gathered while it is read, and notes on what is no problem."""
 
     source: str
     found: list[PlaybookInvalid] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
     def add(self, reason: str, line: int, path: str = "") -> None:
         """Keep a problem.
@@ -61,6 +62,11 @@ class Problems:
         self.found.append(PlaybookInvalid(reason, line=line, path=path, source=self.source))
         if len(self.found) >= MAX_PROBLEMS:
             raise TooManyProblems
+
+    def note(self, reason: str, line: int, path: str = "") -> None:
+        """Keep a note, worded as a problem would be; no more of them than of problems."""
+        if len(self.notes) < MAX_PROBLEMS:
+            self.notes.append(str(PlaybookInvalid(reason, line=line, path=path, source=self.source)))
 
 
 @dataclass(slots=True)

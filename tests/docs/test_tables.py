@@ -6,7 +6,11 @@ import pytest
 
 from reworker.cli.main import COMMANDS
 from reworker.core.settings import CoreSettings
-from reworker.fsm.playbook import _CONTROL_KEYS, _LATER, _PLAYBOOK_KEYS, _SEQUENCE_KEYS, OnUnknown
+from reworker.fsm.control_parsing import APPROVAL_KEYS, RETRY_KEYS, WHEN_KEYS
+from reworker.fsm.parsing import PLAYBOOK_KEYS
+from reworker.fsm.playbook import OnUnknown
+from reworker.fsm.sequence_parsing import SEQUENCE_KEYS, STRATEGY_KEYS
+from reworker.fsm.step_parsing import CONTROL_KEYS
 from reworker.jobs.job import Job
 from reworker.jobs.settings import PROPERTIES
 from reworker.messages import STATUSES, StepHeaders, headers_of_step
@@ -30,10 +34,11 @@ def public(kind):
         ("configuration.md", PROPERTIES),
         ("configuration.md", CoreSettings.__struct_fields__),
         ("configuration.md", ("server", "servers", "password_file", "ssl.ca", "ssl.verify", "heartbeat")),
-        ("playbooks.md", _PLAYBOOK_KEYS),
-        ("playbooks.md", _SEQUENCE_KEYS),
-        ("playbooks.md", _CONTROL_KEYS),
-        ("playbooks.md", sorted(_LATER)),
+        ("playbooks.md", PLAYBOOK_KEYS),
+        ("playbooks.md", SEQUENCE_KEYS),
+        ("playbooks.md", STRATEGY_KEYS),
+        ("playbooks.md", CONTROL_KEYS),
+        ("playbooks.md", (*RETRY_KEYS, *WHEN_KEYS, *APPROVAL_KEYS)),
         ("playbooks.md", [str(one) for one in OnUnknown]),
         ("messages.md", sorted(STATUSES)),
         ("messages.md", sorted(HEADERS)),

@@ -7,7 +7,7 @@ import json
 import pytest
 
 from reworker.errors import PlaybookInvalid
-from reworker.fsm.playbook import parse, problems
+from reworker.fsm.parsing import parse, problems
 
 
 def build(**changes):

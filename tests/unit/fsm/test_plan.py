@@ -7,8 +7,10 @@ import json
 import pytest
 
 from reworker.errors import PlaybookInvalid
-from reworker.fsm.plan import Plan, compile_plan, plan_from_json, plan_to_json
-from reworker.fsm.playbook import OnUnknown, Playbook, Sequence, parse
+from reworker.fsm.parsing import parse
+from reworker.fsm.plan import Plan, compile_plan
+from reworker.fsm.plan_json import plan_from_json, plan_to_json
+from reworker.fsm.playbook import OnUnknown, Playbook, Sequence
 
 TEXT = """\
 group: g
@@ -39,8 +41,13 @@ def test_plan_is_sequence_major_and_host_minor_when_compiled():
         (3, 0, "b", "x:Two"),
         (4, 1, "b", "y:Three"),
     ]
-    assert [one.is_first_of_sequence for one in plan.steps()] == [True, False, False, False, True]
-    assert [one.is_last_of_sequence for one in plan.steps()] == [False, False, False, True, True]
+    assert [plan.place(one.index) for one in plan.steps()] == [
+        (0, 0, 0),
+        (0, 0, 1),
+        (0, 1, 0),
+        (0, 1, 1),
+        (1, 0, 0),
+    ]
     assert plan.step(3).sequence_description == "first"
     assert plan.step(3).timeout_s == 5.0
     assert plan.step(3).on_unknown is OnUnknown.FAIL

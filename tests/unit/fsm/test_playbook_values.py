@@ -6,7 +6,7 @@ import json
 
 import pytest
 
-from reworker.fsm.playbook import parse, problems
+from reworker.fsm.parsing import parse, problems
 from tests.unit.fsm.playbook_texts import build, build_step, refused
 
 
