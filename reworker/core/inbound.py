@@ -43,6 +43,8 @@ logger = logging.getLogger(__name__)
 LINGER_S = 0.01
 #: seconds before a message that did not reach the broker is tried again.
 REPUBLISH_S = 1.0
+#: replies that nothing follows from.
+_UNHURRIED = (ReplyStarted, ReplyRunning)
 #: characters of a worker's name that are kept.
 WORKER_CHARACTERS = 200
 
@@ -98,7 +100,7 @@ class ReplyItem:
     @property
     def can_wait(self) -> bool:
         """Tell whether nothing follows from it in a hurry."""
-        return self.request is not None and isinstance(self.request.event, ReplyStarted | ReplyRunning)
+        return self.request is not None and isinstance(self.request.event, _UNHURRIED)
 
     def apply(self, batch: Batch) -> None:
         """Fold its event."""
@@ -202,7 +204,7 @@ class Intake:
             prepare: called with each item as it is taken.
         """
         items: list[Item] = []
-        timeout_s = wait_s
+        timeout_s, is_patient = wait_s, wait_s > 0
         while len(items) < limit:
             try:
                 item = self._queue.get(timeout_s > 0, timeout_s or None)
@@ -210,8 +212,8 @@ class Intake:
                 break
             if item is not None and prepare(item):
                 items.append(item)
-            is_patient = wait_s > 0 and bool(items) and all(one.can_wait for one in items)
-            timeout_s = LINGER_S if is_patient else 0.0
+                is_patient = is_patient and item.can_wait
+            timeout_s = LINGER_S if is_patient and items else 0.0
         return items
 
 

@@ -204,11 +204,12 @@ class Loop:
             return
         if not items:
             raise error
-        for item in items:
+        half = len(items) // 2
+        for some in (items[:half], items[half:]):
             if self.storage_error:
-                self._held.append(item)
+                self._held += some
             else:
-                self._take_in([item])
+                self._take_in(some)
 
     def _forget_guesses(self) -> None:
         """Drop what was remembered of the database: the transaction that it came from has failed."""
