@@ -17,6 +17,7 @@ import msgspec
 from reworker.core.batch import Applied
 from reworker.core.service import Service
 from reworker.drill.faults import EXIT_CODE, VARIABLE, Action, points_of
+from reworker.drill.frames import FrameFault, FrameProxy
 from reworker.drill.lives import Life, Nursery
 from reworker.drill.orders import Order, mixed_orders
 from reworker.drill.truth import (
@@ -28,7 +29,7 @@ from reworker.drill.truth import (
     leftovers,
     problems_of,
 )
-from reworker.drill.worker import MARKS_VARIABLE, WORKER, Mark, marks_in
+from reworker.drill.worker import MARKS_VARIABLE, ONCE, WORKER, Mark, marks_in
 from reworker.errors import DeploymentNotFound
 from reworker.fsm.events import Decision
 from reworker.fsm.states import AttemptStatus, DeploymentStatus
@@ -181,6 +182,22 @@ class Lane:
             self.start(blow.role)
         self.settle(ids)
         return is_hit
+
+    def harm(self, proxy: FrameProxy, fault: FrameFault, victim_count: int) -> bool:
+        """Harm the connections behind a proxy while one deployment runs; tell whether it came to that.
+
+        Args:
+            proxy: leads to the broker, for the core or the worker of this lane.
+            fault: at which frame of a connection, counted from its first.
+            victim_count: connections that are harmed: as many as the process has.
+        """
+        self._session_count += 1
+        proxy.arm(fault, victim_count)
+        hosts = (f"{self._name}-{self._session_count}",)
+        order = Order(ONCE, hosts, step_count=2, is_unattended=False, note=str(fault))
+        self.settle([self.submit_order(order)])
+        proxy.disarm()
+        return proxy.strike_count > 0
 
     def _wait_for_blow(self, life: Life, blow: Blow, ids: Sequence[str]) -> bool:
         """Wait until the process is struck, or until there is nothing left that could bring it about."""
