@@ -33,6 +33,12 @@ def mq_option(function: F) -> F:
     )
 
 
+def optional_mq_option(function: F) -> F:
+    """Add ``--mq`` to a command that may find the bus in its settings."""
+    help_text = "Message bus: a JSON or YAML file, or an amqp:// URL; unless the settings say it."
+    return click.option("--mq", envvar="REWORKER_MQ", metavar="FILE_OR_URL", help=help_text)(function)
+
+
 def db_option(function: F) -> F:
     """Add ``--db``."""
     help_text = "Database of the core."

@@ -1,16 +1,21 @@
-"""Settings of a core, from a file and the environment."""
+"""Settings of a core, from a file, in our keys or those of 2014, and the environment."""
 
 from __future__ import annotations
 
 import os
 import re
 from collections.abc import Mapping
+from dataclasses import replace
 from typing import Any
 
 import msgspec
 
-from reworker.config import Layered, environment_layer, load_mapping
+from reworker.config import Layered, MqSettings, environment_layer, load_mapping
+from reworker.core import rules as rules_file
+from reworker.core.old_settings import OldSettings, is_old, old_settings
+from reworker.core.rule_reader import near
 from reworker.errors import ConfigError
+from reworker.fsm.rules import Rules
 from reworker.topology import names
 
 PREFIX = "REWORKER_CORE_"
@@ -30,6 +35,10 @@ class CoreSettings(msgspec.Struct, frozen=True):
         window: publishes without a confirm at most.
         lease_s: seconds after which a publish that nobody finished is taken up again.
         log_limit_bytes: output kept per deployment; more is counted and dropped.
+        release_log_dir: folder for a log file of each deployment; empty is none.
+        log_file: the core's own log, in the line format of 2014, beside standard error; empty is none.
+        log_level: lowest level written to `log_file`.
+        rules: what is added to every playbook.
     """
 
     name: str = "core"
@@ -40,34 +49,76 @@ class CoreSettings(msgspec.Struct, frozen=True):
     window: int = 500
     lease_s: float = 15.0
     log_limit_bytes: int = 64 << 20
+    release_log_dir: str = ""
+    log_file: str = ""
+    log_level: str = "INFO"
+    rules: Rules = Rules()
+
+
+class CoreFile(msgspec.Struct, frozen=True):
+    """What a settings file says; a file of 2014 may also say where the bus is."""
+
+    settings: CoreSettings
+    mq: MqSettings | None = None
+    notes: tuple[str, ...] = ()
+
+
+_LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+_SCALARS = tuple(name for name in CoreSettings.__struct_fields__ if name != "rules")
+#: all keys of a file; a variable can stand in for one that holds no rules.
+KEYS = (*_SCALARS, *rules_file.KEYS)
 
 
 def core_settings(
     source: str | Mapping[str, Any] | None = None, environ: Mapping[str, str] | None = None
 ) -> CoreSettings:
-    """Return the settings from a JSON or YAML file or a mapping; variables ``REWORKER_CORE_<NAME>`` win.
+    """Return the settings from a JSON or YAML file or a mapping; see `core_file`."""
+    return core_file(source, environ).settings
+
+
+def core_file(
+    source: str | Mapping[str, Any] | None = None,
+    environ: Mapping[str, str] | None = None,
+    *,
+    triggers: str | None = None,
+) -> CoreFile:
+    """Return what a JSON or YAML file or a mapping says; variables ``REWORKER_CORE_<NAME>`` win.
+
+    Args:
+        source: file or mapping; None is no file.
+        environ: where variables are looked up; None is the process's environment.
+        triggers: a file of triggers, instead of those of `source`.
 
     Raises:
         ConfigError: unreadable, an unknown key, or a wrong value; names key and origin.
     """
     origin = source if isinstance(source, str) else "constructor"
     values = load_mapping(source) if isinstance(source, str) else dict(source or {})
-    fields = CoreSettings.__struct_fields__
+    found = old_settings(values, origin) if is_old(values) else _own(values, origin)
+    rules = found.rules
+    if triggers:
+        rules = replace(rules, triggers=rules_file.triggers_in(triggers))
+    scalars = _scalars(found.values, origin, os.environ if environ is None else environ)
+    return CoreFile(CoreSettings(**scalars, rules=rules), found.mq, found.notes)
+
+
+def _own(values: dict[str, Any], origin: str) -> OldSettings:
     for key in values:
-        if key not in fields:
-            raise ConfigError(f"unknown setting; known: {', '.join(fields)}", key=key, path=origin)
-    variables = environment_layer(
-        os.environ if environ is None else environ, PREFIX, {name.upper(): name for name in fields}
-    )
+        if key not in KEYS:
+            raise ConfigError(f"unknown setting{near(key, KEYS)}", key=key, path=origin)
+    scalars = {key: value for key, value in values.items() if key in _SCALARS}
+    return OldSettings(scalars, rules_file.rules_of(values, origin), None, ())
+
+
+def _scalars(values: Mapping[str, Any], origin: str, environ: Mapping[str, str]) -> dict[str, Any]:
+    variables = environment_layer(environ, PREFIX, {name.upper(): name for name in _SCALARS})
     layered = Layered((origin, values), ("environment", variables))
-    found = {name: _value(layered, name, default) for name, default in _defaults().items()}
+    defaults = msgspec.structs.asdict(CoreSettings())
+    found = {name: _value(layered, name, defaults[name]) for name in _SCALARS}
+    found["log_level"] = layered.choice("log_level", "INFO", _LEVELS)
     if not _NAME.fullmatch(found["name"]):
         raise ConfigError("expected up to 60 of the characters a-z A-Z 0-9 _ . -", key="name", path=origin)
-    return CoreSettings(**found)
-
-
-def _defaults() -> dict[str, Any]:
-    return msgspec.structs.asdict(CoreSettings())
+    return found
 
 
 def _value(layered: Layered, name: str, default: Any) -> Any:
@@ -76,6 +127,6 @@ def _value(layered: Layered, name: str, default: Any) -> Any:
     if isinstance(default, float):
         return layered.number(name, default)
     value, origin = layered.find(name, default)
-    if not isinstance(value, str) or not value:
+    if not isinstance(value, str) or (default and not value):
         raise ConfigError(f"expected a text, found {value!r}", key=name, path=origin)
     return value

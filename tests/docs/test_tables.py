@@ -5,7 +5,7 @@ import re
 import pytest
 
 from reworker.cli.main import COMMANDS
-from reworker.core.settings import CoreSettings
+from reworker.core.settings import KEYS
 from reworker.fsm.control_parsing import APPROVAL_KEYS, RETRY_KEYS, WHEN_KEYS
 from reworker.fsm.parsing import PLAYBOOK_KEYS
 from reworker.fsm.playbook import OnUnknown
@@ -32,7 +32,7 @@ def public(kind):
     ("page", "wanted"),
     [
         ("configuration.md", PROPERTIES),
-        ("configuration.md", CoreSettings.__struct_fields__),
+        ("configuration.md", KEYS),
         ("configuration.md", ("server", "servers", "password_file", "ssl.ca", "ssl.verify", "heartbeat")),
         ("playbooks.md", PLAYBOOK_KEYS),
         ("playbooks.md", SEQUENCE_KEYS),
