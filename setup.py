@@ -27,7 +27,7 @@ setup(
         "rich>=13",
     ],
     extras_require={
-        "server": ["SQLAlchemy>=2.0,<3"],
+        "server": ["SQLAlchemy>=2.0,<3", "psycopg[binary]>=3.2,<4"],
         "test": [
             "jsonschema>=4",
             "hypothesis>=6",

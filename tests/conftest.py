@@ -1,4 +1,4 @@
-"""Fixtures for every test: brokers with a fresh virtual host, and processes.
+"""Fixtures for every test: brokers with a fresh virtual host, fresh databases, and processes.
 
 Servers start when the first test asks for them and stop with the session.
 `REWORKER_TEST_URL` names a broker to use instead of a private RabbitMQ; a
@@ -16,6 +16,7 @@ from typing import TYPE_CHECKING, Any
 
 import pytest
 
+from tests.support import postgres as postgres_server
 from tests.support import rabbitmq as rabbitmq_server
 from tests.support.processes import Process
 
@@ -82,6 +83,46 @@ def rabbitmq_url(request: pytest.FixtureRequest) -> Iterator[str]:
     vhost = node.add_vhost(fresh_vhost())
     yield node.url(vhost)
     node.delete_vhost(vhost)
+
+
+@pytest.fixture(scope="session")
+def postgres_session() -> Iterator[list[postgres_server.PostgresServer]]:
+    """Hold the session's server, which the first test that needs it starts."""
+    servers: list[postgres_server.PostgresServer] = []
+    yield servers
+    for server in servers:
+        server.close()
+
+
+@pytest.fixture
+def postgres(postgres_session: list[postgres_server.PostgresServer]) -> postgres_server.PostgresServer:
+    """Give the session's PostgreSQL, running; it is shared: leave it running.
+
+    A test that restarts or kills a server, or wants other settings, makes its own `PostgresServer`.
+    """
+    require_server("PostgreSQL", postgres_server.is_installed())
+    if not postgres_session:
+        postgres_session.append(postgres_server.PostgresServer())
+    if not postgres_session[0].is_running:
+        postgres_session[0].start()
+    return postgres_session[0]
+
+
+@pytest.fixture
+def postgres_url(postgres: postgres_server.PostgresServer) -> Iterator[str]:
+    """Give the URL of an empty database on a real PostgreSQL; it goes with the test."""
+    name = fresh_vhost()
+    yield postgres.add_database(name)
+    postgres.drop_database(name)
+
+
+@pytest.fixture(params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def any_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
+    """Give the URL of an empty database, once of each kind."""
+    if request.param == "sqlite":
+        return f"sqlite:///{tmp_path / 'reworker.db'}"
+    url: str = request.getfixturevalue("postgres_url")
+    return url
 
 
 @pytest.fixture(scope="session")

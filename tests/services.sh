@@ -13,6 +13,8 @@ if [ "${1:-servers}" = venv ]; then
         missing=$("$PYTHON" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
 else
     [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || missing="$missing rabbitmq-server"
+    # 15 on Debian 12; the program is not in the path, its folder has the version's number.
+    ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$missing postgresql"
 fi
 
 missing="${missing# }"

@@ -7,7 +7,7 @@ import logging
 import click
 
 from reworker.cli.options import db_option, log_options, optional_mq_option
-from reworker.cli.wiring import running_core
+from reworker.cli.wiring import name_of_database, running_core
 from reworker.core.release_lines import core_log
 from reworker.core.settings import core_file
 from reworker.errors import ConfigError
@@ -46,6 +46,6 @@ def core(
     ):
         for note in found.notes:
             logger.warning("%s: %s", config, note)
-        logger.info("core %s runs on %s", settings.name, db)
+        logger.info("core %s runs on %s", settings.name, name_of_database(db))
         stop_request.wait()
         logger.info("stopping")

@@ -12,7 +12,7 @@ from reworker.cli.main import EXIT_CANCELLED, EXIT_DETACHED, EXIT_FAILED, EXIT_O
 from reworker.cli.options import DEFAULT_DB, db_option, dynamic_option, output_option, user_name
 from reworker.cli.playbooks import parse_or_exit, read_playbook
 from reworker.cli.progress import view_for
-from reworker.cli.wiring import opened_service, path_of_database
+from reworker.cli.wiring import name_of_database, opened_service
 from reworker.core.service import AttemptView, DeploymentView, Service
 from reworker.fsm.states import AttemptStatus, DeploymentStatus
 from reworker.logs import escaped
@@ -144,7 +144,7 @@ def _watch(service: Service, deployment_id: str, output: str, db: str) -> Deploy
                 return now
             waits = waits + 1 if not events and _is_unsent(now) else 0
             if waits == round(NO_CORE_S / POLL_S):
-                place = path_of_database(db)
+                place = name_of_database(db)
                 view.note(f"no core has taken the step yet; is `reworker core` running on {place}?")
             pause.wait(POLL_S)
 

@@ -57,15 +57,13 @@ def connected_bus(mq: str | MqSettings, *, name: str, timeout_s: float = CONNECT
 
 @contextmanager
 def opened_storage(db: str) -> Iterator[tuple[Storage, LogStore]]:
-    """Open the database and the file of output lines beside it; missing ones are made.
+    """Open the database and the lines of output that belong to it; missing ones are made.
 
     Raises:
-        StorageError: see `open_storage`.
-        ConfigError: the server's dependencies are not installed.
+        StorageError, ConfigError: see `open_storage`; or the server's dependencies are not installed.
     """
     try:
-        from reworker.storage.log import SqlLog, log_path
-        from reworker.storage.sql import open_storage
+        from reworker.storage.opening import open_logs, open_storage
     except ModuleNotFoundError as error:
         reason = f"{error.name} is missing; only workers do without it: install reworker[server]"
         raise ConfigError(reason, key="--db") from error
@@ -73,7 +71,7 @@ def opened_storage(db: str) -> Iterator[tuple[Storage, LogStore]]:
     with ExitStack() as stack:
         storage = open_storage(_prepared(db))
         stack.callback(storage.close)
-        logs = SqlLog(log_path(storage.path))
+        logs = open_logs(db)
         stack.callback(logs.close)
         yield storage, logs
 
@@ -83,13 +81,13 @@ def opened_service(db: str) -> Iterator[Service]:
     """Open what commands ask: the core's service, straight on the database.
 
     Raises:
-        ConfigError: there is no database; a core makes it, so that a command in a wrong folder does not.
+        ConfigError: there is no database file; a core makes it, so that a command in a wrong folder does not.
     """
     from reworker.clock import SystemClock
     from reworker.core.service import Service
 
     place = path_of_database(db)
-    if not place.exists():
+    if place is not None and not place.exists():
         reason = f"there is no database at {place}; start `reworker core` or `reworker up` on it first"
         raise ConfigError(f"{reason}, or name another one", key="--db")
     with opened_storage(db) as (storage, logs):
@@ -169,21 +167,31 @@ def local_system(state: Path, workers: Sequence[str], *, port: int = 0) -> Itera
         yield LocalSystem(url, db, core)
 
 
-def path_of_database(db: str) -> Path:
-    """Return the absolute path of a database file.
+def path_of_database(db: str) -> Path | None:
+    """Return the absolute path of a database file; None when the database is on a server.
 
     Raises:
         StorageError: it is another kind of database.
     """
+    from reworker.storage.server_url import is_server
     from reworker.storage.sql import path_of
 
-    return path_of(db).absolute()
+    return None if is_server(db) else path_of(db).absolute()
+
+
+def name_of_database(db: str) -> str:
+    """Return what people may see of a database: an absolute path, or a URL without its password."""
+    from reworker.storage.server_url import masked_url
+
+    place = path_of_database(db)
+    return masked_url(db) if place is None else str(place)
 
 
 def _prepared(db: str) -> str:
     """Make the folder of a database file, so that the default works in an empty folder."""
-    folder = Path(db.removeprefix("sqlite:///")).parent
-    if "://" not in str(folder):
+    file = db.removeprefix("sqlite:///")
+    folder = Path(file).parent
+    if "://" not in file:
         try:
             folder.mkdir(parents=True, exist_ok=True)
         except OSError as error:

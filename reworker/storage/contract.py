@@ -150,6 +150,10 @@ class Unit(Queues, Locks, Protocol):
         """Note that a core is alive."""
         ...
 
+    def save_setting(self, name: str, value: bytes) -> None:
+        """Keep a setting that all processes on this database share; `value` is JSON."""
+        ...
+
     def prune(self, ended_before: datetime, event_count: int) -> list[str]:
         """Delete the deployments that ended first, with all their rows; return their ids, empty when done.
 
@@ -211,6 +215,10 @@ class Reader(Protocol):
 
     def instances(self) -> list[InstanceRow]:
         """Return the cores that were seen, by name."""
+        ...
+
+    def setting(self, name: str) -> bytes | None:
+        """Return a setting of the database, or None when it was never saved."""
         ...
 
     def outbox_count(self) -> int:

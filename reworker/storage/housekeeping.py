@@ -9,6 +9,7 @@ from sqlalchemy import Connection, bindparam, delete, insert, select, update
 
 from reworker.storage import schema
 from reworker.storage.contract import InstanceRow
+from reworker.storage.reading import SETTING_PREFIX
 
 _D, _O = schema.deployment, schema.outbox
 #: deployments looked at in one go, of which those are deleted whose events fit.
@@ -45,6 +46,13 @@ class Housekeeping:
         is_it = schema.instance.c.name == row.name
         if self._connection.execute(update(schema.instance).where(is_it).values(values)).rowcount == 0:
             self._connection.execute(insert(schema.instance), [values])
+
+    def save_setting(self, name: str, value: bytes) -> None:
+        """Keep a setting of the database; see `contract.Unit.save_setting`."""
+        table, values = schema.meta, {"name": f"{SETTING_PREFIX}{name}", "value": value.decode("utf-8")}
+        is_it = table.c.name == values["name"]
+        if self._connection.execute(update(table).where(is_it).values(values)).rowcount == 0:
+            self._connection.execute(insert(table), [values])
 
     def prune(self, ended_before: datetime, event_count: int) -> list[str]:
         """Delete old deployments; see `contract.Unit.prune`."""

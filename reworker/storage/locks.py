@@ -14,13 +14,11 @@ from sqlalchemy import (
     BigInteger,
     BindParameter,
     Connection,
-    Integer,
     bindparam,
     cast,
     delete,
     func,
     insert,
-    literal,
     select,
     union,
     update,
@@ -29,12 +27,11 @@ from sqlalchemy import (
 from reworker.storage import schema
 from reworker.storage.contract import LockResult
 
-#: key of the advisory lock under which PostgreSQL's cores take and drop locks one after the other: without
-#: it, one that stands in line while another leaves may be overlooked by that one. SQLite has one writer.
-#: The two numbers are arbitrary; the first is that of all advisory locks of this program.
-ADVISORY_CLASS, LOCKS_KEY = 1919252335, 0
 #: name of the row that holds the last number given out.
 NUMBER_NAME = "lock_number"
+#: under it locks are taken and dropped, one transaction after the other: else a deployment that takes its
+#: place in line while another leaves might be overlooked by that one, and wait for ever.
+LOCKS = "locks"
 
 _L, _W, _M = schema.lock, schema.lock_wait, schema.meta
 _OWN: BindParameter[str] = bindparam("own")
@@ -82,7 +79,6 @@ _NEXT = (
     .group_by(_W.c.deployment_id)
     .order_by("ticket")
 )
-_SERIALISE = select(func.pg_advisory_xact_lock(literal(ADVISORY_CLASS, Integer), literal(LOCKS_KEY, Integer)))
 
 
 class LockTable:
@@ -93,7 +89,7 @@ class LockTable:
     def take_locks(self, deployment_id: str, names: Collection[str], now: datetime) -> LockResult:
         """Take all or stand in line; see `contract.Locks.take_locks`."""
         run, own = self._connection.execute, {"own": deployment_id}
-        self._serialise()
+        self._serialise(LOCKS)
         held: int | None = run(_FENCE_HELD, own).scalar()
         if held is not None:
             return LockResult(held)
@@ -116,15 +112,14 @@ class LockTable:
     def drop_locks(self, deployment_id: str) -> list[str]:
         """Give up locks and places; see `contract.Locks.drop_locks`."""
         run, own = self._connection.execute, {"own": deployment_id}
-        self._serialise()
+        self._serialise(LOCKS)
         firsts = [row[0] for row in run(_NEXT, own)]
         run(_RELEASE, own)
         run(_LEAVE, own)
         return firsts
 
-    def _serialise(self) -> None:
-        if self._connection.dialect.name == "postgresql":
-            self._connection.execute(_SERIALISE)
+    def _serialise(self, what: str) -> None:
+        """Let no other transaction past this point for the same thing until ours ends; SQLite does not."""
 
     def _next_number(self) -> int:
         last: int | None = self._connection.execute(_LAST_NUMBER).scalar()

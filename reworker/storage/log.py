@@ -1,4 +1,4 @@
-"""Lines of output in a file of their own beside the database."""
+"""Lines of output, in a table; on SQLite in a file of their own beside the database."""
 
 from __future__ import annotations
 
@@ -7,12 +7,12 @@ from collections.abc import Collection, Iterable
 from pathlib import Path
 
 import msgspec
-from sqlalchemy import delete, func, insert, select
+from sqlalchemy import Engine, delete, func, insert, select
 
 from reworker.errors import StorageError
 from reworker.storage import migrations, schema, sqlite
 from reworker.storage.contract import LogRow
-from reworker.storage.sql import translated
+from reworker.storage.translating import translated
 
 _L = schema.log
 _SELECT = select(_L.c.deployment_id, _L.c.first_no, _L.c.line_count, _L.c.lines)
@@ -24,29 +24,23 @@ def log_path(database: str | os.PathLike[str]) -> Path:
     return path.with_name(f"{path.stem}.log{path.suffix or '.db'}")
 
 
-class SqlLog:
-    """A file of lines; see `contract.LogStore`. Commits are not synced: a power cut may take the last."""
+class LogTable:
+    """Lines in a table; see `contract.LogStore`.
 
-    def __init__(self, path: str | os.PathLike[str]) -> None:
-        self.path = Path(path).absolute()
-        sqlite.require_local(self.path)
-        sqlite.create_private(self.path)
-        self._writer = sqlite.writer_engine(self.path, synchronous="NORMAL")
-        self._readers = sqlite.reader_engine(self.path)
-        try:
-            with translated(f"opening {self.path}"), self._writer.begin() as connection:
-                steps = migrations.LOG_MIGRATIONS
-                version = schema.LOG_SCHEMA_VERSION
-                migrations.migrate(connection, schema.log_metadata, version, steps, str(self.path))
-        except StorageError:
-            self.close()
-            raise
+    Args:
+        writer: whose commits need not be synced.
+        readers: may be the same.
+        source: name of the database for errors.
+    """
+
+    def __init__(self, writer: Engine, readers: Engine, source: str) -> None:
+        self._writer, self._readers, self._source = writer, readers, source
 
     def last_nos(self, deployment_ids: Collection[str]) -> dict[str, tuple[int, int]]:
         """Return (last line, bytes) by deployment; see `contract.LogStore.last_nos`."""
         last_no = func.max(_L.c.first_no + _L.c.line_count - 1)
         query = select(_L.c.deployment_id, last_no, func.sum(_L.c.size_bytes)).group_by(_L.c.deployment_id)
-        with translated(f"reading {self.path.name}"), self._readers.begin() as connection:
+        with translated(f"reading {self._source}"), self._readers.begin() as connection:
             rows = connection.execute(query.where(_L.c.deployment_id.in_(list(deployment_ids))))
             return {row[0]: (row[1], row[2]) for row in rows}
 
@@ -54,7 +48,7 @@ class SqlLog:
         """Append lines; see `contract.LogStore.add`."""
         values = [{**msgspec.structs.asdict(row), "size_bytes": len(row.lines)} for row in rows]
         if values:
-            with translated(f"writing to {self.path.name}"), self._writer.begin() as connection:
+            with translated(f"writing to {self._source}"), self._writer.begin() as connection:
                 connection.execute(insert(_L), values)
 
     def lines(self, deployment_id: str, *, after_no: int = 0, limit: int = 1000) -> list[LogRow]:
@@ -66,7 +60,7 @@ class SqlLog:
         query = _SELECT.where(is_own, is_from, is_after).order_by(_L.c.first_no)
         found: list[LogRow] = []
         count = 0
-        with translated(f"reading {self.path.name}"), self._readers.begin() as connection:
+        with translated(f"reading {self._source}"), self._readers.begin() as connection:
             for row in connection.execute(query):
                 found.append(LogRow(*row))
                 count += found[-1].line_count
@@ -76,10 +70,29 @@ class SqlLog:
 
     def remove(self, deployment_ids: Collection[str]) -> None:
         """Delete lines; see `contract.LogStore.remove`."""
-        with translated(f"writing to {self.path.name}"), self._writer.begin() as connection:
+        with translated(f"writing to {self._source}"), self._writer.begin() as connection:
             connection.execute(delete(_L).where(_L.c.deployment_id.in_(list(deployment_ids))))
 
     def close(self) -> None:
         """Close every connection; see `contract.LogStore.close`."""
         self._readers.dispose()
         self._writer.dispose()
+
+
+class SqlLog(LogTable):
+    """A file of lines; see `contract.LogStore`. Commits are not synced: a power cut may take the last."""
+
+    def __init__(self, path: str | os.PathLike[str]) -> None:
+        self.path = Path(path).absolute()
+        sqlite.require_local(self.path)
+        sqlite.create_private(self.path)
+        writer = sqlite.writer_engine(self.path, synchronous="NORMAL")
+        super().__init__(writer, sqlite.reader_engine(self.path), self.path.name)
+        try:
+            with translated(f"opening {self.path}"), self._writer.begin() as connection:
+                steps = migrations.LOG_MIGRATIONS
+                version = schema.LOG_SCHEMA_VERSION
+                migrations.migrate(connection, schema.log_metadata, version, steps, str(self.path))
+        except StorageError:
+            self.close()
+            raise

@@ -20,6 +20,9 @@ from reworker.storage.contract import (
     SourceRow,
 )
 
+#: tells settings apart from what else stands in the table ``meta``.
+SETTING_PREFIX = "setting."
+
 Row = TypeVar("Row", bound=msgspec.Struct)
 Translated = Callable[[str], AbstractContextManager[None]]
 
@@ -108,6 +111,13 @@ class SqlReader:
     def instances(self) -> list[InstanceRow]:
         """Return the cores that were seen; see `contract.Reader.instances`."""
         return self._rows(select_rows(schema.instance, InstanceRow).order_by("name"), InstanceRow)
+
+    def setting(self, name: str) -> bytes | None:
+        """Return a setting of the database; see `contract.Reader.setting`."""
+        query = select(schema.meta.c.value).where(schema.meta.c.name == f"{SETTING_PREFIX}{name}")
+        with self._translated(f"reading {name}"), self._engine.begin() as connection:
+            found: str | None = connection.execute(query).scalar()
+        return None if found is None else found.encode("utf-8")
 
     def outbox_count(self) -> int:
         """Return how many messages wait; see `contract.Reader.outbox_count`."""

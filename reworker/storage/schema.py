@@ -26,6 +26,8 @@ from sqlalchemy import (
     text,
 )
 
+from reworker.storage.any_text import AnyText
+
 #: number of the schema below; raise it with each migration.
 SCHEMA_VERSION = 2
 LOG_SCHEMA_VERSION = 1
@@ -84,11 +86,11 @@ playbook = Table(
     metadata,
     Column("id", String(24), primary_key=True),
     Column("version", Integer, primary_key=True),
-    Column("group", Text, nullable=False),
-    Column("name", Text, nullable=False),
+    Column("group", AnyText, nullable=False),
+    Column("name", AnyText, nullable=False),
     Column("digest", String(64), nullable=False),
-    Column("text", Text, nullable=False),
-    Column("actor", Text, nullable=False),
+    Column("text", AnyText, nullable=False),
+    Column("actor", AnyText, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
 )
 
@@ -97,19 +99,19 @@ deployment = Table(
     metadata,
     Column("id", String(24), primary_key=True),
     Column("playbook_id", String(24)),
-    Column("group", Text, nullable=False),
-    Column("name", Text, nullable=False),
+    Column("group", AnyText, nullable=False),
+    Column("name", AnyText, nullable=False),
     Column("status", String(20), nullable=False),
     Column("version", Integer, nullable=False),
     Column("snapshot", JsonText, nullable=False),
     Column("last_seq", Integer, nullable=False),
     Column("last_hash", String(64), nullable=False),
     Column("step_count", Integer, nullable=False),
-    Column("actor", Text, nullable=False),
+    Column("actor", AnyText, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("updated_at", UtcDateTime, nullable=False),
     Column("ended_at", UtcDateTime),
-    Column("idempotency_key", String(300), unique=True),
+    Column("idempotency_key", AnyText(300), unique=True),
     Column("request_digest", String(64)),
     Column("resumes", String(24)),
     Index("deployment_by_status", "status", "id"),
@@ -136,7 +138,7 @@ source = Table(
     "source",
     metadata,
     Column("deployment_id", String(24), ForeignKey("deployment.id"), primary_key=True),
-    Column("text", Text),
+    Column("text", AnyText),
     Column("rules", JsonText),
 )
 
@@ -147,10 +149,10 @@ event = Table(
     Column("seq", Integer, primary_key=True),
     Column("kind", String(40), nullable=False),
     Column("at", UtcDateTime, nullable=False),
-    Column("actor", Text, nullable=False),
+    Column("actor", AnyText, nullable=False),
     Column("data", JsonText, nullable=False),
-    Column("dedup_key", String(300)),
-    Column("ignored", Text),
+    Column("dedup_key", AnyText(300)),
+    Column("ignored", AnyText),
     Column("hash", String(64), nullable=False),
     # The key comes first: a batch asks for the keys of many deployments at once.
     UniqueConstraint("dedup_key", "deployment_id", name="event_inbox"),
@@ -164,13 +166,13 @@ attempt = Table(
     Column("deployment_id", String(24), ForeignKey("deployment.id"), nullable=False),
     Column("number", Integer, nullable=False),
     Column("step_index", Integer, nullable=False),
-    Column("step", Text, nullable=False),
+    Column("step", AnyText, nullable=False),
     Column("role", String(20), nullable=False, server_default="step"),
-    Column("host", Text, nullable=False),
+    Column("host", AnyText, nullable=False),
     Column("status", String(20), nullable=False),
     Column("tries", Integer, nullable=False),
-    Column("worker", Text, nullable=False),
-    Column("message", Text, nullable=False),
+    Column("worker", AnyText, nullable=False),
+    Column("message", AnyText, nullable=False),
     Column("percent", Float),
     Column("data", JsonText, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
@@ -211,7 +213,7 @@ timer = Table(
 lock = Table(
     "lock",
     metadata,
-    Column("name", Text, primary_key=True),
+    Column("name", AnyText, primary_key=True),
     Column("deployment_id", String(24), nullable=False),
     Column("fence", BigInteger, nullable=False),
     Column("at", UtcDateTime, nullable=False),
@@ -222,7 +224,7 @@ lock = Table(
 lock_wait = Table(
     "lock_wait",
     metadata,
-    Column("name", Text, primary_key=True),
+    Column("name", AnyText, primary_key=True),
     Column("ticket", BigInteger, primary_key=True, autoincrement=False),
     Column("deployment_id", String(24), nullable=False),
     Index("lock_wait_by_deployment", "deployment_id"),
@@ -232,7 +234,7 @@ instance = Table(
     "instance",
     metadata,
     Column("name", String(100), primary_key=True),
-    Column("host", Text, nullable=False),
+    Column("host", AnyText, nullable=False),
     Column("pid", Integer, nullable=False),
     Column("version", String(40), nullable=False),
     Column("started_at", UtcDateTime, nullable=False),

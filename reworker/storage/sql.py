@@ -1,4 +1,4 @@
-"""The database on SQLAlchemy Core: SQLite now; another engine needs its own `open`, locks and insert."""
+"""The database as a file of SQLite, for one machine."""
 
 from __future__ import annotations
 
@@ -10,43 +10,14 @@ from pathlib import Path
 from typing import IO
 
 from sqlalchemy import Engine
-from sqlalchemy.exc import (
-    DBAPIError,
-    IntegrityError,
-    InterfaceError,
-    OperationalError,
-    SQLAlchemyError,
-    TimeoutError,
-)
 
 from reworker.errors import StorageError, StorageUnavailable
 from reworker.storage import migrations, schema, sqlite
 from reworker.storage.reading import SqlReader
+from reworker.storage.translating import translated
 from reworker.storage.writing import SqlUnit
 
 SQLITE_PREFIX = "sqlite:///"
-
-
-@contextmanager
-def translated(action: str) -> Iterator[None]:
-    """Turn the library's errors into ours.
-
-    Raises:
-        StorageUnavailable: locked, full, unreadable, connection lost: the same may work later.
-        StorageError: the database refuses the data.
-    """
-    try:
-        yield
-    except IntegrityError as error:
-        raise StorageError(f"{action}: the database refuses it: {error.orig}") from error
-    except (OperationalError, InterfaceError, TimeoutError) as error:
-        reason = error.orig if isinstance(error, DBAPIError) else error
-        raise StorageUnavailable(f"{action}: {reason}") from error
-    except UnicodeEncodeError as error:
-        raise StorageError(f"{action}: {error.object[:60]!a} is no UTF-8") from error
-    except SQLAlchemyError as error:
-        reason = error.orig if isinstance(error, DBAPIError) else error
-        raise StorageError(f"{action}: {reason}") from error
 
 
 class SqlStorage:
@@ -136,15 +107,6 @@ def prepare(engine: Engine, path: Path) -> None:
         migrations.migrate(connection, schema.metadata, schema.SCHEMA_VERSION, steps, str(path))
 
 
-def open_storage(url: str, *, busy_timeout_s: float = sqlite.BUSY_TIMEOUT_S) -> SqlStorage:
-    """Open a database named by a file path or ``sqlite:///path``.
-
-    Raises:
-        StorageError: another kind of database, or it cannot be opened.
-    """
-    return SqlStorage(path_of(url), busy_timeout_s=busy_timeout_s)
-
-
 def path_of(url: str) -> Path:
     """Return the file that a path or ``sqlite:///path`` names.
 
@@ -155,7 +117,9 @@ def path_of(url: str) -> Path:
         return Path(url.removeprefix(SQLITE_PREFIX))
     if "://" in url:
         kind = url.partition(":")[0]
-        raise StorageError(f"databases of kind {kind!r} are not supported; use {SQLITE_PREFIX}PATH")
+        raise StorageError(
+            f"databases of kind {kind!r} are not supported; use {SQLITE_PREFIX}PATH or postgresql://..."
+        )
     return Path(url)
 
 

@@ -23,7 +23,7 @@ from sqlalchemy import (
     select,
     update,
 )
-from sqlalchemy.dialects import sqlite
+from sqlalchemy.dialects import postgresql, sqlite
 
 from reworker.errors import DeploymentNotFound, StaleVersion
 from reworker.storage import schema
@@ -48,14 +48,19 @@ from reworker.storage.reading import (
 from reworker.storage.rowwise import DIALECTS, RowStatement
 
 #: INSERT that knows ON CONFLICT, by dialect; both write it alike.
-_INSERTS: Mapping[str, Callable[[Table], Any]] = {"sqlite": sqlite.insert}
+_INSERTS: Mapping[str, Callable[[Table], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 _D, _O, _T, _A, _E = schema.deployment, schema.outbox, schema.timer, schema.attempt, schema.event
 
 SELECT_OUTBOX = select_rows(_O, OutboxRow)
 SELECT_TIMER = select_rows(_T, TimerRow)
 
-_BY_IDS = SELECT_DEPLOYMENT.where(_D.c.id.in_(bindparam("ids", expanding=True))).order_by(_D.c.id)
+# SQLite has one writer and knows no FOR UPDATE: the library leaves it out there.
+_BY_IDS = (
+    SELECT_DEPLOYMENT.where(_D.c.id.in_(bindparam("ids", expanding=True)))
+    .order_by(_D.c.id)
+    .with_for_update(key_share=True)
+)
 _ATTEMPTS_BY_IDS = SELECT_ATTEMPT.where(_A.c.id.in_(bindparam("ids", expanding=True)))
 _KNOWN_KEYS = select(_E.c.deployment_id, _E.c.dedup_key).where(
     _E.c.dedup_key.in_(bindparam("keys", expanding=True))
@@ -82,14 +87,25 @@ _RELEASE_OUTBOX = (
     .values(claimed_by=None, claim_until=bindparam("not_before"))
 )
 _IS_FREE = or_(_O.c.claim_until.is_(None), _O.c.claim_until <= bindparam("now"))
-_WAITING = SELECT_OUTBOX.where(_IS_FREE).order_by(_O.c.created_at, _O.c.id).limit(bindparam("count"))
+_WAITING = (
+    SELECT_OUTBOX.where(_IS_FREE)
+    .order_by(_O.c.created_at, _O.c.id)
+    .limit(bindparam("count"))
+    .with_for_update(skip_locked=True)
+)
+# Rows that another core is claiming, or deleting, are passed over: to wait for them could be a deadlock.
+_FREE = (
+    select(_O.c.id)
+    .where(_O.c.id.in_(bindparam("ids", expanding=True)), _IS_FREE)
+    .with_for_update(skip_locked=True)
+)
 _CLAIM = (
     update(_O)
-    .where(_O.c.id.in_(bindparam("ids", expanding=True)), _IS_FREE)
+    .where(_O.c.id.in_(_FREE))
     .values(claimed_by=bindparam("owner"), claim_until=bindparam("until"))
     .returning(_O.c.id)
 )
-_DUE = SELECT_TIMER.where(_T.c.due_at <= bindparam("now")).order_by(_T.c.due_at).limit(bindparam("count"))
+DUE = SELECT_TIMER.where(_T.c.due_at <= bindparam("now")).order_by(_T.c.due_at).limit(bindparam("count"))
 _MOVE_CLAIM = update(_O).where(_O.c.id == bindparam("row_id")).values(claim_until=bindparam("until"))
 _NEXT_DUE = select(func.min(_T.c.due_at))
 
@@ -139,6 +155,7 @@ class SqlUnit(LockTable, Housekeeping):
         """Return the id of an earlier deployment; see `contract.Unit.find_deployment`."""
         if not idempotency_key and not request_digest:
             return None
+        self._serialise(idempotency_key or request_digest)
         is_it = (
             _D.c.idempotency_key == idempotency_key
             if idempotency_key
@@ -149,6 +166,7 @@ class SqlUnit(LockTable, Housekeeping):
 
     def playbook(self, playbook_id: str) -> PlaybookRow | None:
         """Return the newest version of a playbook; see `contract.Unit.playbook`."""
+        self._serialise(playbook_id)
         table = schema.playbook
         query = SELECT_PLAYBOOK.where(table.c.id == playbook_id).order_by(table.c.version.desc()).limit(1)
         found = self._connection.execute(query).first()
@@ -195,7 +213,7 @@ class SqlUnit(LockTable, Housekeeping):
 
     def due_timers(self, now: datetime, limit: int) -> list[TimerRow]:
         """Return timers that are due; see `contract.Unit.due_timers`."""
-        return [TimerRow(*row) for row in self._connection.execute(_DUE, {"now": now, "count": limit})]
+        return [TimerRow(*row) for row in self._connection.execute(DUE, {"now": now, "count": limit})]
 
     def next_timer_at(self) -> datetime | None:
         """Return when the next timer is due; see `contract.Unit.next_timer_at`."""

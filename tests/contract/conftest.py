@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 
 import pytest
 
 from reworker.bus.contract import Bus
+from reworker.storage.contract import Storage
+from reworker.storage.postgres import PostgresStorage
+from reworker.storage.sql import SqlStorage, path_of
 from tests.support.beds import PATIENCE_S, TOPOLOGY, Bed, MemoryBed, NetworkBed
 
 _RABBITMQ = pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)
@@ -51,3 +54,32 @@ def bus(bed: Bed) -> Bus:
     made.open(timeout_s=PATIENCE_S)
     made.declare(TOPOLOGY)
     return made
+
+
+#: seconds that one writer waits for another.
+WRITER_WAIT_S = 0.2
+
+
+@pytest.fixture
+def open_storage(any_database_url: str) -> Iterator[Callable[[], Storage]]:
+    """Open the same database as often as asked, on each engine."""
+    opened: list[Storage] = []
+
+    def open_one() -> Storage:
+        made: Storage
+        if any_database_url.startswith("sqlite"):
+            made = SqlStorage(path_of(any_database_url), busy_timeout_s=WRITER_WAIT_S)
+        else:
+            made = PostgresStorage(any_database_url, lock_wait_s=WRITER_WAIT_S)
+        opened.append(made)
+        return made
+
+    yield open_one
+    for each in opened:
+        each.close()
+
+
+@pytest.fixture
+def storage(open_storage: Callable[[], Storage]) -> Storage:
+    """Give an open, empty database of each engine."""
+    return open_storage()

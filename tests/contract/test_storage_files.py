@@ -17,7 +17,8 @@ from reworker.errors import StorageError
 from reworker.storage import migrations, schema, sqlite
 from reworker.storage.contract import LogRow
 from reworker.storage.log import SqlLog, log_path
-from reworker.storage.sql import SqlStorage, open_storage, path_of
+from reworker.storage.opening import open_storage
+from reworker.storage.sql import SqlStorage, path_of
 
 NOW = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 
@@ -81,8 +82,8 @@ def test_file_is_refused_when_its_folder_is_missing(path: Path) -> None:
 
 
 def test_kind_of_database_is_refused_when_unknown() -> None:
-    with pytest.raises(StorageError, match="'postgresql' are not supported"):
-        open_storage("postgresql://localhost/re")
+    with pytest.raises(StorageError, match="'mysql' are not supported"):
+        open_storage("mysql://localhost/re")
     assert path_of("sqlite:////var/x.db") == Path("/var/x.db")
     assert path_of("x.db") == Path("x.db")
 

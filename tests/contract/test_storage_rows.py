@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
-from datetime import UTC, datetime, timedelta, timezone
-from pathlib import Path
+from collections.abc import Callable
+from datetime import timedelta, timezone
 
 import msgspec
 import pytest
@@ -16,92 +15,18 @@ from reworker.errors import (
     StorageError,
     StorageUnavailable,
 )
-from reworker.storage.contract import (
-    AttemptRow,
-    Changes,
-    DeploymentRow,
-    EventRow,
-    OutboxRow,
-    PlaybookRow,
-    Storage,
-    TimerRow,
+from reworker.storage.contract import Changes, PlaybookRow, Storage
+from tests.contract.storage_kit import (
+    NOW,
+    OTHER,
+    OWN,
+    attempt,
+    deployment,
+    event,
+    message,
+    save,
+    timer,
 )
-from reworker.storage.sql import SqlStorage
-
-NOW = datetime(2026, 1, 2, 3, 4, 5, 678901, tzinfo=UTC)
-OWN, OTHER = "1" * 24, "2" * 24
-
-
-@pytest.fixture
-def open_storage(tmp_path: Path) -> Iterator[Callable[[], Storage]]:
-    """Open the same database as often as asked; other engines will join this list."""
-    opened: list[Storage] = []
-
-    def open_one() -> Storage:
-        opened.append(SqlStorage(tmp_path / "contract.db", busy_timeout_s=0.2))
-        return opened[-1]
-
-    yield open_one
-    for each in opened:
-        each.close()
-
-
-@pytest.fixture
-def storage(open_storage: Callable[[], Storage]) -> Storage:
-    return open_storage()
-
-
-def deployment(own_id: str = OWN, **fields: object) -> DeploymentRow:
-    row = DeploymentRow(
-        id=own_id,
-        playbook_id=None,
-        group="web",
-        name="é",
-        status="running",
-        version=1,
-        snapshot=b'{"a":"\xc3\xa9"}',
-        last_seq=1,
-        last_hash="f" * 64,
-        step_count=2,
-        actor="ann",
-        created_at=NOW,
-        updated_at=NOW,
-    )
-    return msgspec.structs.replace(row, **fields)
-
-
-def event(seq: int, own_id: str = OWN, dedup_key: str | None = None) -> EventRow:
-    return EventRow(own_id, seq, "ReplyStarted", NOW, "web7", b'{"attempt":1}', dedup_key, None, "0" * 64)
-
-
-def attempt(status: str = "ready", number: int = 1) -> AttemptRow:
-    own = f"{OWN}.{number}"
-    return AttemptRow(
-        *(own, OWN, number, 0, "noop:Do", "web1", status, 1, "", "", None, b"null", NOW, None, None, None)
-    )
-
-
-def message(own_id: str, age_s: int = 0, **fields: object) -> OutboxRow:
-    row = OutboxRow(
-        id=own_id,
-        deployment_id=OWN,
-        kind="step",
-        attempt=1,
-        exchange="re",
-        routing_key="worker.noop",
-        properties=b"{}",
-        body=b"\x00\xff",
-        is_idempotent=False,
-        claimed_by=None,
-        claim_until=None,
-        created_at=NOW - timedelta(seconds=age_s),
-    )
-    return msgspec.structs.replace(row, **fields)
-
-
-def save(storage: Storage, **changes: object) -> None:
-    with storage.begin() as unit:
-        unit.save(Changes(**changes))  # type: ignore[arg-type]  # the tests name the fields
 
 
 def test_deployment_is_read_as_it_was_saved(storage: Storage) -> None:
@@ -267,16 +192,15 @@ def test_message_is_gone_or_delayed_when_removed_or_released(storage: Storage) -
 
 
 def test_timers_are_restarted_stopped_and_due_in_order(storage: Storage) -> None:
-    def timer(kind: str, after_s: int) -> TimerRow:
-        return TimerRow(OWN, kind, 1, NOW + timedelta(seconds=after_s))
-
-    save(storage, timers_set=[timer("run", 5), timer("queue", 1), timer("cancel", 2)])
-    save(storage, timers_set=[timer("run", 3)], timers_removed=[(OWN, "cancel", 1), (OTHER, "run", 1)])
+    run, queue = timer("run", after_s=3), timer("queue", after_s=1)
+    first = [timer("run", after_s=5), queue, timer("cancel", after_s=2)]
+    save(storage, created=[(deployment(), b"{}")], timers_set=first)
+    save(storage, timers_set=[run], timers_removed=[(OWN, "cancel", 1), (OTHER, "run", 1)])
     with storage.begin() as unit:
         assert unit.next_timer_at() == NOW + timedelta(seconds=1)
         assert unit.due_timers(NOW, 10) == []
-        assert unit.due_timers(NOW + timedelta(seconds=3), 10) == [timer("queue", 1), timer("run", 3)]
-        assert unit.due_timers(NOW + timedelta(seconds=3), 1) == [timer("queue", 1)]
+        assert unit.due_timers(NOW + timedelta(seconds=3), 10) == [queue, run]
+        assert unit.due_timers(NOW + timedelta(seconds=3), 1) == [queue]
         unit.save(Changes(timers_removed=[(OWN, "queue", 1), (OWN, "run", 1)]))
         assert unit.next_timer_at() is None
 
@@ -285,12 +209,15 @@ def test_writer_gives_up_with_a_clear_error_when_another_process_holds_the_lock(
     open_storage: Callable[[], Storage],
 ) -> None:
     first, second = open_storage(), open_storage()
+    save(first, created=[(deployment(), b"{}")])
+    changed = deployment(version=2, status="paused")
     with first.begin() as unit:
-        unit.save(Changes(created=[(deployment(), b"{}")]))
-        with pytest.raises(StorageUnavailable, match="locked"), second.begin():
-            pass
-        assert second.reader.deployments(limit=1) == [], "readers go on meanwhile"
-    assert second.reader.deployments(limit=1) == [deployment()]
+        unit.deployments([OWN])
+        unit.save(Changes(saved=[changed]))
+        with pytest.raises(StorageUnavailable, match="lock"), second.begin() as late:
+            late.deployments([OWN])
+        assert second.reader.deployments(limit=1) == [deployment()], "readers go on meanwhile"
+    assert second.reader.deployments(limit=1) == [changed]
 
 
 def test_writes_of_others_are_noticed_once_and_own_ones_are_not(open_storage: Callable[[], Storage]) -> None:
