@@ -7,7 +7,7 @@ import textwrap
 import pytest
 import yaml
 
-from reworker.fsm.playbook import problems
+from reworker.fsm.parsing import problems
 from tests.docs.pages import PAGES, ROOT, all_blocks, blocks_of
 
 #: reasons not to run a command.
