@@ -82,7 +82,7 @@ def worker(any_broker_url: str) -> Iterator[EchoWorker]:
 def test_events_are_the_same_on_every_broker(site: Site, worker: EchoWorker) -> None:
     own_id = site.service.submit(playbook("noop:One", "noop:Two", hosts=("a", "b", "c")), actor="ann")
     assert site.end(own_id) == "completed"
-    assert site.kinds(own_id) == ["Submitted", *STEP_EVENTS * 6]
+    assert site.kinds(own_id) == ["Submitted", "LocksGranted", *STEP_EVENTS * 6]
     assert history.problems(site.reader, own_id) == []
     assert site.core.health().is_well
 
@@ -94,7 +94,7 @@ def test_deployment_fails_within_a_second_when_no_worker_is_bound(site: Site) ->
     assert "worker.ghost" in view.state.reason
     assert view.row.ended_at is not None
     assert (view.row.ended_at - view.row.created_at).total_seconds() < 1
-    assert site.kinds(own_id) == ["Submitted", "DispatchUnroutable"]
+    assert site.kinds(own_id) == ["Submitted", "LocksGranted", "DispatchUnroutable"]
 
 
 def test_forty_steps_are_dispatched_once_each_when_all_is_well(site: Site, worker: EchoWorker) -> None:
@@ -104,7 +104,7 @@ def test_forty_steps_are_dispatched_once_each_when_all_is_well(site: Site, worke
 
 
 def test_job_request_is_answered_by_way_of_the_broker(site: Site, worker: EchoWorker) -> None:
-    stored = site.service.store_playbook(playbook())
+    stored = site.service.library.store(playbook())
     body = json.dumps({"group": "web", "playbook_id": stored.id}).encode()
     properties = Properties(reply_to="nobody.listens", message_id="job-1")
     for _ in range(2):

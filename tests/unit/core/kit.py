@@ -262,12 +262,13 @@ class Queue:
         return [json.loads(one.body) for one in self.messages()]
 
 
-def playbook(*steps: Any, hosts: tuple[str, ...] = ("web1",), **extra: Any) -> str:
-    """Return the text of a playbook of one sequence."""
+def playbook(*steps: Any, hosts: tuple[str, ...] = ("web1",), locks: bool = True, **extra: Any) -> str:
+    """Return the text of a playbook of one sequence; without `locks`, many run on a host at once."""
     sequence = {
         "description": "a sequence",
         "hosts": list(hosts),
         "steps": list(steps) or ["noop:Do"],
         **extra,
     }
-    return json.dumps({"group": "web", "name": "a playbook", "execution": [sequence]})
+    whole = {"group": "web", "name": "a playbook", "execution": [sequence]}
+    return json.dumps(whole if locks else {**whole, "locks": False})

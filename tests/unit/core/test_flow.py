@@ -23,7 +23,7 @@ def test_deployment_completes_when_every_step_does(world: World, worker: Worker)
     assert view.is_over
     assert view.row.ended_at == world.clock.now()
     assert worker.hosts == ["a", "a", "b", "b"]
-    assert world.kinds(own_id) == ["Submitted", *STEP_EVENTS * 4]
+    assert world.kinds(own_id) == ["Submitted", "LocksGranted", *STEP_EVENTS * 4]
     assert history.problems(world.storage.reader, own_id) == []
     assert world.storage.reader.outbox_count() == 0
 
@@ -165,7 +165,8 @@ def test_publishes_stay_within_the_window_when_many_are_waiting(world: World, wo
     world.settings = type(world.settings)(window=5)
     world.start()
     world.broker.hold_confirms()
-    ids = [world.core.service.submit(playbook({"noop:Do": {"a": 1}, "idempotent": True})) for _ in range(12)]
+    step = {"noop:Do": {"a": 1}, "idempotent": True}
+    ids = [world.core.service.submit(playbook(step, locks=False)) for _ in range(12)]
     worker.script = ()
     world.run()
     assert world.core.health().in_flight_count == 5
@@ -205,7 +206,7 @@ def test_claims_keep_their_time_when_the_clock_is_set(world: World, worker: Work
 def test_snapshot_stays_small_when_the_plan_is_long(world: World, worker: Worker) -> None:
     def largest_snapshot(step_count: int) -> int:
         worker.script = ()
-        own_id = world.core.service.submit(playbook(*["noop:Do"] * step_count))
+        own_id = world.core.service.submit(playbook(*["noop:Do"] * step_count, locks=False))
         world.run()
         for number in range(1, step_count // 2):
             worker.reply({"status": "completed"}, f"{own_id}.{number}")
@@ -221,5 +222,5 @@ def test_rows_grow_with_the_steps_and_no_faster(world: World, worker: Worker) ->
         world.run()
         return len(world.core.service.events(own_id)), len(world.core.service.attempts(own_id))
 
-    assert row_counts(10) == (31, 10)
-    assert row_counts(20) == (61, 20)
+    assert row_counts(10) == (32, 10)
+    assert row_counts(20) == (62, 20)

@@ -86,7 +86,7 @@ def test_reply_goes_to_the_dead_letters_when_nobody_asked_for_it(
     (letter,) = dead_letters(world)
     assert "attempt" in letter[1]
     assert world.status(own_id) == "running"
-    assert world.kinds(own_id) == ["Submitted", "DispatchConfirmed"]
+    assert world.kinds(own_id) == ["Submitted", "LocksGranted", "DispatchConfirmed"]
 
 
 def test_reply_goes_to_the_dead_letters_when_it_is_too_large(
@@ -130,7 +130,8 @@ def test_reply_changes_once_when_it_comes_a_hundred_times(world: World, worker: 
     for _ in range(100):
         worker.reply(COMPLETED, f"{own_id}.1", message_id="the same")
     world.run()
-    assert world.kinds(own_id) == ["Submitted", "DispatchConfirmed", "ReplyCompleted", "DispatchConfirmed"]
+    changes = ["Submitted", "LocksGranted", "DispatchConfirmed", "ReplyCompleted", "DispatchConfirmed"]
+    assert world.kinds(own_id) == changes
     assert world.core.counters.snapshot()["replies_duplicate"] == 99
     assert ignored(world, own_id) == []
 
@@ -153,7 +154,7 @@ def test_both_replies_count_when_a_message_id_is_used_twice(
     worker.reply(STARTED, f"{own_id}.1", message_id="the same")
     worker.reply(COMPLETED, f"{own_id}.1", message_id="the same")
     world.run()
-    assert world.kinds(own_id)[2:4] == ["ReplyStarted", "ReplyCompleted"]
+    assert world.kinds(own_id)[3:5] == ["ReplyStarted", "ReplyCompleted"]
 
 
 @pytest.mark.parametrize(
@@ -204,7 +205,7 @@ def test_reply_of_an_earlier_attempt_does_not_count_for_the_next(world: World, w
 
 def test_good_replies_are_stored_when_one_of_their_batch_cannot_be(world: World, worker: Worker) -> None:
     worker.script = ()
-    ids = [world.core.service.submit(playbook()) for _ in range(5)]
+    ids = [world.core.service.submit(playbook(locks=False)) for _ in range(5)]
     world.run()
     with world.storage.begin() as unit:
         unit._connection.exec_driver_sql("UPDATE deployment SET snapshot = '{' WHERE id = ?", (ids[2],))

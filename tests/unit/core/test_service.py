@@ -43,7 +43,7 @@ def test_request_is_refused_in_plain_words_when_its_text_is_no_utf8(world: World
         lambda: service.events(text),
         lambda: service.attempts(text),
         lambda: service.log_lines(text),
-        lambda: service.playbook(text),
+        lambda: service.library.playbook(text),
     ):
         with pytest.raises(StorageError, match="is no UTF-8"):
             ask()
@@ -65,28 +65,28 @@ def test_nothing_is_started_when_a_step_is_too_large_to_be_sent(world: World) ->
 
 def test_running_deployment_keeps_its_plan_when_the_playbook_changes(world: World, worker: Worker) -> None:
     service = world.core.service
-    first = service.store_playbook(playbook("noop:One"))
-    own_id = service.submit(service.playbook(first.id).text)
-    second = service.store_playbook(playbook("noop:Two"), playbook_id=first.id)
+    first = service.library.store(playbook("noop:One"))
+    own_id = service.submit(service.library.playbook(first.id).text)
+    second = service.library.store(playbook("noop:Two"), playbook_id=first.id)
     world.run()
     assert (first.version, second.version) == (1, 2)
-    assert service.playbook(first.id) == second
-    assert service.playbook(first.id, version=1) == first
-    assert [one.id for one in service.playbooks()] == [first.id]
-    assert service.playbooks(group="other") == []
+    assert service.library.playbook(first.id) == second
+    assert service.library.playbook(first.id, version=1) == first
+    assert [one.id for one in service.library.playbooks()] == [first.id]
+    assert service.library.playbooks(group="other") == []
     assert [step.key for step in service.plan(own_id).steps()] == ["noop:One"]
 
 
 def test_version_stays_when_the_same_text_is_stored_again(world: World) -> None:
-    stored = world.core.service.store_playbook(playbook())
-    assert world.core.service.store_playbook(playbook(), playbook_id=stored.id) == stored
+    stored = world.core.service.library.store(playbook())
+    assert world.core.service.library.store(playbook(), playbook_id=stored.id) == stored
 
 
 def test_playbook_is_not_found_when_there_is_none(world: World) -> None:
     with pytest.raises(PlaybookNotFound):
-        world.core.service.store_playbook(playbook(), playbook_id="0" * 24)
+        world.core.service.library.store(playbook(), playbook_id="0" * 24)
     with pytest.raises(PlaybookNotFound):
-        world.core.service.playbook("0" * 24)
+        world.core.service.library.playbook("0" * 24)
 
 
 def test_deployment_is_not_found_when_there_is_none(world: World) -> None:
@@ -177,8 +177,8 @@ def test_history_is_found_broken_when_an_event_is_missing(world: World, worker: 
     own_id = world.core.service.submit(playbook())
     world.run()
     with world.storage.begin() as unit:
-        unit._connection.exec_driver_sql("DELETE FROM event WHERE seq = 4")
-    assert "the history ends with event 3" in history.problems(world.storage.reader, own_id)[-1]
+        unit._connection.exec_driver_sql("DELETE FROM event WHERE seq = 5")
+    assert "the history ends with event 4" in history.problems(world.storage.reader, own_id)[-1]
 
 
 def test_steps_go_to_the_core_s_exchange_when_submitted_by_another_process(world: World) -> None:

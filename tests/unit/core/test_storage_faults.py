@@ -35,7 +35,7 @@ def test_replies_are_held_unacknowledged_when_the_database_is_away(
         world.advance(10)
     assert world.core.health().storage_error == str(error)
     assert not world.core.health().is_well
-    assert world.kinds(own_id) == ["Submitted", "DispatchConfirmed"]
+    assert world.kinds(own_id) == ["Submitted", "LocksGranted", "DispatchConfirmed"]
     world.storage.fault = None
     world.advance(10)
     assert world.status(own_id) == "completed"
@@ -68,7 +68,7 @@ def test_nothing_is_published_when_its_commit_fails(world: World, worker: Worker
 
 
 def test_job_waits_unacknowledged_when_the_database_is_away(world: World, worker: Worker) -> None:
-    stored = world.core.service.store_playbook(playbook())
+    stored = world.core.service.library.store(playbook())
     raw = f'{{"group": "web", "playbook_id": "{stored.id}"}}'.encode()
     world.storage.fault = raising(StorageUnavailable("locked"))
     worker.send(names.EXCHANGE, names.JOB_KEY, raw)
@@ -97,7 +97,7 @@ def test_core_is_red_and_says_what_to_do_when_its_file_is_replaced(world: World,
 def test_other_timers_fire_when_one_cannot_be_handled(world: World, worker: Worker) -> None:
     worker.script = ()
     step = {"noop:Do": {"a": 1}, "queue_timeout": "20s"}
-    ids = [world.core.service.submit(playbook(step)) for _ in range(3)]
+    ids = [world.core.service.submit(playbook(step, locks=False)) for _ in range(3)]
     world.run()
     with world.storage.begin() as unit:
         unit._connection.exec_driver_sql("UPDATE deployment SET snapshot = '{' WHERE id = ?", (ids[0],))
