@@ -123,6 +123,7 @@ class Core:
     def attach(self) -> None:
         """Do the part of `start` that needs no thread; tests then call the parts' `turn`."""
         self._storage.lock_core(self._settings.name)
+        self.service.library.keep_rules(self._settings.rules)
         with self._storage.begin() as unit:
             unit.release_claims(self._settings.name)
         try:

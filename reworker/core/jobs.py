@@ -129,10 +129,10 @@ class JobDesk:
         delivery.settle(Verdict.ACK)
 
     def _plan(self, request: messages.JobRequest) -> Plan:
-        row = self._service.playbook(request.playbook_id) if is_id(request.playbook_id) else None
+        row = self._service.library.playbook(request.playbook_id) if is_id(request.playbook_id) else None
         if row is None or row.group != request.group:
             raise PlaybookNotFound(f"{request.playbook_id[:40]} of group {request.group[:40]}")
-        return submission.plan_of(row.text, request.dynamic, f"playbook {row.id}")
+        return self._service.library.plan(row.text, request.dynamic, f"playbook {row.id}")
 
     def _answer(self, delivery: Delivery, own_id: str | None, error: str = "") -> OutboxRow | None:
         reply_to = delivery.properties.reply_to

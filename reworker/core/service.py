@@ -14,8 +14,9 @@ import msgspec
 from reworker.clock import Clock
 from reworker.core import codec, submission
 from reworker.core.batch import Applied, Batch, Request, Result
+from reworker.core.library import Library
 from reworker.core.recorder import LogLine, lines_of
-from reworker.errors import ConfigError, PlaybookNotFound
+from reworker.errors import ConfigError
 from reworker.fsm.deployment import Deployment
 from reworker.fsm.events import (
     CancelRequested,
@@ -33,7 +34,6 @@ from reworker.storage.contract import (
     DeploymentRow,
     LogStore,
     OutboxRow,
-    PlaybookRow,
     Storage,
     Unit,
 )
@@ -97,6 +97,8 @@ class Service:
     ) -> None:
         self._storage, self._logs, self._clock = storage, logs, clock
         self._wake = wake
+        #: stored playbooks, and the rules for all of them.
+        self.library = Library(storage, clock)
 
     def submit(
         self,
@@ -126,7 +128,7 @@ class Service:
             reason = f"has {len(idempotency_key)} characters, the limit is {KEY_CHARACTERS}"
             raise ConfigError(reason, key="idempotency_key")
         origin = submission.Origin(actor=actor, is_unattended=unattended, idempotency_key=idempotency_key)
-        return self.start(submission.plan_of(text, dynamic or {}, source), origin)
+        return self.start(self.library.plan(text, dynamic or {}, source), origin)
 
     def start(
         self,
@@ -159,37 +161,6 @@ class Service:
             batch.save()
         self._wake()
         return deployment_id
-
-    def store_playbook(self, text: str, *, actor: str = "", playbook_id: str = "") -> PlaybookRow:
-        """Store a playbook, or a new version of one; the text that is stored already changes nothing.
-
-        Raises:
-            PlaybookInvalid: nothing was stored.
-            PlaybookNotFound: there is none of this id.
-        """
-        now = self._clock.now()
-        draft = submission.new_playbook(playbook_id or new_id(now), 1, text, actor, now)
-        with self._storage.begin() as unit:
-            before = unit.playbook(playbook_id) if playbook_id else None
-            if playbook_id and before is None:
-                raise PlaybookNotFound(playbook_id)
-            if before is not None and before.digest == draft.digest:
-                return before
-            row = msgspec.structs.replace(draft, version=before.version + 1 if before else 1)
-            unit.add_playbook(row)
-        return row
-
-    def playbook(self, playbook_id: str, version: int = 0) -> PlaybookRow:
-        """Return a version of a playbook; 0 is the newest.
-
-        Raises:
-            PlaybookNotFound: no such playbook or version.
-        """
-        return self._storage.reader.playbook(playbook_id, version)
-
-    def playbooks(self, *, group: str = "") -> list[PlaybookRow]:
-        """Return the newest version of each playbook, the newest first."""
-        return self._storage.reader.playbooks(group=group, limit=PAGE_COUNT)
 
     def deployment(self, deployment_id: str) -> DeploymentView:
         """Return a deployment as it stands.

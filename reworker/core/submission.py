@@ -11,8 +11,10 @@ import msgspec
 
 from reworker.core.outgoing import step_body
 from reworker.errors import MessageError, PlaybookInvalid
-from reworker.fsm.plan import Plan, compile_plan
 from reworker.fsm.parsing import parse
+from reworker.fsm.plan import Plan, compile_plan
+from reworker.fsm.playbook import SequenceKind
+from reworker.fsm.rules import Rules
 from reworker.fsm.states import DeploymentStatus
 from reworker.storage.contract import DeploymentRow, PlaybookRow
 
@@ -37,13 +39,13 @@ class Origin(msgspec.Struct, frozen=True):
     is_redelivered: bool = False
 
 
-def plan_of(text: str, dynamic: Mapping[str, Any], source: str) -> Plan:
-    """Return the plan of a playbook's text, all of whose steps can be sent.
+def plan_of(text: str, dynamic: Mapping[str, Any], source: str, rules: Rules | None = None) -> Plan:
+    """Return the plan of a playbook's text and what the operator adds, all of whose steps can be sent.
 
     Raises:
         PlaybookInvalid: the playbook is wrong, a dynamic value is missing, or a step's message is too large.
     """
-    plan = compile_plan(parse(text, source=source), dynamic, source=source)
+    plan = compile_plan(parse(text, source=source), dynamic, rules=rules, source=source)
     _require_sendable(plan, source)
     return plan
 
@@ -57,9 +59,17 @@ def _require_sendable(plan: Plan, source: str) -> None:
             try:
                 step_body(plan, plan.step(first + longest * len(sequence.steps) + offset))
             except MessageError as error:
-                path = f"execution[{number}].steps[{offset}]"
+                path = _path(plan, number, offset)
                 raise PlaybookInvalid(str(error), path=path, source=source) from error
         first += len(sequence.hosts) * len(sequence.steps)
+
+
+def _path(plan: Plan, number: int, offset: int) -> str:
+    """Return where a step stands in the playbook, or in the operator's rules."""
+    kinds = [one.kind for one in plan.sequences]
+    if kinds[number] is not SequenceKind.EXECUTION:
+        return f"{plan.sequences[number].description}[{offset}]"
+    return f"execution[{kinds[:number].count(SequenceKind.EXECUTION)}].steps[{offset}]"
 
 
 def new_row(own_id: str, plan: Plan, origin: Origin, at: datetime) -> DeploymentRow:

@@ -104,7 +104,8 @@ def _sequence_from_json(value: dict[str, Any]) -> Sequence:
     return Sequence(**_read(value, _SEQUENCE_PARTS))
 
 
-def _step_from_json(value: dict[str, Any]) -> Step:
+def step_from_json(value: dict[str, Any]) -> Step:
+    """Return the step that `steps_to_json` wrote."""
     return Step(**_read(value, _STEP_PARTS))
 
 
@@ -122,7 +123,7 @@ _PLAN_PARTS: dict[str, Callable[[Any], Any]] = {
 }
 _SEQUENCE_PARTS: dict[str, Callable[[Any], Any]] = {
     "hosts": tuple,
-    "steps": lambda steps: tuple(_step_from_json(step) for step in steps),
+    "steps": lambda steps: tuple(step_from_json(step) for step in steps),
     "notify": _notify_from_json,
     "kind": SequenceKind,
     "needs": lambda one: one if one is None else tuple(one),
@@ -133,8 +134,8 @@ _STEP_PARTS: dict[str, Callable[[Any], Any]] = {
     "on_unknown": OnUnknown,
     "retry": lambda one: Retry(**one),
     "when": lambda one: When(**one),
-    "verify": _step_from_json,
-    "rollback": _step_from_json,
+    "verify": step_from_json,
+    "rollback": step_from_json,
     "approval": lambda one: Approval(**one),
     "expectation": lambda one: Expectation(**one),
 }

@@ -98,7 +98,8 @@ class SqlReader:
         """Return the newest version of each playbook; see `contract.Reader.playbooks`."""
         table, newest = schema.playbook, _newest.subquery()
         is_newest = and_(table.c.id == newest.c.id, table.c.version == newest.c.version)
-        query = SELECT_PLAYBOOK.join(newest, is_newest).order_by(table.c.id.desc()).limit(limit)
+        query = SELECT_PLAYBOOK.join(newest, is_newest).where(table.c.text != "")
+        query = query.order_by(table.c.id.desc()).limit(limit)
         return self._rows(query.where(table.c.group == group) if group else query, PlaybookRow)
 
     def source(self, deployment_id: str) -> SourceRow | None:

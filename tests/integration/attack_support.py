@@ -134,7 +134,7 @@ class Attacked:
         self.core.start()
         self.core.process.wait_for_line("core .* runs")
         self.peer, self.worker = Peer(url), EchoWorker(url)
-        self.playbook_id = self.core.service.store_playbook(playbook()).id
+        self.playbook_id = self.core.service.library.store(playbook()).id
         self.held_id = self.hold()
 
     def hold(self) -> str:

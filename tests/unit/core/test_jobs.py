@@ -14,7 +14,7 @@ from tests.unit.core.kit import Killed, Queue, Worker, World, playbook
 
 @pytest.fixture
 def playbook_id(world: World) -> str:
-    return world.core.service.store_playbook(playbook(), actor="ann").id
+    return world.core.service.library.store(playbook(), actor="ann").id
 
 
 @pytest.fixture
@@ -95,7 +95,7 @@ def test_job_is_refused_when_the_playbook_is_of_another_group(
 
 
 def test_job_is_refused_when_a_dynamic_value_is_missing(world: World, worker: Worker, answers: Queue) -> None:
-    stored = world.core.service.store_playbook(playbook({"noop:Do": {"dynamic": ["colour"]}}))
+    stored = world.core.service.library.store(playbook({"noop:Do": {"dynamic": ["colour"]}}))
     ask(world, worker, {"group": "web", "playbook_id": stored.id, "dynamic": None})
     assert "colour" in answers.bodies()[0]["error"]
     ask(world, worker, {"group": "web", "playbook_id": stored.id, "dynamic": {"colour": "red"}})

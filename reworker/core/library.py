@@ -1,0 +1,114 @@
+"""Stored playbooks, and the rules that are added to all of them; in the database, for all its processes."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Mapping
+from typing import Any
+
+import msgspec
+
+from reworker.clock import Clock
+from reworker.core import codec, submission
+from reworker.errors import PlaybookNotFound
+from reworker.fsm.plan import Plan
+from reworker.fsm.rules import Rules
+from reworker.fsm.rules_json import rules_from_json, rules_to_json
+from reworker.ids import new_id
+from reworker.storage.contract import PlaybookRow, Storage
+
+logger = logging.getLogger(__name__)
+
+#: playbooks that one call returns at most.
+PAGE_COUNT = 1000
+_RULES = "rules"
+
+
+class Library:
+    """What deployments are made from; any thread, any process.
+
+    A playbook that was removed keeps its versions: its newest one then has no text.
+    """
+
+    def __init__(self, storage: Storage, clock: Clock) -> None:
+        self._storage, self._clock = storage, clock
+
+    def store(self, text: str, *, actor: str = "", playbook_id: str = "") -> PlaybookRow:
+        """Store a playbook, or a new version of one; the text that is stored already changes nothing.
+
+        Raises:
+            PlaybookInvalid: nothing was stored.
+            PlaybookNotFound: there is none of this id.
+        """
+        now = self._clock.now()
+        draft = submission.new_playbook(playbook_id or new_id(now), 1, text, actor, now)
+        with self._storage.begin() as unit:
+            before = unit.playbook(playbook_id) if playbook_id else None
+            if playbook_id and (before is None or not before.text):
+                raise PlaybookNotFound(playbook_id)
+            if before is not None and before.digest == draft.digest:
+                return before
+            row = msgspec.structs.replace(draft, version=before.version + 1 if before else 1)
+            unit.add_playbook(row)
+        return row
+
+    def remove(self, playbook_id: str, *, actor: str = "") -> None:
+        """Remove a playbook; deployments of it go on, and its versions can still be read.
+
+        Raises:
+            PlaybookNotFound: there is none of this id.
+        """
+        with self._storage.begin() as unit:
+            before = unit.playbook(playbook_id)
+            if before is None or not before.text:
+                raise PlaybookNotFound(playbook_id)
+            unit.add_playbook(
+                msgspec.structs.replace(
+                    before,
+                    version=before.version + 1,
+                    text="",
+                    digest="",
+                    actor=actor,
+                    created_at=self._clock.now(),
+                )
+            )
+
+    def playbook(self, playbook_id: str, version: int = 0) -> PlaybookRow:
+        """Return a version of a playbook; 0 is the newest.
+
+        Raises:
+            PlaybookNotFound: no such playbook or version, or it was removed.
+        """
+        row = self._storage.reader.playbook(playbook_id, version)
+        if not row.text:
+            raise PlaybookNotFound(playbook_id)
+        return row
+
+    def playbooks(self, *, group: str = "") -> list[PlaybookRow]:
+        """Return the newest version of each playbook, the newest first."""
+        return self._storage.reader.playbooks(group=group, limit=PAGE_COUNT)
+
+    def rules(self) -> Rules:
+        """Return what is added to every playbook."""
+        stored = self._storage.reader.setting(_RULES)
+        return rules_from_json(msgspec.json.decode(stored)) if stored else Rules()
+
+    def keep_rules(self, rules: Rules) -> None:
+        """Make these the rules of the database, for the deployments that start from now on."""
+        if rules == self.rules():
+            return
+        with self._storage.begin() as unit:
+            unit.save_setting(_RULES, codec.encode(rules_to_json(rules)))
+        logger.info(
+            "the rules of the database are now: %d triggers, %d checks, %d actions, phase notification %s",
+            *(len(rules.triggers), len(rules.checks), len(rules.actions)),
+            f"to {rules.notice.topic}" if rules.notice else "off",
+        )
+
+    def plan(self, text: str, dynamic: Mapping[str, Any], source: str) -> Plan:
+        """Return the plan of a playbook's text with the rules of the database.
+
+        Raises:
+            PlaybookInvalid: the playbook is wrong, a dynamic value is missing, or a message is too large.
+        """
+        return submission.plan_of(text, dynamic, source, self.rules())
