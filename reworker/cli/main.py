@@ -26,6 +26,7 @@ COMMANDS = {
     "new": "reworker.cli.new:new",
     "pause": "reworker.cli.actions:pause",
     "plan": "reworker.cli.playbooks:plan",
+    "playbook": "reworker.cli.stored:playbook",
     "resume": "reworker.cli.actions:resume",
     "run": "reworker.cli.run:run",
     "schema": "reworker.cli.schema:schema",

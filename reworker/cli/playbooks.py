@@ -13,9 +13,10 @@ from reworker.cli.main import EXIT_USAGE
 from reworker.cli.options import dynamic_option, output_option
 from reworker.errors import ConfigError, PlaybookInvalid
 from reworker.fsm.document import MAX_BYTES
-from reworker.fsm.plan import Plan, PlannedStep, compile_plan
 from reworker.fsm.parsing import parse, problems
+from reworker.fsm.plan import Plan, PlannedStep, compile_plan
 from reworker.fsm.playbook import Playbook
+from reworker.fsm.rules import Rules
 from reworker.logs import escaped
 from reworker.topology import names
 
@@ -60,15 +61,25 @@ def lint(playbooks: tuple[str, ...]) -> None:
 @click.command()
 @click.argument("playbook")
 @dynamic_option
+@click.option("--db", metavar="URL", help="Add the triggers, checks and actions that its core would add.")
 @output_option
-def plan(playbook: str, dynamic: dict[str, Any], output: str) -> None:
+def plan(playbook: str, dynamic: dict[str, Any], db: str | None, output: str) -> None:
     """Show each step of a playbook in its order: where it is sent, and what happens if it fails."""
-    compiled = compile_plan(parse_or_exit(read_playbook(playbook), playbook), dynamic, source=playbook)
+    found = parse_or_exit(read_playbook(playbook), playbook)
+    compiled = compile_plan(found, dynamic, rules=_rules_of(db) if db else None, source=playbook)
     if output == "json":
         for step in compiled.steps():
             click.echo(json.dumps(step_to_json(step)))
         return
     _show(compiled)
+
+
+def _rules_of(db: str) -> Rules:
+    # not above: without --db, no database library is needed
+    from reworker.cli.wiring import opened_service
+
+    with opened_service(db) as service:
+        return service.library.rules()
 
 
 def step_to_json(step: PlannedStep) -> dict[str, Any]:
