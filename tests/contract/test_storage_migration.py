@@ -1,0 +1,112 @@
+"""A database of version 1, with deployments in flight, opened by this version."""
+
+from __future__ import annotations
+
+import sqlite3
+from collections import Counter
+from datetime import timedelta
+from pathlib import Path
+from typing import Any
+
+import pytest
+from sqlalchemy import create_engine, inspect
+
+from reworker.errors import StorageError
+from reworker.storage.contract import Changes, SourceRow
+from reworker.storage.log import SqlLog
+from reworker.storage.sql import SqlStorage
+from tests.contract.storage_kit import NOW, OWN, attempt, deployment
+
+DATA = Path(__file__).parent / "data"
+
+
+@pytest.fixture
+def old(tmp_path: Path) -> Path:
+    """Make the files as the released version 1 left them."""
+    path = tmp_path / "core.db"
+    for name, target in (("version-1.sql", path), ("version-1.log.sql", tmp_path / "core.log.db")):
+        connection = sqlite3.connect(target)
+        connection.executescript((DATA / name).read_text())
+        connection.close()
+    return path
+
+
+def shape(path: Path) -> dict[str, Any]:
+    """Return every table with its columns and indexes, in no order."""
+    engine = create_engine(f"sqlite:///{path}")
+    found = inspect(engine)
+    tables = {
+        name: (
+            {(one["name"], one["nullable"], one["primary_key"]) for one in found.get_columns(name)},
+            {(one["name"], tuple(one["column_names"]), one["unique"]) for one in found.get_indexes(name)},
+            {
+                (tuple(one["constrained_columns"]), one["referred_table"])
+                for one in found.get_foreign_keys(name)
+            },
+        )
+        for name in found.get_table_names()
+    }
+    engine.dispose()
+    return tables
+
+
+def test_old_database_has_the_shape_of_a_new_one_when_opened(old: Path, tmp_path: Path) -> None:
+    assert shape(old) != shape(tmp_path / "none.db")
+    SqlStorage(old).close()
+    new = tmp_path / "new.db"
+    SqlStorage(new).close()
+    assert shape(old) == shape(new)
+
+
+def test_rows_are_all_there_when_an_old_database_is_opened(old: Path) -> None:
+    storage = SqlStorage(old)
+    reader = storage.reader
+    rows = reader.deployments(limit=100)
+    assert Counter(row.status for row in rows) == {
+        **{"completed": 1, "failed": 1, "running": 3, "waiting": 1, "paused": 1}
+    }
+    assert {row.resumes for row in rows} == {None}
+    attempts = [one for row in rows for one in reader.attempts(row.id)]
+    assert {one.status for one in attempts} == {"ready", "sent", "started", "completed", "failed", "unknown"}
+    assert {one.role for one in attempts} == {"step"}
+    assert all(len(reader.events(row.id)) == row.last_seq for row in rows)
+    assert all(reader.plan(row.id).startswith(b"{") for row in rows)
+    assert {reader.source(row.id) for row in rows} == {None}
+    assert (reader.instances(), reader.outbox_count()) == ([], 1)
+    with storage.begin() as unit:
+        (due,) = unit.due_timers(NOW + timedelta(hours=1), 10)
+        assert (due.kind, unit.waiting_outbox(NOW, 10)[0].kind) == ("queue", "step")
+    storage.close()
+
+
+def test_old_database_takes_what_is_new(old: Path) -> None:
+    storage = SqlStorage(old)
+    checked = attempt()
+    with storage.begin() as unit:
+        row = deployment(resumes=OWN)
+        source = SourceRow(OWN, "text", b"{}")
+        unit.save(Changes(created=[(row, b"{}")], sources=[source], attempts=[checked]))
+        assert unit.take_locks(OWN, ["x"], NOW).fence == 1
+    assert storage.reader.deployment(OWN) == row
+    assert storage.reader.source(OWN) == source
+    assert storage.reader.attempts(OWN) == [checked]
+    storage.close()
+
+
+def test_old_lines_are_there_when_their_file_is_opened(old: Path) -> None:
+    storage, logs = SqlStorage(old), SqlLog(old.with_name("core.log.db"))
+    (own,) = (row.id for row in storage.reader.deployments(limit=10, status="completed"))
+    (chunk,) = logs.lines(own)
+    assert (chunk.line_count, b"second line" in chunk.lines) == (1, True)
+    storage.close()
+    logs.close()
+
+
+def test_old_database_is_as_it_was_when_bringing_it_up_fails(old: Path) -> None:
+    connection = sqlite3.connect(old)
+    connection.execute("CREATE TABLE lock (mine TEXT)")
+    before = "\n".join(connection.iterdump())
+    with pytest.raises(StorageError, match="lock"):
+        SqlStorage(old)
+    assert "\n".join(connection.iterdump()) == before
+    connection.close()
