@@ -27,7 +27,7 @@ _ENDED = (
     select(_D.c.id, _D.c.last_seq)
     .where(
         _D.c.ended_at < bindparam("ended_before"),
-        ~select(_O.c.id).where(_O.c.deployment_id == _D.c.id).exists(),
+        _D.c.id.not_in(select(_O.c.deployment_id).where(_O.c.deployment_id.is_not(None))),
     )
     .order_by(_D.c.ended_at)
     .limit(CANDIDATE_COUNT)

@@ -15,7 +15,7 @@ from reworker.errors import (
     StorageError,
     StorageUnavailable,
 )
-from reworker.storage.contract import Changes, PlaybookRow, Storage
+from reworker.storage.contract import Changes, DeploymentRow, InstanceRow, PlaybookRow, SourceRow, Storage
 from tests.contract.storage_kit import (
     NOW,
     OTHER,
@@ -241,6 +241,108 @@ def test_one_core_of_a_name_holds_the_database_until_it_closes(open_storage: Cal
 
 
 def test_text_is_kept_when_it_is_hostile(storage: Storage) -> None:
-    text = "'; DROP TABLE event; --\x00\u202e</script>"
-    save(storage, created=[(deployment(name=text), b"{}")])
+    text = "'; DROP TABLE event; --\x00\u202e</script> \u2400 \u241b\x00%s :name"
+    save(
+        storage,
+        created=[(deployment(name=text, idempotency_key=text), b"{}")],
+        events=[event(1, dedup_key=text)],
+        attempts=[msgspec.structs.replace(attempt(), worker=text, message=text)],
+    )
     assert storage.reader.deployment(OWN).name == text
+    assert storage.reader.attempts(OWN)[0].message == text
+    with storage.begin() as unit:
+        assert unit.find_deployment(idempotency_key=text) == OWN
+        assert unit.known_keys({(OWN, text), (OWN, text[1:])}) == {(OWN, text)}
+        unit.take_locks(OWN, [text], NOW)
+        assert unit.take_locks(OTHER, [text], NOW).name == text
+
+
+def test_save_is_refused_when_text_is_no_unicode(storage: Storage) -> None:
+    with pytest.raises(StorageError, match="no UTF-8"):
+        save(storage, created=[(deployment(name="\udc80"), b"{}")])
+
+
+def test_source_is_kept_beside_the_plan(storage: Storage) -> None:
+    both = [(deployment(), b"{}"), (deployment(OTHER, resumes=OWN), b"{}")]
+    rows = [SourceRow(OWN, "group: web", b'{"a":1}'), SourceRow(OTHER, None)]
+    save(storage, created=both, sources=rows)
+    assert [storage.reader.source(own) for own in (OWN, OTHER, "3" * 24)] == [*rows, None]
+    assert storage.reader.deployment(OTHER).resumes == OWN
+
+
+def test_events_are_read_within_the_transaction_too(storage: Storage) -> None:
+    rows = [event(number) for number in range(1, 1203)]
+    save(
+        storage, created=[(deployment(), b"{}"), (deployment(OTHER), b"{}")], events=[*rows, event(1, OTHER)]
+    )
+    with storage.begin() as unit:
+        assert unit.events(OWN) == rows
+        unit.save(Changes(events=[event(1203)]))
+        assert len(unit.events(OWN)) == 1203
+        assert unit.events("3" * 24) == []
+
+
+def test_role_of_an_attempt_is_kept(storage: Storage) -> None:
+    rows = [attempt(), msgspec.structs.replace(attempt(number=2), role="verify")]
+    save(storage, created=[(deployment(), b"{}")], attempts=rows)
+    assert [row.role for row in storage.reader.attempts(OWN)] == ["step", "verify"]
+
+
+def test_instance_has_one_row_however_often_it_beats(storage: Storage) -> None:
+    rows = [InstanceRow(name, "host", 7, "1.0", NOW, NOW) for name in ("b", "a")]
+    newer = InstanceRow("b", "elsewhere", 8, "1.1", NOW, NOW + timedelta(seconds=5))
+    for row in (*rows, newer):
+        with storage.begin() as unit:
+            unit.beat(row)
+    assert storage.reader.instances() == [rows[1], newer]
+
+
+def ended(number: int, age_s: int, last_seq: int = 2) -> DeploymentRow:
+    own, at = f"{number:024}", NOW - timedelta(seconds=age_s)
+    return deployment(own, status="completed", ended_at=at, last_seq=last_seq)
+
+
+def prune(storage: Storage, event_count: int = 100) -> list[str]:
+    with storage.begin() as unit:
+        return unit.prune(NOW - timedelta(seconds=10), event_count)
+
+
+def test_old_deployments_go_with_all_their_rows(storage: Storage) -> None:
+    old, young, runs = ended(1, 20), ended(2, 5), deployment()
+    save(
+        storage,
+        created=[(row, b"{}") for row in (old, young, runs)],
+        sources=[SourceRow(row.id, "text") for row in (old, young)],
+        events=[event(number, row.id) for row in (old, young, runs) for number in (1, 2)],
+        attempts=[attempt("completed", own_id=row.id) for row in (old, young)],
+        timers_set=[timer(own_id=row.id) for row in (old, young)],
+    )
+    assert prune(storage) == [old.id]
+    assert prune(storage) == []
+    reader = storage.reader
+    assert [row.id for row in reader.deployments(limit=9)] == [OWN, young.id]
+    assert (reader.events(old.id), reader.attempts(old.id), reader.source(old.id)) == ([], [], None)
+    assert (len(reader.events(young.id)), len(reader.attempts(young.id))) == (2, 1)
+    assert reader.source(young.id) is not None
+    with storage.begin() as unit:
+        assert unit.due_timers(NOW, 9) == [timer(own_id=young.id)]
+
+
+def test_deployment_stays_while_it_has_something_to_publish(storage: Storage) -> None:
+    old = ended(1, 20)
+    save(storage, created=[(old, b"{}")], outbox_added=[message("notice", deployment_id=old.id)])
+    assert prune(storage) == []
+    save(storage, outbox_removed=["notice"])
+    assert prune(storage) == [old.id]
+
+
+def test_old_deployments_go_in_chunks_the_oldest_first(storage: Storage) -> None:
+    rows = [ended(1, 20, 300), ended(2, 40, 40), ended(3, 30, 60), ended(4, 15, 1)]
+    save(storage, created=[(row, b"{}") for row in rows])
+    assert prune(storage) == [rows[1].id, rows[2].id]
+    assert prune(storage) == [rows[0].id], "even when it alone is more than a chunk"
+    assert prune(storage) == [rows[3].id]
+
+
+def test_clock_of_the_database_is_near_this_machine_s(storage: Storage) -> None:
+    assert abs(storage.clock_offset_s()) < 2, "the test's server runs on this machine"
