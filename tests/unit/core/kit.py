@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import copy
 import itertools
 import json
 import tempfile
@@ -11,6 +12,8 @@ from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
 from typing import Any
+
+import msgspec
 
 from reworker.bus.contract import (
     BindingSpec,
@@ -225,6 +228,25 @@ class World:
 
     def queue(self, name: str, binding: tuple[str, str] | None = None) -> Queue:
         return Queue(self.broker, name, binding)
+
+    def beside(self, name: str) -> World:
+        """Return a world with the same clock, database and broker, for another core."""
+        other = copy.copy(self)
+        other.settings = msgspec.structs.replace(self.settings, name=name)
+        other.is_running = False
+        return other
+
+
+def run_all(*worlds: World, advance_s: float = 0.0) -> None:
+    """Let several cores go on until nothing moves; time passes in steps, so that each looks at the others."""
+    left_s = advance_s
+    while True:
+        for world in worlds:
+            world.run()
+        if left_s <= 0:
+            return
+        worlds[0].clock.advance(min(left_s, 0.1))
+        left_s -= 0.1
 
 
 @contextmanager
