@@ -27,9 +27,8 @@ setup(
         "rich>=13",
     ],
     extras_require={
-        "server": ["SQLAlchemy>=2.0,<3", "psycopg[binary]>=3.2,<4"],
+        "server": ["SQLAlchemy>=2.0,<3", "jsonschema>=4.18,<5", "psycopg[binary]>=3.2,<4"],
         "test": [
-            "jsonschema>=4",
             "hypothesis>=6",
             "mock>=5",
             "pytest>=8",
@@ -37,7 +36,7 @@ setup(
             "pytest-randomly>=3",
             "pytest-timeout>=2",
         ],
-        "check": ["mypy>=1.11", "ruff>=0.6", "types-PyYAML"],
+        "check": ["mypy>=1.11", "ruff>=0.6", "types-PyYAML", "types-jsonschema"],
         "docs": ["sphinx>=7", "furo", "myst-parser", "sphinxcontrib-mermaid"],
     },
     entry_points={

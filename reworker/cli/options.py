@@ -78,12 +78,21 @@ def dynamic_option(function: F) -> F:
     return option(function)
 
 
-def _pairs(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> dict[str, Any]:
-    pairs: dict[str, Any] = {}
+class Pairs(dict[str, Any]):
+    """Values by name; `texts` holds what was typed for them."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self.texts: dict[str, str] = {}
+
+
+def _pairs(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]) -> Pairs:
+    pairs = Pairs()
     for text in values:
         name, sign, value = text.partition("=")
         if not sign or not name.isidentifier():
             raise click.BadParameter(f"{text!r} is not NAME=VALUE")
+        pairs.texts[name] = value
         pairs[name] = _value_of(name, value) if value else ""
     return pairs
 

@@ -10,10 +10,11 @@ from typing import Any
 import click
 
 from reworker.cli.main import EXIT_USAGE
-from reworker.cli.options import dynamic_option, output_option
+from reworker.cli.options import Pairs, dynamic_option, output_option
+from reworker.core import parameters
 from reworker.errors import ConfigError, PlaybookInvalid
 from reworker.fsm.document import MAX_BYTES
-from reworker.fsm.parsing import parse, problems
+from reworker.fsm.parsing import Reading, examine
 from reworker.fsm.plan import Plan, PlannedStep, compile_plan
 from reworker.fsm.playbook import Playbook
 from reworker.fsm.rules import Rules
@@ -38,22 +39,34 @@ def read_playbook(path: str) -> bytes:
 
 def parse_or_exit(text: bytes, path: str) -> Playbook:
     """Return the playbook; one with problems ends the command, with all of them on stderr."""
-    try:
-        return parse(text, path)
-    except PlaybookInvalid:
-        for problem in problems(text, path):
-            click.echo(escaped(f"reworker: {problem}"), err=True)
+    reading, found = _examined(text, path)
+    for problem in found:
+        click.echo(escaped(f"reworker: {problem}"), err=True)
+    if found or reading.playbook is None:
         sys.exit(EXIT_USAGE)
+    return reading.playbook
+
+
+def _examined(text: bytes, path: str) -> tuple[Reading, list[PlaybookInvalid]]:
+    """Return what there is in a text, and all its problems by line, those of `params` too."""
+    reading = examine(text, path)
+    if reading.playbook is None:
+        return reading, reading.problems
+    found = parameters.problems(reading.playbook, reading.param_lines, source=path)
+    return reading, sorted([*reading.problems, *found], key=lambda problem: problem.line)
 
 
 @click.command()
 @click.argument("playbooks", nargs=-1, required=True, metavar="PLAYBOOK...")
 def lint(playbooks: tuple[str, ...]) -> None:
-    """Check playbooks; every problem on a line of its own, with file and line."""
-    found = [problem for path in playbooks for problem in problems(read_playbook(path), path)]
-    for problem in found:
-        click.echo(escaped(str(problem)))
-    if found:
+    """Check playbooks; every problem and every note on a line of its own, with file and line."""
+    is_wrong = False
+    for path in playbooks:
+        reading, found = _examined(read_playbook(path), path)
+        for line in (*found, *(f"note: {note}" for note in reading.notes)):
+            click.echo(escaped(str(line)))
+        is_wrong = is_wrong or bool(found)
+    if is_wrong:
         sys.exit(EXIT_USAGE)
     click.echo(f"{len(playbooks)} valid")
 
@@ -63,10 +76,13 @@ def lint(playbooks: tuple[str, ...]) -> None:
 @dynamic_option
 @click.option("--db", metavar="URL", help="Add the triggers, checks and actions that its core would add.")
 @output_option
-def plan(playbook: str, dynamic: dict[str, Any], db: str | None, output: str) -> None:
+def plan(playbook: str, dynamic: Pairs, db: str | None, output: str) -> None:
     """Show each step of a playbook in its order: where it is sent, and what happens if it fails."""
     found = parse_or_exit(read_playbook(playbook), playbook)
-    compiled = compile_plan(found, dynamic, rules=_rules_of(db) if db else None, source=playbook)
+    rules = _rules_of(db) if db else None
+    values = parameters.as_typed(found, dynamic, dynamic.texts)
+    values = parameters.complete(found, values, rules, source=playbook)
+    compiled = compile_plan(found, values, rules=rules, source=playbook)
     if output == "json":
         for step in compiled.steps():
             click.echo(json.dumps(step_to_json(step)))

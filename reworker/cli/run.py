@@ -4,15 +4,15 @@ from __future__ import annotations
 
 import sys
 import threading
-from typing import Any
 
 import click
 
 from reworker.cli.main import EXIT_CANCELLED, EXIT_DETACHED, EXIT_FAILED, EXIT_OK, EXIT_WAITING
-from reworker.cli.options import DEFAULT_DB, db_option, dynamic_option, output_option, user_name
+from reworker.cli.options import DEFAULT_DB, Pairs, db_option, dynamic_option, output_option, user_name
 from reworker.cli.playbooks import parse_or_exit, read_playbook
 from reworker.cli.progress import view_for
 from reworker.cli.wiring import name_of_database, opened_service
+from reworker.core import parameters
 from reworker.core.service import AttemptView, DeploymentView, Service
 from reworker.fsm.states import AttemptStatus, DeploymentStatus
 from reworker.logs import escaped
@@ -39,7 +39,7 @@ EXIT_CODES = {
 @click.option("--key", default="", help="Idempotency key: the same key starts one deployment only.")
 @click.option("--detach", is_flag=True, help="Print the id and return at once.")
 def run(
-    playbook: str, dynamic: dict[str, Any], db: str, output: str, unattended: bool, key: str, detach: bool
+    playbook: str, dynamic: Pairs, db: str, output: str, unattended: bool, key: str, detach: bool
 ) -> None:
     """Run PLAYBOOK (a file, or - for standard input) and follow it to its end.
 
@@ -47,11 +47,11 @@ def run(
     3 cancelled, 4 waits for a person, 5 unreachable, 130 stopped following.
     """
     text = read_playbook(playbook)
-    parse_or_exit(text, playbook)
+    parsed = parse_or_exit(text, playbook)
     with opened_service(db) as service:
         deployment_id = service.submit(
             text.decode("utf-8-sig"),
-            dynamic,
+            parameters.as_typed(parsed, dynamic, dynamic.texts),
             actor=user_name(),
             unattended=unattended,
             idempotency_key=key,

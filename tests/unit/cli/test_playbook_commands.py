@@ -8,6 +8,7 @@ from click.testing import CliRunner
 
 from reworker.cli.main import COMMANDS, cli, exit_code, main
 from reworker.cli.options import user_name
+from reworker.cli.wiring import opened_service
 from reworker.errors import (
     CannotConnect,
     ConfigError,
@@ -15,6 +16,7 @@ from reworker.errors import (
     PlaybookInvalid,
     UndecodableMessage,
 )
+from reworker.storage.opening import open_storage
 
 GOOD = """group: web
 name: roll out
@@ -242,3 +244,59 @@ def test_main_escapes_what_an_error_quotes(run, monkeypatch, capsys):
     with pytest.raises(SystemExit):
         main()
     assert "gone\\x1b]0;title\\x07\\u202e.yaml" in capsys.readouterr().err
+
+
+PARAMS = """group: web
+name: roll out
+params:
+  version: {type: string, pattern: '^[0-9.]+$'}
+  count: {type: integer, default: 2}
+execution:
+- hosts: [web1]
+  steps: [noop:Run]
+"""
+
+
+def test_lint_prints_a_note_when_a_key_is_not_used(run, tmp_path):
+    (tmp_path / "old.yaml").write_text(GOOD.replace("  steps:", "  preflight: [x]\n  steps:"))
+    result = run("lint", "old.yaml")
+    assert result.exit_code == 0
+    first, last = result.output.splitlines()
+    assert first.startswith("note: old.yaml:6: execution[0]: preflight is not used")
+    assert last == "1 valid"
+
+
+@pytest.mark.parametrize("command", ["lint", "plan", "run"])
+def test_schema_that_is_malformed_is_a_problem_among_the_others(run, tmp_path, command):
+    text = PARAMS.replace("integer", "integr").replace("hosts:", "host:")
+    (tmp_path / "wrong.yaml").write_text(text)
+    result = run(command, "wrong.yaml")
+    assert result.exit_code == 2
+    assert [line.removeprefix("reworker: ").partition(": ")[0] for line in result.output.splitlines()] == [
+        "wrong.yaml:5",
+        "wrong.yaml:7",
+        "wrong.yaml:7",
+    ]
+    assert "params.count: unknown type 'integr'; did you mean 'integer'?" in result.output
+
+
+def test_plan_checks_values_when_playbook_has_params(run, tmp_path):
+    (tmp_path / "params.yaml").write_text(PARAMS)
+    assert run("plan", "params.yaml", "-e", "version=1.10", "-e", "count=3").exit_code == 0
+    result = run("plan", "params.yaml", "-e", "verson=1.10", "-e", "count=x")
+    assert isinstance(result.exception, PlaybookInvalid)
+    assert str(result.exception).partition("params: ")[2].split("; ") == [
+        "'version' is missing (string)",
+        "'count' does not fit: 'x' is not of type 'integer'",
+        "'verson' is unknown, did you mean 'version'?",
+    ]
+
+
+def test_run_passes_a_version_as_it_was_typed_when_its_schema_says_text(run, tmp_path):
+    (tmp_path / "params.yaml").write_text(PARAMS)
+    db = f"sqlite:///{tmp_path}/state.db"
+    open_storage(db).close()
+    result = run("run", "params.yaml", "-e", "version=1.10", "--db", db, "--detach")
+    assert result.exit_code == 0
+    with opened_service(db) as service:
+        assert service.plan(result.output.strip()).dynamic == {"version": "1.10", "count": 2}
