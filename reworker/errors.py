@@ -15,6 +15,7 @@
         Unroutable            no queue is bound for a routing key
         PublishNotConfirmed   the broker did not confirm within the deadline
       PlaybookInvalid         line, path and reason, with a suggestion
+      NotResumable            a deployment cannot be continued like this
       IllegalTransition       a bug; nothing was changed
       StorageError            the database's fault
         StorageUnavailable    locked, full or gone for the moment; nothing was changed
@@ -189,6 +190,10 @@ class PlaybookInvalid(ReworkerError):
         self.reason, self.line, self.path, self.source = reason, line, path, source
         place = f"{source}:{line}" if line else source
         super().__init__(f"{place}: {path}: {reason}" if path else f"{place}: {reason}")
+
+
+class NotResumable(ReworkerError):
+    """A deployment cannot be continued, or not like this; nothing was started."""
 
 
 class IllegalTransition(ReworkerError):

@@ -29,7 +29,6 @@ from reworker.errors import (
     StorageUnavailable,
     UndecodableMessage,
 )
-from reworker.fsm.plan import Plan
 from reworker.ids import is_id, new_id
 from reworker.logs import escaped
 from reworker.storage.contract import Changes, OutboxRow, Storage
@@ -119,8 +118,8 @@ class JobDesk:
             self._dead.refuse(delivery, str(error))
             return
         try:
-            plan = self._plan(request)
-            own_id = self._service.start(plan, _origin(delivery, request), answer=answer)
+            draft = self._draft(request)
+            own_id = self._service.start(draft, _origin(delivery, request), answer=answer)
         except (PlaybookNotFound, PlaybookInvalid) as error:
             self._refuse(answer(None, str(error)))
             logger.warning("job request of playbook %.40r refused: %s", request.playbook_id, error)
@@ -128,11 +127,11 @@ class JobDesk:
             logger.info("deployment %s of playbook %s started", own_id, request.playbook_id)
         delivery.settle(Verdict.ACK)
 
-    def _plan(self, request: messages.JobRequest) -> Plan:
+    def _draft(self, request: messages.JobRequest) -> submission.Draft:
         row = self._service.library.playbook(request.playbook_id) if is_id(request.playbook_id) else None
         if row is None or row.group != request.group:
             raise PlaybookNotFound(f"{request.playbook_id[:40]} of group {request.group[:40]}")
-        return self._service.library.plan(row.text, request.dynamic, f"playbook {row.id}")
+        return self._service.library.draft(row.text, request.dynamic, f"playbook {row.id}")
 
     def _answer(self, delivery: Delivery, own_id: str | None, error: str = "") -> OutboxRow | None:
         reply_to = delivery.properties.reply_to

@@ -11,7 +11,6 @@ import msgspec
 from reworker.clock import Clock
 from reworker.core import codec, submission
 from reworker.errors import PlaybookNotFound
-from reworker.fsm.plan import Plan
 from reworker.fsm.rules import Rules
 from reworker.fsm.rules_json import rules_from_json, rules_to_json
 from reworker.ids import new_id
@@ -105,10 +104,14 @@ class Library:
             f"to {rules.notice.topic}" if rules.notice else "off",
         )
 
-    def plan(self, text: str, dynamic: Mapping[str, Any], source: str) -> Plan:
-        """Return the plan of a playbook's text with the rules of the database.
+    def draft(
+        self, text: str, dynamic: Mapping[str, Any], source: str, rules: bytes | None = None
+    ) -> submission.Draft:
+        """Return the plan of a playbook's text with the rules of the database, or those of an earlier draft.
 
         Raises:
             PlaybookInvalid: the playbook is wrong, a dynamic value is missing, or a message is too large.
         """
-        return submission.plan_of(text, dynamic, source, self.rules())
+        found = self.rules() if rules is None else rules_from_json(msgspec.json.decode(rules))
+        plan = submission.plan_of(text, dynamic, source, found)
+        return submission.Draft(plan, text, codec.encode(rules_to_json(found)))

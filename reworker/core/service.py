@@ -6,6 +6,7 @@ A core that runs notices what was written here; without one, it is done when a c
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
@@ -15,25 +16,31 @@ from reworker.clock import Clock
 from reworker.core import codec, submission
 from reworker.core.batch import Applied, Batch, Request, Result
 from reworker.core.library import Library
+from reworker.core.past import past_of
 from reworker.core.recorder import LogLine, lines_of
-from reworker.errors import ConfigError
-from reworker.fsm.deployment import Deployment
+from reworker.core.resumption import Resumption, Scope, resumption
+from reworker.errors import ConfigError, NotResumable
+from reworker.fsm.deployment import Attempt, Deployment
 from reworker.fsm.events import (
+    Approved,
     CancelRequested,
     Decided,
     Decision,
     Event,
     PauseRequested,
+    Refused,
     ResumeRequested,
     Submitted,
 )
-from reworker.fsm.plan import Plan
+from reworker.fsm.plan import Plan, Role
+from reworker.fsm.states import AttemptStatus
 from reworker.ids import new_id
 from reworker.storage.contract import (
     AttemptRow,
     DeploymentRow,
     LogStore,
     OutboxRow,
+    SourceRow,
     Storage,
     Unit,
 )
@@ -97,6 +104,8 @@ class Service:
     ) -> None:
         self._storage, self._logs, self._clock = storage, logs, clock
         self._wake = wake
+        #: reads beside all this, for `history`.
+        self.reader = storage.reader
         #: stored playbooks, and the rules for all of them.
         self.library = Library(storage, clock)
 
@@ -128,22 +137,28 @@ class Service:
             reason = f"has {len(idempotency_key)} characters, the limit is {KEY_CHARACTERS}"
             raise ConfigError(reason, key="idempotency_key")
         origin = submission.Origin(actor=actor, is_unattended=unattended, idempotency_key=idempotency_key)
-        return self.start(self.library.plan(text, dynamic or {}, source), origin)
+        return self.start(self.library.draft(text, dynamic or {}, source), origin)
 
     def start(
         self,
-        plan: Plan,
+        draft: submission.Draft,
         origin: submission.Origin,
         *,
         answer: Callable[[str], OutboxRow | None] | None = None,
+        resumption: Resumption | None = None,
     ) -> str:
-        """Start a deployment of a plan; return its id, or that of the one its origin has started before.
+        """Start a deployment; return its id, or that of the one its origin has started before.
 
         Args:
-            plan: what to do.
+            draft: what to do.
             origin: where it comes from.
             answer: makes the message that tells its id, stored with it.
+            resumption: what it passes over, of the deployment that it continues.
+
+        Raises:
+            NotResumable: the other deployment is continued already.
         """
+        begun = resumption or Resumption()
         now = self._clock.now()
         with self._storage.begin() as unit:
             batch = self._batch(unit)
@@ -151,13 +166,23 @@ class Service:
                 idempotency_key=origin.idempotency_key,
                 request_digest=origin.request_digest if origin.is_redelivered else "",
             )
+            if found and resumption is not None:
+                raise NotResumable(f"it goes on as deployment {found} already; watch, or resume, that one")
             deployment_id = found or new_id(now)
             if found is None:
-                event = Submitted(at=now, actor=origin.actor, unattended=origin.is_unattended)
-                batch.create(submission.new_row(deployment_id, plan, origin, now), plan, event)
-            row = answer(deployment_id) if answer else None
-            if row is not None:
-                batch.changes.outbox_added.append(row)
+                row = submission.new_row(deployment_id, draft.plan, origin, now, begun.resumes)
+                event = Submitted(
+                    at=now,
+                    actor=origin.actor,
+                    unattended=origin.is_unattended,
+                    source_ip=origin.source_ip,
+                    **msgspec.structs.asdict(begun),
+                )
+                batch.create(row, draft.plan, event)
+                batch.changes.sources.append(SourceRow(deployment_id, draft.text, draft.rules))
+            told = answer(deployment_id) if answer else None
+            if told is not None:
+                batch.changes.outbox_added.append(told)
             batch.save()
         self._wake()
         return deployment_id
@@ -220,19 +245,95 @@ class Service:
         return self._request(deployment_id, PauseRequested(at=self._clock.now(), actor=actor, reason=reason))
 
     def resume(self, deployment_id: str, *, actor: str = "") -> Result:
-        """Go on after a pause; see `cancel`."""
+        """Go on after a pause; see `cancel`. One that has ended is continued by `retry`."""
         return self._request(deployment_id, ResumeRequested(at=self._clock.now(), actor=actor))
+
+    def retry(
+        self,
+        deployment_id: str,
+        scope: Scope | None = None,
+        *,
+        text: str = "",
+        dynamic: Mapping[str, Any] | None = None,
+        actor: str = "",
+        source: str = "playbook",
+    ) -> str:
+        """Start a deployment that continues one which has ended, without what was done; return its id.
+
+        Args:
+            deployment_id: of the one that has ended.
+            scope: what is to be done; None is everything that was not.
+            text: the playbook, edited; empty takes it as it was.
+            dynamic: values that differ from those it had.
+            actor: who starts it.
+            source: name of the playbook for errors.
+
+        Raises:
+            DeploymentNotFound: no such deployment.
+            NotResumable: it cannot be continued, or not like this.
+            PlaybookInvalid: the edited playbook is wrong.
+        """
+        row, scope = self.reader.deployment(deployment_id), scope or Scope()
+        past = past_of(self.reader, row, has_start=bool(scope.start))
+        draft = self._edited(row, past.plan, text, dynamic or {}, source)
+        origin = submission.Origin(
+            actor=actor,
+            playbook_id=None if text else row.playbook_id,
+            is_unattended=codec.decode_snapshot(row.snapshot).is_unattended,
+            idempotency_key=f"resume|{row.id}",
+        )
+        return self.start(draft, origin, resumption=resumption(past, draft.plan, scope, row.id))
+
+    def _edited(
+        self, row: DeploymentRow, plan: Plan, text: str, dynamic: Mapping[str, Any], source: str
+    ) -> submission.Draft:
+        """Return what the continuing deployment does: with nothing edited, the plan as it was."""
+        made_from = self.reader.source(row.id)
+        rules = made_from.rules if made_from else None
+        before = made_from.text if made_from else None
+        if not text and not dynamic:
+            return submission.Draft(plan, before, rules)
+        if not text and before is None:
+            raise NotResumable(f"the text of deployment {row.id} was not kept; give its playbook as well")
+        return self.library.draft(text or before or "", {**plan.dynamic, **dynamic}, source, rules)
 
     def decide(
         self, deployment_id: str, attempt: int, decision: Decision, *, actor: str = "", reason: str = ""
     ) -> Result:
-        """End the doubt about an attempt; see `cancel`."""
+        """End the doubt about an attempt; 0 is the only one in doubt. See `cancel`."""
         now = self._clock.now()
         event = Decided(at=now, attempt=attempt, decision=decision, actor=actor, reason=reason)
-        return self._request(deployment_id, event, actor)
+        return self._answer(deployment_id, event, _is_in_doubt)
 
-    def _request(self, deployment_id: str, event: Event, actor: str = "") -> Result:
-        request = Request(deployment_id, event, actor=actor or getattr(event, "actor", ""), is_kept=False)
+    def approve(self, deployment_id: str, attempt: int = 0, *, actor: str = "", reason: str = "") -> Result:
+        """Consent to what waits for it; attempt 0 is all of it. See `cancel`."""
+        event = Approved(at=self._clock.now(), attempt=attempt, actor=actor, reason=reason)
+        return self._answer(deployment_id, event, _is_to_be_approved)
+
+    def refuse(self, deployment_id: str, attempt: int = 0, *, actor: str = "", reason: str = "") -> Result:
+        """Refuse what waits for consent, which fails its step; see `approve`."""
+        event = Refused(at=self._clock.now(), attempt=attempt, actor=actor, reason=reason)
+        return self._answer(deployment_id, event, _is_to_be_approved)
+
+    def _answer(
+        self, deployment_id: str, event: Decided | Approved | Refused, is_waiting: Callable[[Attempt], bool]
+    ) -> Result:
+        """Tell a person's answer to the attempt it is about, or to those that wait for one."""
+        if event.attempt:
+            return self._request(deployment_id, event)
+        state = self.deployment(deployment_id).state
+        numbers = sorted(one.number for one in state.attempts if is_waiting(one))
+        what = "decision" if isinstance(event, Decided) else "approval"
+        if not numbers:
+            return Result(Applied.IGNORED, f"it is {state.status} and waits for no {what}")
+        if len(numbers) > 1 and isinstance(event, Decided):
+            listed = ", ".join(map(str, numbers))
+            return Result(Applied.IGNORED, f"these attempts wait for a {what}, say which: {listed}")
+        results = [self._request(deployment_id, replace(event, attempt=one)) for one in numbers]
+        return next((one for one in results if one.applied is Applied.CHANGED), results[0])
+
+    def _request(self, deployment_id: str, event: Event) -> Result:
+        request = Request(deployment_id, event, actor=getattr(event, "actor", ""), is_kept=False)
         with self._storage.begin() as unit:
             batch = self._batch(unit)
             batch.load([request])
@@ -246,6 +347,14 @@ class Service:
 
     def _batch(self, unit: Unit) -> Batch:
         return Batch(unit, codec.PlanCache())
+
+
+def _is_in_doubt(attempt: Attempt) -> bool:
+    return attempt.status is AttemptStatus.UNKNOWN
+
+
+def _is_to_be_approved(attempt: Attempt) -> bool:
+    return attempt.role is Role.APPROVAL and attempt.status is AttemptStatus.WAITING
 
 
 def _view(row: DeploymentRow) -> DeploymentView:

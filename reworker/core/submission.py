@@ -9,18 +9,14 @@ from typing import Any
 
 import msgspec
 
-from reworker.core import parameters
 from reworker.core.outgoing import step_body
 from reworker.errors import MessageError, PlaybookInvalid
 from reworker.fsm.parsing import parse
-from reworker.fsm.plan import Plan, Role, compile_plan
+from reworker.fsm.plan import Plan, compile_plan
 from reworker.fsm.playbook import SequenceKind
 from reworker.fsm.rules import Rules
 from reworker.fsm.states import DeploymentStatus
 from reworker.storage.contract import DeploymentRow, PlaybookRow
-
-#: what may be sent of a step.
-_SENT = (Role.STEP, Role.VERIFY, Role.ROLLBACK)
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -43,16 +39,21 @@ class Origin(msgspec.Struct, frozen=True):
     is_redelivered: bool = False
 
 
+class Draft(msgspec.Struct, frozen=True):
+    """What is to be deployed, and what it was made from: see `SourceRow`."""
+
+    plan: Plan
+    text: str | None = None
+    rules: bytes | None = None
+
+
 def plan_of(text: str, dynamic: Mapping[str, Any], source: str, rules: Rules | None = None) -> Plan:
     """Return the plan of a playbook's text and what the operator adds, all of whose steps can be sent.
 
     Raises:
-        PlaybookInvalid: the playbook is wrong, a value is missing or does not fit, or a step's message is
-            too large.
+        PlaybookInvalid: the playbook is wrong, a dynamic value is missing, or a step's message is too large.
     """
-    playbook = parse(text, source=source)
-    values = parameters.complete(playbook, dynamic, rules, source=source)
-    plan = compile_plan(playbook, values, rules=rules, source=source)
+    plan = compile_plan(parse(text, source=source), dynamic, rules=rules, source=source)
     _require_sendable(plan, source)
     return plan
 
@@ -64,8 +65,7 @@ def _require_sendable(plan: Plan, source: str) -> None:
         longest = max(range(len(sequence.hosts)), key=lambda index: len(sequence.hosts[index]), default=0)
         for offset in range(len(sequence.steps)):
             try:
-                for role in _SENT:
-                    step_body(plan, plan.step(first + longest * len(sequence.steps) + offset, role))
+                step_body(plan, plan.step(first + longest * len(sequence.steps) + offset))
             except MessageError as error:
                 path = _path(plan, number, offset)
                 raise PlaybookInvalid(str(error), path=path, source=source) from error
@@ -80,8 +80,8 @@ def _path(plan: Plan, number: int, offset: int) -> str:
     return f"execution[{kinds[:number].count(SequenceKind.EXECUTION)}].steps[{offset}]"
 
 
-def new_row(own_id: str, plan: Plan, origin: Origin, at: datetime) -> DeploymentRow:
-    """Return the row of a deployment that nothing has happened to yet."""
+def new_row(own_id: str, plan: Plan, origin: Origin, at: datetime, resumes: str = "") -> DeploymentRow:
+    """Return the row of a deployment that nothing has happened to yet; `resumes` is what it continues."""
     return DeploymentRow(
         id=own_id,
         playbook_id=origin.playbook_id,
@@ -98,6 +98,7 @@ def new_row(own_id: str, plan: Plan, origin: Origin, at: datetime) -> Deployment
         updated_at=at,
         idempotency_key=origin.idempotency_key or None,
         request_digest=origin.request_digest or None,
+        resumes=resumes or None,
     )
 
 
@@ -108,9 +109,6 @@ def new_playbook(own_id: str, version: int, text: str, actor: str, at: datetime)
         PlaybookInvalid: the playbook is wrong.
     """
     playbook = parse(text, source="playbook")
-    wrong = parameters.problems(playbook, source="playbook")
-    if wrong:
-        raise wrong[0]
     return PlaybookRow(
         id=own_id,
         version=version,

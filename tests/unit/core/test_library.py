@@ -53,7 +53,7 @@ def test_rules_of_the_core_hold_for_what_another_process_starts(world: World, wo
     )
     with running(world):
         other = SqlStorage(world.path)
-        plan = Library(other, world.clock).plan(playbook("noop:Do", "noop:Else"), {}, "playbook")
+        plan = Library(other, world.clock).draft(playbook("noop:Do", "noop:Else"), {}, "playbook").plan
         other.close()
         own_id = world.core.service.submit(playbook("noop:Do", "noop:Else"))
         world.run()
