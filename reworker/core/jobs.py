@@ -183,4 +183,5 @@ def _origin(delivery: Delivery, request: messages.JobRequest) -> submission.Orig
         idempotency_key=f"job|{escaped(message_id)}|{digest[:16]}" if message_id else "",
         request_digest="" if message_id else digest,
         is_redelivered=delivery.redelivered,
+        source_ip=escaped((request.source_ip or "")[:ACTOR_CHARACTERS]),
     )

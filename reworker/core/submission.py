@@ -9,14 +9,18 @@ from typing import Any
 
 import msgspec
 
+from reworker.core import parameters
 from reworker.core.outgoing import step_body
 from reworker.errors import MessageError, PlaybookInvalid
 from reworker.fsm.parsing import parse
-from reworker.fsm.plan import Plan, compile_plan
+from reworker.fsm.plan import Plan, Role, compile_plan
 from reworker.fsm.playbook import SequenceKind
 from reworker.fsm.rules import Rules
 from reworker.fsm.states import DeploymentStatus
 from reworker.storage.contract import DeploymentRow, PlaybookRow
+
+#: what may be sent of a step.
+_SENT = (Role.STEP, Role.VERIFY, Role.ROLLBACK)
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -29,6 +33,7 @@ class Origin(msgspec.Struct, frozen=True):
         idempotency_key: the same key never starts a second deployment; empty is none.
         request_digest: of a job message without a message id; empty is none.
         is_redelivered: the job message may have been handled before.
+        source_ip: of the person or program, as the request says.
     """
 
     actor: str = ""
@@ -37,6 +42,7 @@ class Origin(msgspec.Struct, frozen=True):
     idempotency_key: str = ""
     request_digest: str = ""
     is_redelivered: bool = False
+    source_ip: str = ""
 
 
 class Draft(msgspec.Struct, frozen=True):
@@ -51,9 +57,12 @@ def plan_of(text: str, dynamic: Mapping[str, Any], source: str, rules: Rules | N
     """Return the plan of a playbook's text and what the operator adds, all of whose steps can be sent.
 
     Raises:
-        PlaybookInvalid: the playbook is wrong, a dynamic value is missing, or a step's message is too large.
+        PlaybookInvalid: the playbook is wrong, a value is missing or does not fit, or a step's message is
+            too large.
     """
-    plan = compile_plan(parse(text, source=source), dynamic, rules=rules, source=source)
+    playbook = parse(text, source=source)
+    values = parameters.complete(playbook, dynamic, rules, source=source)
+    plan = compile_plan(playbook, values, rules=rules, source=source)
     _require_sendable(plan, source)
     return plan
 
@@ -65,7 +74,8 @@ def _require_sendable(plan: Plan, source: str) -> None:
         longest = max(range(len(sequence.hosts)), key=lambda index: len(sequence.hosts[index]), default=0)
         for offset in range(len(sequence.steps)):
             try:
-                step_body(plan, plan.step(first + longest * len(sequence.steps) + offset))
+                for role in _SENT:
+                    step_body(plan, plan.step(first + longest * len(sequence.steps) + offset, role))
             except MessageError as error:
                 path = _path(plan, number, offset)
                 raise PlaybookInvalid(str(error), path=path, source=source) from error
@@ -109,6 +119,9 @@ def new_playbook(own_id: str, version: int, text: str, actor: str, at: datetime)
         PlaybookInvalid: the playbook is wrong.
     """
     playbook = parse(text, source="playbook")
+    wrong = parameters.problems(playbook, source="playbook")
+    if wrong:
+        raise wrong[0]
     return PlaybookRow(
         id=own_id,
         version=version,

@@ -40,9 +40,11 @@ class Submitted(Event):
         done: ``[[from, to), ...]``, indexes of the steps that were done there and still hold.
         left_out: indexes of the steps that are not to be done.
         facts: which conditions hold because of steps done there; see `Deployment.facts`.
+        source_ip: where the request came from, as its sender says; only for the record.
     """
 
     actor: str = ""
+    source_ip: str = ""
     unattended: bool = False
     resumes: str = ""
     done: Ranges = ()
