@@ -2,28 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Collection, Mapping, Sequence
+from collections.abc import Collection, Sequence
 from datetime import datetime, timedelta
-from functools import cache
 from typing import Any
 
 import msgspec
 from sqlalchemy import (
     Connection,
-    Dialect,
-    Insert,
     Table,
     and_,
     bindparam,
-    delete,
     func,
     insert,
-    literal_column,
-    or_,
     select,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
 from reworker.errors import DeploymentNotFound, StaleVersion
 from reworker.storage import schema
@@ -36,74 +29,30 @@ from reworker.storage.contract import (
     PlaybookRow,
     TimerRow,
 )
+from reworker.storage.hot import IS_FREE, hot_of
 from reworker.storage.housekeeping import Housekeeping
 from reworker.storage.locks import LockTable
 from reworker.storage.reading import (
-    SELECT_ATTEMPT,
-    SELECT_DEPLOYMENT,
     SELECT_EVENT,
     SELECT_PLAYBOOK,
     select_rows,
 )
-from reworker.storage.rowwise import DIALECTS, RowStatement
-
-#: INSERT that knows ON CONFLICT, by dialect; both write it alike.
-_INSERTS: Mapping[str, Callable[[Table], Any]] = {"sqlite": sqlite.insert, "postgresql": postgresql.insert}
 
 _D, _O, _T, _A, _E = schema.deployment, schema.outbox, schema.timer, schema.attempt, schema.event
 
 SELECT_OUTBOX = select_rows(_O, OutboxRow)
 SELECT_TIMER = select_rows(_T, TimerRow)
 
-# SQLite has one writer and knows no FOR UPDATE: the library leaves it out there.
-_BY_IDS = (
-    SELECT_DEPLOYMENT.where(_D.c.id.in_(bindparam("ids", expanding=True)))
-    .order_by(_D.c.id)
-    .with_for_update(key_share=True)
-)
-_ATTEMPTS_BY_IDS = SELECT_ATTEMPT.where(_A.c.id.in_(bindparam("ids", expanding=True)))
-_KNOWN_KEYS = select(_E.c.deployment_id, _E.c.dedup_key).where(
-    _E.c.dedup_key.in_(bindparam("keys", expanding=True))
-)
-_SAVE = (
-    update(_D)
-    .where(_D.c.id == bindparam("row_id"), _D.c.version + literal_column("1") == bindparam("row_version"))
-    .values(
-        {
-            name: bindparam(f"row_{name}")
-            for name in ("status", "version", "snapshot", "last_seq", "last_hash", "updated_at", "ended_at")
-        }
-    )
-)
-_REMOVE_TIMER = delete(_T).where(
-    _T.c.deployment_id == bindparam("row_deployment_id"),
-    _T.c.kind == bindparam("row_kind"),
-    _T.c.attempt == bindparam("row_attempt"),
-)
-_REMOVE_OUTBOX = delete(_O).where(_O.c.id == bindparam("row_id"))
 _RELEASE_OUTBOX = (
     update(_O)
     .where(_O.c.id == bindparam("row_id"))
     .values(claimed_by=None, claim_until=bindparam("not_before"))
 )
-_IS_FREE = or_(_O.c.claim_until.is_(None), _O.c.claim_until <= bindparam("now"))
 _WAITING = (
-    SELECT_OUTBOX.where(_IS_FREE)
+    SELECT_OUTBOX.where(IS_FREE)
     .order_by(_O.c.created_at, _O.c.id)
     .limit(bindparam("count"))
     .with_for_update(skip_locked=True)
-)
-# Rows that another core is claiming, or deleting, are passed over: to wait for them could be a deadlock.
-_FREE = (
-    select(_O.c.id)
-    .where(_O.c.id.in_(bindparam("ids", expanding=True)), _IS_FREE)
-    .with_for_update(skip_locked=True)
-)
-_CLAIM = (
-    update(_O)
-    .where(_O.c.id.in_(_FREE))
-    .values(claimed_by=bindparam("owner"), claim_until=bindparam("until"))
-    .returning(_O.c.id)
 )
 DUE = SELECT_TIMER.where(_T.c.due_at <= bindparam("now")).order_by(_T.c.due_at).limit(bindparam("count"))
 _MOVE_CLAIM = update(_O).where(_O.c.id == bindparam("row_id")).values(claim_until=bindparam("until"))
@@ -115,13 +64,13 @@ class SqlUnit(LockTable, Housekeeping):
 
     def __init__(self, connection: Connection) -> None:
         self._connection = connection
-        self._hot = _hot_of(connection.dialect.name)
+        self._hot = hot_of(connection.dialect.name)
 
     def deployments(self, ids: Collection[str]) -> dict[str, DeploymentRow]:
         """Return deployments by id; see `contract.Unit.deployments`."""
         if not ids:
             return {}
-        rows = self._connection.execute(_BY_IDS, {"ids": list(ids)})
+        rows = self._connection.execute(self._hot.deployments, {"ids": list(ids)})
         return {row[0]: DeploymentRow(*row) for row in rows}
 
     def plan(self, deployment_id: str) -> bytes:
@@ -136,7 +85,7 @@ class SqlUnit(LockTable, Housekeeping):
         """Return the keys that events have; see `contract.Unit.known_keys`."""
         if not keys:
             return set()
-        rows = self._connection.execute(_KNOWN_KEYS, {"keys": [key for _, key in keys]})
+        rows = self._connection.execute(self._hot.known_keys, {"keys": [key for _, key in keys]})
         return {(row[0], row[1]) for row in rows} & set(keys)
 
     def events(self, deployment_id: str) -> list[EventRow]:
@@ -148,7 +97,7 @@ class SqlUnit(LockTable, Housekeeping):
         """Return attempts by id; see `contract.Unit.attempts`."""
         if not ids:
             return {}
-        rows = self._connection.execute(_ATTEMPTS_BY_IDS, {"ids": list(ids)})
+        rows = self._connection.execute(self._hot.attempts, {"ids": list(ids)})
         return {row[0]: AttemptRow(*row) for row in rows}
 
     def find_deployment(self, *, idempotency_key: str = "", request_digest: str = "") -> str | None:
@@ -204,7 +153,7 @@ class SqlUnit(LockTable, Housekeeping):
         if not ids:
             return set()
         values = {"ids": list(ids), "owner": owner, "now": now, "until": until}
-        return {row[0] for row in self._connection.execute(_CLAIM, values)}
+        return {row[0] for row in self._connection.execute(self._hot.claim, values)}
 
     def release_claims(self, owner: str) -> None:
         """Free claims of a former life; see `contract.Unit.release_claims`."""
@@ -235,28 +184,3 @@ class SqlUnit(LockTable, Housekeeping):
     def _many(self, statement: Any, values: list[dict[str, Any]]) -> None:
         if values:
             self._connection.execute(statement, values)
-
-
-class _Hot:
-    """What every batch writes, for one dialect."""
-
-    def __init__(self, dialect: Dialect) -> None:
-        self.save = RowStatement(_SAVE, dialect, "row_")
-        self.add_events = RowStatement(insert(_E), dialect)
-        self.put_attempts = RowStatement(_upsert_of(_A, dialect), dialect)
-        self.put_timers = RowStatement(_upsert_of(_T, dialect), dialect)
-        self.remove_timers = RowStatement(_REMOVE_TIMER, dialect, "row_")
-        self.add_outbox = RowStatement(insert(_O), dialect)
-        self.remove_outbox = RowStatement(_REMOVE_OUTBOX, dialect, "row_")
-
-
-@cache
-def _hot_of(dialect: str) -> _Hot:
-    return _Hot(DIALECTS[dialect]())
-
-
-def _upsert_of(table: Table, dialect: Dialect) -> Insert:
-    statement = _INSERTS[dialect.name](table)
-    changed = {c.name: statement.excluded[c.name] for c in table.columns if not c.primary_key}
-    upsert: Insert = statement.on_conflict_do_update(index_elements=table.primary_key, set_=changed)
-    return upsert

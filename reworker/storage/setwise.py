@@ -1,0 +1,76 @@
+"""Statements of the hot path for a server: all rows of a batch in one statement, as one JSON text.
+
+One statement per row costs the server a plan and the driver a message for each; arrays, the other way to
+send many rows at once, are converted element by element.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterable, Sequence
+from operator import attrgetter
+from typing import Any
+
+import msgspec
+from sqlalchemy import JSON, Column, Connection, LargeBinary, Table, any_, bindparam, column, func, select
+from sqlalchemy.dialects import postgresql
+from sqlalchemy.dialects.postgresql import psycopg
+from sqlalchemy.sql import ClauseElement, ColumnElement
+
+from reworker.storage.rowwise import Source, Values
+
+_encoder = msgspec.json.Encoder()
+
+
+class SetStatement:
+    """A statement on the rows of a batch; see `RowStatement`, which has the same methods."""
+
+    def __init__(self, columns: Iterable[Column[Any]], make: Callable[[Source], ClauseElement]) -> None:
+        # Its parameter is given by place: names would be looked for in the whole text each time.
+        dialect = psycopg.dialect(paramstyle="format")  # type: ignore[no-untyped-call]  # the library's own
+        wanted = list(columns)
+        rows = func.json_to_recordset(bindparam("rows", type_=JSON)).table_valued(
+            *(column(one.name, one.type) for one in wanted)
+        )
+        rows = rows.render_derived(with_types=True)
+        self._text = str(make({one.name: rows.c[one.name] for one in wanted}).compile(dialect=dialect))
+        self._names = [one.name for one in wanted]
+        self._fields = attrgetter(*self._names)
+        found = ((one.name, _processor(one, dialect)) for one in wanted)
+        self._converts = [(name, convert) for name, convert in found if convert is not None]
+
+    @staticmethod
+    def insert(table: Table, source: Source) -> postgresql.Insert:
+        """Return the statement that inserts the rows."""
+        return postgresql.insert(table).from_select(list(source), select(*source.values()))
+
+    @staticmethod
+    def is_any(one: Column[Any], parameter: str) -> ColumnElement[bool]:
+        """Return the condition that a column has one of the values of a list."""
+        values = select(func.json_array_elements_text(bindparam(parameter, type_=JSON)))
+        return one == any_(func.array(values.scalar_subquery()))
+
+    def run(self, connection: Connection, rows: Iterable[msgspec.Struct]) -> int:
+        """Run it for all rows; return how many rows of the table it met."""
+        return self._run(connection, map(self._fields, rows))
+
+    def run_tuples(self, connection: Connection, values: Sequence[Values]) -> int:
+        """Run it for all tuples of values, in the order of the columns."""
+        return self._run(connection, values)
+
+    def _run(self, connection: Connection, values: Iterable[Values]) -> int:
+        rows = [dict(zip(self._names, one, strict=True)) for one in values]
+        if not rows:
+            return 0
+        for name, convert in self._converts:
+            for row in rows:
+                if row[name] is not None:
+                    row[name] = convert(row[name])
+        text = _encoder.encode(rows).decode()
+        return int(connection.exec_driver_sql(self._text, (text,)).rowcount)
+
+
+def _processor(one: Column[Any], dialect: psycopg.dialect) -> Callable[[Any], Any] | None:
+    """Return what makes a value that JSON can carry, and the server reads back, of a value of a column."""
+    if isinstance(one.type, LargeBinary):
+        return lambda value: f"\\x{value.hex()}"
+    return one.type.dialect_impl(dialect).bind_processor(dialect)
