@@ -19,9 +19,6 @@ from reworker.fsm.rules import Rules
 from reworker.fsm.states import DeploymentStatus
 from reworker.storage.contract import DeploymentRow, PlaybookRow
 
-#: what may be sent of a step.
-_SENT = (Role.STEP, Role.VERIFY, Role.ROLLBACK)
-
 
 class Origin(msgspec.Struct, frozen=True):
     """Where a deployment comes from.
@@ -34,6 +31,7 @@ class Origin(msgspec.Struct, frozen=True):
         request_digest: of a job message without a message id; empty is none.
         is_redelivered: the job message may have been handled before.
         source_ip: of the person or program, as the request says.
+        reason: why it was started, in a person's words.
     """
 
     actor: str = ""
@@ -43,6 +41,7 @@ class Origin(msgspec.Struct, frozen=True):
     request_digest: str = ""
     is_redelivered: bool = False
     source_ip: str = ""
+    reason: str = ""
 
 
 class Draft(msgspec.Struct, frozen=True):
@@ -73,13 +72,19 @@ def _require_sendable(plan: Plan, source: str) -> None:
     for number, sequence in enumerate(plan.sequences):
         longest = max(range(len(sequence.hosts)), key=lambda index: len(sequence.hosts[index]), default=0)
         for offset in range(len(sequence.steps)):
+            index = first + longest * len(sequence.steps) + offset
             try:
-                for role in _SENT:
-                    step_body(plan, plan.step(first + longest * len(sequence.steps) + offset, role))
+                _encode_all(plan, index)
             except MessageError as error:
                 path = _path(plan, number, offset)
                 raise PlaybookInvalid(str(error), path=path, source=source) from error
         first += len(sequence.hosts) * len(sequence.steps)
+
+
+def _encode_all(plan: Plan, index: int) -> None:
+    """Make every message that may be sent of a step; raises as `step_body`."""
+    for role in (Role.STEP, Role.VERIFY, Role.ROLLBACK):
+        step_body(plan, plan.step(index, role))
 
 
 def _path(plan: Plan, number: int, offset: int) -> str:

@@ -24,6 +24,9 @@ MAX_DEPTH = 64
 #: values in a document with every alias written out; a text without aliases cannot reach it.
 MAX_VALUES = 1_000_000
 
+#: characters of a path in an error.
+MAX_PATH = 300
+
 #: problems that are collected before the rest is left unread.
 MAX_PROBLEMS = 100
 
@@ -59,14 +62,22 @@ class Problems:
         Raises:
             TooManyProblems: this was the last one that is kept.
         """
-        self.found.append(PlaybookInvalid(reason, line=line, path=path, source=self.source))
+        self.found.append(self._worded(reason, line, path))
         if len(self.found) >= MAX_PROBLEMS:
             raise TooManyProblems
 
     def note(self, reason: str, line: int, path: str = "") -> None:
         """Keep a note, worded as a problem would be; no more of them than of problems."""
         if len(self.notes) < MAX_PROBLEMS:
-            self.notes.append(str(PlaybookInvalid(reason, line=line, path=path, source=self.source)))
+            self.notes.append(str(self._worded(reason, line, path)))
+
+    def _worded(self, reason: str, line: int, path: str) -> PlaybookInvalid:
+        """Return the error; its path holds keys of the document, which may be anything."""
+        if not path.isprintable():
+            path = ascii(path)[1:-1]
+        if len(path) > MAX_PATH:
+            path = f"{path[:MAX_PATH]}..."
+        return PlaybookInvalid(reason, line=line, path=path, source=self.source)
 
 
 @dataclass(slots=True)

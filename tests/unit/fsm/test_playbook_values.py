@@ -139,3 +139,11 @@ def test_parse_refuses_notify_when_it_is_wrong(notify, part):
 def test_parse_refuses_id_when_it_is_used_twice():
     steps = [{"a:B": {}, "id": "x"}, {"a:B": {}, "id": "x"}]
     refused(build(steps=steps), "id 'x' is used twice", "execution[0].steps[1].id")
+
+
+@pytest.mark.parametrize("key", ["\x1b[2J", "a\nb", "\u202ex", "x" * 900])
+def test_parse_escapes_and_shortens_the_path_when_a_key_is_hostile(key):
+    found = refused(build(notify={"started": {key: ["a"]}}), "is no word")
+    assert found.path.startswith("execution[0].notify.started.")
+    assert found.path.isprintable()
+    assert len(found.path) <= 303
