@@ -1,20 +1,16 @@
-"""What is seen or said of an attempt, and what follows: answers, timeouts, doubts, decisions, consent."""
+"""What is seen of an attempt, and what follows: answers, timeouts, doubts. What people say is in `people`."""
 
 from __future__ import annotations
 
-from collections.abc import Callable
 from dataclasses import replace
 
-from reworker.fsm import flow
+from reworker.fsm import conditions, flow, hosts
 from reworker.fsm.commands import TimerKind
 from reworker.fsm.deployment import Attempt, Track
 from reworker.fsm.events import (
     ApprovalExpired,
-    Approved,
     AttemptEvent,
     CancelTimedOut,
-    Decided,
-    Decision,
     DelayEnded,
     DispatchUnknown,
     DispatchUnroutable,
@@ -45,6 +41,9 @@ CANCEL_GRACE_S = 30.0
 #: seconds between two tries of a step at most, however often its backoff has doubled; our choice.
 BACKOFF_CAP_S = 3600.0
 
+#: doublings after which any backoff is over the cap, or so small that it does not matter.
+_MAX_DOUBLINGS = 60
+
 #: A timer event counts only while its timer runs; one that was overtaken by an answer is ignored.
 _TIMER_OF: dict[type[Event], TimerKind] = {
     QueueTimedOut: TimerKind.QUEUE,
@@ -54,6 +53,9 @@ _TIMER_OF: dict[type[Event], TimerKind] = {
     DelayEnded: TimerKind.DELAY,
     ApprovalExpired: TimerKind.APPROVAL,
 }
+
+#: ends after which a step may have taken effect.
+_DOUBTFUL = (AttemptStatus.UNKNOWN, AttemptStatus.CANCELLED)
 
 
 def observe(turn: Turn, event: AttemptEvent) -> str:
@@ -67,14 +69,13 @@ def observe(turn: Turn, event: AttemptEvent) -> str:
     is_settled = attempt.status is AttemptStatus.UNKNOWN and not attempt.is_unconfirmed
     if status is None or is_late or is_settled:
         return f"{kind.__name__}: attempt {event.attempt} is {attempt.status}"
-    if isinstance(event, Approved | Refused) and attempt.role is not Role.APPROVAL:
-        return f"{kind.__name__}: attempt {event.attempt} needs no approval"
-    if isinstance(event, Approved):
-        return _consent(turn, attempt, event)
+    if isinstance(event, Refused) and attempt.role is not Role.APPROVAL:
+        return f"attempt {event.attempt} needs no approval"
     if isinstance(event, DelayEnded):
-        _end_delay(turn, attempt)
+        turn.put(replace(attempt, timers=()))
+        flow.go_on(turn)
         return ""
-    attempt = replace(attempt, is_unconfirmed=False)
+    attempt = replace(attempt, is_unconfirmed=False, reason="")
     status = _judged(turn, attempt, status, event)
     reason = _reason(turn, attempt, status, event)
     turn.record(attempt, status, event, message=reason)
@@ -92,31 +93,6 @@ def _judged(turn: Turn, attempt: Attempt, status: AttemptStatus, event: AttemptE
     if expectation is None or not isinstance(event, ReplyCompleted | ReplyFailed):
         return status
     return AttemptStatus.COMPLETED if is_met(expectation, event) else AttemptStatus.FAILED
-
-
-def _consent(turn: Turn, attempt: Attempt, event: Approved) -> str:
-    approval = turn.step(attempt.step_index).approval
-    if approval is None:
-        return f"attempt {event.attempt} needs no approval"
-    if event.actor in attempt.approved_by:
-        return f"{event.actor or 'this person'} has approved it already"
-    if approval.is_not_self and event.actor == turn.deployment.actor:
-        return f"it must be approved by another person than {event.actor or 'the one'} who started it"
-    people = (*attempt.approved_by, event.actor)
-    text = f"approved by {', '.join(people)}"
-    if len(people) < approval.of:
-        status = AttemptStatus.WAITING
-        turn.put(replace(attempt, approved_by=people))
-        turn.record(attempt, status, message=f"{text}; {approval.of - len(people)} more needed")
-        return ""
-    turn.record(attempt, AttemptStatus.COMPLETED, message=text)
-    _complete(turn, turn.stop_timers(attempt), event)
-    return ""
-
-
-def _end_delay(turn: Turn, attempt: Attempt) -> None:
-    turn.put(replace(attempt, timers=()))
-    flow.go_on(turn)
 
 
 def _progress(turn: Turn, attempt: Attempt, status: AttemptStatus, event: AttemptEvent) -> None:
@@ -139,18 +115,20 @@ def _settle(turn: Turn, attempt: Attempt, status: AttemptStatus, event: AttemptE
     if isinstance(event, QueueTimedOut | RunTimedOut | HeartbeatLost):
         turn.tell_to_cancel(attempt, reason)
     if turn.deployment.status is DeploymentStatus.CANCELLING:
-        turn.close(attempt.number, status)
+        turn.close(attempt, status)
         end_when_cancelled(turn)
-    elif status is AttemptStatus.COMPLETED:
-        _complete(turn, attempt, event)
+        return
+    if status is AttemptStatus.COMPLETED:
+        complete(turn, attempt, event)
     elif turn.is_winding_down():
-        _settle_in_failure(turn, attempt, status, reason)
-    elif status is AttemptStatus.UNKNOWN:
-        _doubt(turn, attempt, reason, is_unconfirmed=isinstance(event, DispatchUnknown))
+        fail(turn, attempt, reason, is_doubtful=_is_doubtful(turn, attempt, status))
     elif attempt.role is Role.VERIFY:
         _settle_verification(turn, attempt, status, reason)
+    elif status is AttemptStatus.UNKNOWN:
+        _doubt(turn, attempt, reason, is_unconfirmed=isinstance(event, DispatchUnknown))
     else:
-        _retry_or_fail(turn, attempt, reason)
+        _retry_or_fail(turn, attempt, status, reason)
+    flow.go_on(turn)
 
 
 def end_when_cancelled(turn: Turn) -> None:
@@ -159,13 +137,94 @@ def end_when_cancelled(turn: Turn) -> None:
         turn.finish(Trigger.ATTEMPTS_OVER, turn.deployment.reason)
 
 
-def _settle_in_failure(turn: Turn, attempt: Attempt, status: AttemptStatus, reason: str) -> None:
-    """End an attempt of a deployment that has failed: nothing is tried again, nobody is asked."""
-    if status in (AttemptStatus.UNKNOWN, AttemptStatus.CANCELLED):
-        flow.leave_in_doubt(turn, attempt)
+def complete(turn: Turn, attempt: Attempt, event: Event) -> None:
+    """Note that a step is done, or taken back, and send its host on."""
+    turn.close(attempt, AttemptStatus.COMPLETED)
+    if attempt.role is Role.ROLLBACK:
+        turn.change(tracks=())
+        return
+    step = turn.step(attempt.step_index)
+    data = getattr(event, "data", None) if attempt.role is Role.STEP else None
+    conditions.remember(turn, step, data)
+    turn.notify_step(step, "completed")
+    hosts.pass_on(turn, hosts.track_of(turn, attempt))
+
+
+def fail(turn: Turn, attempt: Attempt, reason: str, *, is_doubtful: bool) -> None:
+    """Note that a step failed for good, or cannot be taken back; `is_doubtful` as `hosts.fail` says."""
+    if attempt.role is Role.ROLLBACK:
+        flow.fail_rollback(turn, attempt, reason)
     else:
-        flow.fail(turn, attempt, reason)
-    flow.go_on(turn)
+        hosts.fail(turn, attempt, reason, is_doubtful=is_doubtful)
+
+
+def _is_doubtful(turn: Turn, attempt: Attempt, status: AttemptStatus) -> bool:
+    """Tell whether a step may have taken effect, by an attempt that ended so or by an earlier one."""
+    if attempt.role is Role.VERIFY:
+        return status is not AttemptStatus.FAILED
+    return status in _DOUBTFUL or hosts.track_of(turn, attempt).is_doubtful
+
+
+def _retry_or_fail(turn: Turn, attempt: Attempt, status: AttemptStatus, reason: str) -> None:
+    step, track = turn.step_of(attempt), hosts.track_of(turn, attempt)
+    is_doubtful = _is_doubtful(turn, attempt, status)
+    failed = replace(track, failures=track.failures + 1, is_doubtful=is_doubtful)
+    if step.retry is None or failed.failures >= step.retry.attempts:
+        fail(turn, attempt, reason, is_doubtful=is_doubtful)
+        return
+    turn.close(attempt)
+    again = replace(failed, tries=track.tries + 1)
+    turn.move_track(track, again)
+    delay_s = step.retry.backoff_s * 2 ** min(failed.failures - 1, _MAX_DOUBLINGS)
+    hosts.wait(turn, again, min(delay_s, BACKOFF_CAP_S))
+
+
+def _doubt(turn: Turn, attempt: Attempt, reason: str, *, is_unconfirmed: bool) -> None:
+    """Nobody knows whether the step took effect: do what it says under `on_unknown`."""
+    step, track = turn.step_of(attempt), hosts.track_of(turn, attempt)
+    # Nothing can be verified while the message may still lie in a queue.
+    can_verify = attempt.role is Role.STEP and step.verify is not None and not is_unconfirmed
+    if step.on_unknown is OnUnknown.VERIFY and can_verify:
+        _go_back(turn, attempt, replace(track, role=Role.VERIFY, is_doubtful=True))
+    elif step.on_unknown is OnUnknown.RETRY and track.tries < MAX_TRIES_IN_DOUBT:
+        _go_back(turn, attempt, replace(track, is_doubtful=True))
+    elif step.on_unknown is OnUnknown.FAIL:
+        fail(turn, attempt, _doubt_text(reason), is_doubtful=True)
+    else:
+        _ask(turn, replace(attempt, is_unconfirmed=is_unconfirmed), reason)
+
+
+def _go_back(turn: Turn, attempt: Attempt, track: Track) -> None:
+    """Have another attempt follow this one as soon as anything may be dispatched."""
+    turn.close(attempt)
+    turn.move_track(track, track)
+
+
+def _ask(turn: Turn, attempt: Attempt, reason: str) -> None:
+    """Leave the attempt to people; where nobody can be asked, that is a failure."""
+    if turn.deployment.is_unattended:
+        fail(turn, attempt, _doubt_text(reason), is_doubtful=True)
+    else:
+        turn.put(replace(attempt, status=AttemptStatus.UNKNOWN, reason=reason))
+
+
+def _doubt_text(reason: str) -> str:
+    return f"it is not known whether the step took effect: {reason}"
+
+
+def _settle_verification(turn: Turn, attempt: Attempt, status: AttemptStatus, reason: str) -> None:
+    """A step in doubt was looked at and not found done: do it again, unless even that is not clear."""
+    track = hosts.track_of(turn, attempt)
+    if status is not AttemptStatus.FAILED:
+        text = f"it could not be verified: {reason}"
+    elif track.tries < MAX_TRIES_IN_DOUBT:
+        _go_back(turn, attempt, replace(track, role=Role.STEP, is_doubtful=False))
+        return
+    else:
+        text = f"it was tried {track.tries} times and is not done: {reason}"
+    # Whoever decides looks for an attempt in doubt, and this is the one.
+    turn.record(attempt, AttemptStatus.UNKNOWN, message=text)
+    _ask(turn, attempt, text)
 
 
 def _reason(turn: Turn, attempt: Attempt, status: AttemptStatus, event: AttemptEvent) -> str:
@@ -175,8 +234,10 @@ def _reason(turn: Turn, attempt: Attempt, status: AttemptStatus, event: AttemptE
         return given
     if isinstance(event, ReplyCompleted):
         return f"the reply is not what is expected: {given}" if given else "the reply is not what is expected"
-    if given:
-        return given
+    return given or _usual_reason(turn, attempt, status, event)
+
+
+def _usual_reason(turn: Turn, attempt: Attempt, status: AttemptStatus, event: AttemptEvent) -> str:
     step = turn.step_of(attempt)
     expires_s = step.approval.expires_s if step.approval else None
     usual: dict[type[Event], str] = {
@@ -190,111 +251,3 @@ def _reason(turn: Turn, attempt: Attempt, status: AttemptStatus, event: AttemptE
         Refused: f"{getattr(event, 'actor', '') or 'a person'} did not approve it",
     }
     return usual.get(type(event), f"the worker said {status} and gave no reason")
-
-
-def _complete(turn: Turn, attempt: Attempt, event: Event) -> None:
-    """Note that a step is done, or taken back, and go on."""
-    if attempt.role is Role.ROLLBACK:
-        turn.close(attempt.number)
-        turn.change(tracks=(), rolled_back_count=turn.deployment.rolled_back_count + 1)
-        flow.go_on(turn)
-        return
-    step = turn.step(attempt.step_index)
-    turn.close(attempt.number, AttemptStatus.COMPLETED)
-    if attempt.role is Role.STEP:
-        flow.remember(turn, step, getattr(event, "data", None))
-    else:
-        flow.remember(turn, step, None)
-    turn.notify_step(step, "completed")
-    flow.pass_on(turn, _track(turn, attempt))
-    flow.go_on(turn)
-
-
-def _track(turn: Turn, attempt: Attempt) -> Track:
-    return turn.deployment.track(attempt.step_index) or Track(index=attempt.step_index, tries=1)
-
-
-def _retry_or_fail(turn: Turn, attempt: Attempt, reason: str) -> None:
-    step, track = turn.step_of(attempt), _track(turn, attempt)
-    failed = replace(track, failures=track.failures + 1)
-    if step.retry is None or failed.failures >= step.retry.attempts or attempt.role is Role.APPROVAL:
-        flow.fail(turn, attempt, reason)
-    else:
-        turn.close(attempt.number)
-        delay_s = min(step.retry.backoff_s * 2 ** (failed.failures - 1), BACKOFF_CAP_S)
-        tried = replace(failed, tries=track.tries + 1) if delay_s else failed
-        turn.move_track(track, tried)
-        if delay_s:
-            flow.wait(turn, tried, attempt.role, delay_s)
-    flow.go_on(turn)
-
-
-def _doubt(turn: Turn, attempt: Attempt, reason: str, *, is_unconfirmed: bool) -> None:
-    """Nobody knows whether the step took effect: do what it says under `on_unknown`."""
-    policy, track = turn.step_of(attempt).on_unknown, _track(turn, attempt)
-    if policy is OnUnknown.VERIFY and attempt.role is Role.STEP and not is_unconfirmed:
-        turn.close(attempt.number)
-        turn.open(track, Role.VERIFY)
-    elif policy is OnUnknown.RETRY and track.tries < MAX_TRIES_IN_DOUBT:
-        turn.close(attempt.number)
-    elif policy is OnUnknown.FAIL or turn.deployment.is_unattended:
-        flow.doubt(turn, attempt)
-        flow.fail(turn, attempt, f"it is not known whether the step took effect: {reason}")
-    else:
-        turn.put(replace(attempt, status=AttemptStatus.UNKNOWN, is_unconfirmed=is_unconfirmed))
-        turn.change(reason=reason)
-    flow.go_on(turn)
-
-
-def _settle_verification(turn: Turn, attempt: Attempt, status: AttemptStatus, reason: str) -> None:
-    """A step in doubt was looked at and not found done: do it again, unless even that is not clear."""
-    if status is AttemptStatus.FAILED and _track(turn, attempt).tries < MAX_TRIES_IN_DOUBT:
-        turn.close(attempt.number)
-        flow.go_on(turn)
-    else:
-        _doubt(turn, attempt, f"it could not be verified: {reason}", is_unconfirmed=False)
-
-
-def decide(turn: Turn, event: Decided) -> str:
-    """Carry out a person's decision; return why it is ignored, or an empty text."""
-    attempt = turn.deployment.attempt(event.attempt)
-    if attempt is None or attempt.status is not AttemptStatus.UNKNOWN:
-        return f"attempt {event.attempt} waits for no decision"
-    if event.decision not in _DECISIONS:
-        return f"{event.decision!r} is no decision: {', '.join(Decision)}"
-    _DECISIONS[event.decision](turn, attempt, event)
-    return ""
-
-
-def _retry(turn: Turn, attempt: Attempt, event: Decided) -> None:
-    turn.close(attempt.number)
-    flow.go_on(turn)
-
-
-def _skip(turn: Turn, attempt: Attempt, event: Decided) -> None:
-    turn.close(attempt.number)
-    if attempt.role is Role.ROLLBACK:
-        turn.change(tracks=())
-    else:
-        turn.change(skipped_count=turn.deployment.skipped_count + 1)
-        flow.pass_on(turn, _track(turn, attempt))
-    flow.go_on(turn)
-
-
-def _give_up(turn: Turn, attempt: Attempt, event: Decided) -> None:
-    flow.doubt(turn, attempt)
-    flow.fail(turn, attempt, event_text(event) or f"decided by {event.actor or 'a person'}")
-    flow.go_on(turn)
-
-
-def _accept(turn: Turn, attempt: Attempt, event: Decided) -> None:
-    turn.record(attempt, AttemptStatus.COMPLETED, event, message=event_text(event))
-    _complete(turn, attempt, event)
-
-
-_DECISIONS: dict[Decision, Callable[[Turn, Attempt, Decided], None]] = {
-    Decision.RETRY: _retry,
-    Decision.SKIP: _skip,
-    Decision.FAIL: _give_up,
-    Decision.COMPLETE: _accept,
-}

@@ -25,7 +25,8 @@ class Attempt:
     """One open attempt: not ended, or ended in a doubt that nobody has settled yet.
 
     `is_unconfirmed` says that the doubt is about its publish, so a worker's answer can still end it;
-    `approved_by` are the people who consented so far, of an attempt whose role is that.
+    `approved_by` are the people who consented so far, of an attempt whose role is that; `reason` says what
+    people are asked.
     """
 
     number: int
@@ -35,6 +36,7 @@ class Attempt:
     timers: tuple[TimerKind, ...] = ()
     is_unconfirmed: bool = False
     approved_by: tuple[str, ...] = ()
+    reason: str = ""
 
     @property
     def is_for_people(self) -> bool:
@@ -45,11 +47,21 @@ class Attempt:
 
 @dataclass(frozen=True, kw_only=True)
 class Track:
-    """One host's way through a sequence: at the step `index`, dispatched `tries` times, of which failed."""
+    """One host's way through a sequence, or a step being taken back.
+
+    Args:
+        index: of the step it is at.
+        role: of the next attempt there.
+        tries: how often the step was dispatched.
+        failures: how often of these it failed.
+        is_doubtful: one of the tries may have taken effect, nobody knows.
+    """
 
     index: int
+    role: Role = Role.STEP
     tries: int = 0
     failures: int = 0
+    is_doubtful: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -84,16 +96,19 @@ class Deployment:
     Args:
         format: version of this form; 1 had no tracks.
         stage: the part of the plan it is at.
-        reason: why it waits, failed or was cancelled.
+        reason: why it failed or was cancelled, or what it waits for: a lock, or people, who may be asked
+            while other hosts are at work.
         actor: who started it.
         fence: of its locks; 0 without.
         timers: its own that run; those of attempts are with them.
         tracks: the hosts at work, or the step being taken back.
         sequences: those that have begun and not ended.
+        ready: indexes of those that may begin as soon as there is room for a track.
         ended: indexes of the sequences that have ended.
         completed: indexes of the steps that were done, by it or by the one it continues.
         left_out: indexes of the steps that are not to be done.
-        doubtful: indexes of the steps that may have taken effect when it was failing.
+        doubtful: indexes of the steps that did not complete and may have taken effect all the same; kept only
+            if the plan can take back any.
         facts: conditions that hold: ``<sequence>.<place>`` of the step with the `when`, with ``@<host>`` when
             it is about one host of the same sequence.
         rollback_end: steps from here on need no rollback any more.
@@ -113,10 +128,11 @@ class Deployment:
     attempts: tuple[Attempt, ...] = ()
     tracks: tuple[Track, ...] = ()
     sequences: tuple[SequenceState, ...] = ()
+    ready: Ranges = ()
     ended: Ranges = ()
     completed: Ranges = ()
     left_out: Ranges = ()
-    doubtful: tuple[int, ...] = ()
+    doubtful: Ranges = ()
     facts: tuple[str, ...] = ()
     rollback_end: int = -1
     rolled_back_count: int = 0

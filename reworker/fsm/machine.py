@@ -1,7 +1,8 @@
 """The machine: `reduce(plan, deployment, event)` gives the next snapshot and what to do.
 
 Total and pure: it never raises on an event, and has no clock, random, I/O or logging. Time is `event.at`.
-`attempts` says what follows from what is seen of an attempt, `flow` which steps come next.
+`attempts` says what follows from what is seen of an attempt, `people` from what is said of it; `flow` and
+`hosts` say what comes next.
 """
 
 from __future__ import annotations
@@ -9,10 +10,11 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable
 from typing import Any
 
-from reworker.fsm import attempts, flow, ranges
-from reworker.fsm.commands import Command, Ignored, RequestLocks, StartTimer, StopTimer, TimerKind
+from reworker.fsm import attempts, flow, people, ranges
+from reworker.fsm.commands import Command, Ignored, RequestLocks, StartTimer, TimerKind
 from reworker.fsm.deployment import FORMAT, Deployment, Failure
 from reworker.fsm.events import (
+    Approved,
     AttemptEvent,
     CancelRequested,
     Decided,
@@ -55,7 +57,9 @@ def _apply(turn: Turn, event: Event) -> str:
     if turn.deployment.status.is_terminal:
         return f"the deployment has already ended: {turn.deployment.status}"
     if isinstance(event, Decided):
-        return attempts.decide(turn, event)
+        return people.decide(turn, event)
+    if isinstance(event, Approved):
+        return people.approve(turn, event)
     if isinstance(event, AttemptEvent):
         return attempts.observe(turn, event)
     act = _ACTS.get(type(event))
@@ -67,14 +71,18 @@ def _apply(turn: Turn, event: Event) -> str:
 def _submit(turn: Turn, event: Submitted) -> str:
     if turn.deployment.created_at is not None:
         return "the deployment was submitted before"
+    # Whatever the event says, no step can be outside of the plan, or both done and left out.
+    done = ranges.below(event.done, turn.plan.step_count)
+    left_out = ranges.without(ranges.below(event.left_out, turn.plan.step_count), done)
     turn.change(
         format=FORMAT,
         created_at=event.at,
         actor=event.actor,
         is_unattended=turn.plan.is_unattended or event.unattended,
-        completed=event.done,
-        completed_count=ranges.count(event.done),
-        left_out=event.left_out,
+        completed=done,
+        completed_count=ranges.count(done),
+        left_out=left_out,
+        skipped_count=ranges.count(left_out),
         facts=event.facts,
     )
     if turn.plan.locks:
@@ -144,6 +152,7 @@ def _cancel(turn: Turn, event: Event) -> str:
         return _refusal(turn, Trigger.CANCEL)
     reason = event_text(event) or "cancelled on request"
     turn.change(reason=reason)
+    turn.stop_own_timers()
     for attempt in turn.deployment.attempts:
         if attempt.status is AttemptStatus.WAITING:
             turn.drop(attempt, reason)
@@ -152,7 +161,7 @@ def _cancel(turn: Turn, event: Event) -> str:
         if attempt.status.is_live:
             turn.start_timer(attempt, TimerKind.CANCEL, attempts.CANCEL_GRACE_S)
         else:
-            turn.close(attempt.number)
+            turn.close(attempt)
     attempts.end_when_cancelled(turn)
     return ""
 
@@ -160,16 +169,13 @@ def _cancel(turn: Turn, event: Event) -> str:
 def _time_out(turn: Turn, event: DeploymentTimedOut) -> str:
     """Fail the deployment as a whole: what is under way is told to stop."""
     now = turn.deployment
-    is_open = now.stage in (Stage.CHECKS, Stage.EXECUTION) and now.status is not DeploymentStatus.CANCELLING
-    if TimerKind.DEPLOYMENT not in now.timers or now.is_failing or not is_open:
-        return "the deployment is about to end"
+    if TimerKind.DEPLOYMENT not in now.timers:
+        return "the deployment's timeout does not run"
     reason = f"it did not end within its timeout of {turn.plan.timeout_s or 0:g} s"
-    turn.do(StopTimer(kind=TimerKind.DEPLOYMENT, attempt=0))
-    turn.change(
-        timers=(), failure=Failure(step_index=-1, host="", step="", attempt=0, reason=reason), reason=""
-    )
+    turn.change(failure=Failure(step_index=-1, host="", step="", attempt=0, reason=reason))
     for state in now.sequences:
-        turn.notify_sequence(state.index, "failed", reason)
+        if state.is_begun:
+            turn.notify_sequence(state.index, "failed", reason)
     for attempt in now.attempts:
         if attempt.status.is_live:
             turn.tell_to_cancel(attempt, reason)

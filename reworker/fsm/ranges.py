@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from bisect import bisect_right
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable
 
 #: half-open, sorted, apart from each other.
 Ranges = tuple[tuple[int, int], ...]
@@ -29,6 +29,32 @@ def added(ranges: Ranges, number: int) -> Ranges:
     return (*ranges[:first], (start, end), *ranges[last:])
 
 
+def without(ranges: Ranges, others: Ranges) -> Ranges:
+    """Return the set without the numbers of another one."""
+    found: list[tuple[int, int]] = []
+    for start, end in ranges:
+        place = bisect_right(others, start, key=lambda one: one[1])
+        while start < end and place < len(others) and others[place][0] < end:
+            if start < others[place][0]:
+                found.append((start, others[place][0]))
+            start = others[place][1]
+            place += 1
+        if start < end:
+            found.append((start, end))
+    return tuple(found)
+
+
+def below(given: Iterable[tuple[int, int]], limit: int) -> Ranges:
+    """Return the numbers from 0 to below `limit` that any pairs of start and end stand for."""
+    found: list[tuple[int, int]] = []
+    for start, end in sorted((max(start, 0), min(end, limit)) for start, end in given):
+        if found and start <= found[-1][1]:
+            found[-1] = (found[-1][0], max(end, found[-1][1]))
+        elif start < end:
+            found.append((start, end))
+    return tuple(found)
+
+
 def count(ranges: Ranges) -> int:
     """Return how many numbers are in the set."""
     return sum(end - start for start, end in ranges)
@@ -43,9 +69,3 @@ def of(numbers: Iterable[int]) -> Ranges:
         else:
             found.append((number, number + 1))
     return tuple(found)
-
-
-def numbers(ranges: Ranges) -> Iterator[int]:
-    """Yield the numbers of the set in order."""
-    for start, end in ranges:
-        yield from range(start, end)

@@ -61,7 +61,7 @@ class AttemptStatus(StrEnum):
 
 
 class Trigger(StrEnum):
-    """What moves a deployment: a request from outside, or the outcome of an attempt."""
+    """What moves a deployment: a request from outside, or how far its attempts are."""
 
     START = "start"
     PAUSE = "pause"
@@ -69,9 +69,9 @@ class Trigger(StrEnum):
     CANCEL = "cancel"
     PLAN_DONE = "plan done"
     STEP_FAILED = "step failed"
-    DOUBT = "in doubt"
-    ANSWER = "answered"
-    ANSWER_IN_ROLLBACK = "answered in rollback"
+    ASK = "only people can go on"
+    ANSWER = "people answered"
+    ANSWER_IN_ROLLBACK = "people answered in rollback"
     ROLL_BACK = "roll back"
     ROLLBACK_DONE = "rollback done"
     ROLLBACK_FAILED = "rollback failed"
@@ -98,7 +98,7 @@ DEPLOYMENT_TRANSITIONS: dict[tuple[DeploymentStatus, Trigger], DeploymentStatus]
     (_D.RUNNING, _T.PLAN_DONE): _D.COMPLETED,
     (_D.RUNNING, _T.STEP_FAILED): _D.FAILED,
     (_D.RUNNING, _T.ROLL_BACK): _D.ROLLING_BACK,
-    (_D.RUNNING, _T.DOUBT): _D.WAITING,
+    (_D.RUNNING, _T.ASK): _D.WAITING,
     (_D.RUNNING, _T.PAUSE): _D.PAUSED,
     (_D.RUNNING, _T.CANCEL): _D.CANCELLING,
     (_D.PAUSED, _T.PLAN_DONE): _D.COMPLETED,
@@ -109,7 +109,8 @@ DEPLOYMENT_TRANSITIONS: dict[tuple[DeploymentStatus, Trigger], DeploymentStatus]
     (_D.WAITING, _T.ANSWER_IN_ROLLBACK): _D.ROLLING_BACK,
     (_D.WAITING, _T.PAUSE): _D.PAUSED,
     (_D.WAITING, _T.CANCEL): _D.CANCELLING,
-    (_D.ROLLING_BACK, _T.DOUBT): _D.WAITING,
+    (_D.ROLLING_BACK, _T.ASK): _D.WAITING,
+    (_D.ROLLING_BACK, _T.PAUSE): _D.PAUSED,
     (_D.ROLLING_BACK, _T.ROLLBACK_DONE): _D.ROLLED_BACK,
     (_D.ROLLING_BACK, _T.ROLLBACK_FAILED): _D.ROLLBACK_FAILED,
     (_D.ROLLING_BACK, _T.CANCEL): _D.CANCELLING,

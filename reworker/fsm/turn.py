@@ -1,6 +1,7 @@
 """One turn of the machine: the snapshot being changed and the commands gathered, for one event.
 
-Knows how things are done (timers, records, notifications), not when: the rules are in `attempts` and `flow`.
+Knows how things are done (timers, records, notifications), not when: the rules are in `attempts`, `people`,
+`flow` and `hosts`.
 """
 
 from __future__ import annotations
@@ -58,7 +59,11 @@ class Turn:
 
     def change(self, **fields: Any) -> None:
         """Change fields of the snapshot."""
-        self.deployment = replace(self.deployment, **fields)
+        # As `dataclasses.replace`, which takes six times as long and would be most of the work of an event.
+        changed = object.__new__(Deployment)
+        vars(changed).update(vars(self.deployment))
+        vars(changed).update(fields)
+        self.deployment = changed
 
     def move(self, trigger: Trigger) -> bool:
         """Make the deployment's transition; False, with nothing changed, when the table has none."""
@@ -85,29 +90,40 @@ class Turn:
         self.move(trigger)
         now = self.deployment
         skipped_count = self.plan.step_count - now.completed_count - now.failed_count
-        for kind in now.timers:
-            self.do(StopTimer(kind=kind, attempt=0))
-        self.change(ended_at=self.at, reason=reason, skipped_count=skipped_count, timers=(), facts=())
+        self.change(ended_at=self.at, reason=reason, skipped_count=skipped_count)
+        self.change(tracks=(), sequences=(), ready=(), facts=())
         if self.plan.locks:
             self.do(ReleaseLocks())
         self.give_notice("completed" if now.status is DeploymentStatus.COMPLETED else "failed")
         self.do(FinishDeployment(status=now.status, reason=reason))
 
-    def open(self, track: Track, role: Role, *, status: AttemptStatus = AttemptStatus.READY) -> Attempt:
+    def stop_own_timers(self) -> None:
+        """Stop the timers of the deployment as a whole."""
+        for kind in self.deployment.timers:
+            self.do(StopTimer(kind=kind, attempt=0))
+        self.change(timers=())
+
+    def open(
+        self,
+        track: Track,
+        role: Role,
+        *,
+        status: AttemptStatus = AttemptStatus.READY,
+        reason: str = "",
+    ) -> Attempt:
         """Open the next attempt at a track's step; `ready` dispatches it, anything else has to wait."""
         number = self.deployment.attempt_count + 1
-        attempt = Attempt(number=number, step_index=track.index, role=role, status=status)
+        attempt = Attempt(number=number, step_index=track.index, role=role, status=status, reason=reason)
         self.change(attempt_count=number, attempts=(*self.deployment.attempts, attempt))
         if status is AttemptStatus.READY:
             self._announce(track, role)
-        self.record(attempt, status, is_new=True, tries=track.tries)
+        self.record(attempt, status, message=reason, is_new=True, tries=track.tries)
         if status is AttemptStatus.READY:
             self._dispatch(attempt, track)
         return attempt
 
-    def dispatch(self, attempt: Attempt) -> None:
+    def dispatch(self, attempt: Attempt, track: Track) -> None:
         """Dispatch an attempt that had to wait."""
-        track = self.deployment.track(attempt.step_index) or Track(index=attempt.step_index, tries=1)
         ready = replace(attempt, status=AttemptStatus.READY, timers=())
         self.put(ready)
         self._announce(track, attempt.role)
@@ -139,30 +155,32 @@ class Turn:
 
     def put(self, changed: Attempt) -> None:
         """Keep an attempt in place of the open one of its number."""
-        self.change(attempts=(*self._others(changed.number), changed))
+        # In its old place: a heartbeat must leave a snapshot that equals the one before.
+        kept = (changed if one.number == changed.number else one for one in self.deployment.attempts)
+        self.change(attempts=tuple(kept))
 
-    def close(self, number: int, status: AttemptStatus | None = None) -> None:
+    def close(self, attempt: Attempt, status: AttemptStatus | None = None) -> None:
         """Forget an attempt: nothing said about it later counts. Count its step if it completed or failed."""
         now = self.deployment
-        attempt = now.attempt(number)
-        is_counted = attempt is not None and attempt.role is not Role.ROLLBACK
-        is_done = is_counted and status is AttemptStatus.COMPLETED
-        completed = ranges.added(now.completed, attempt.step_index) if attempt and is_done else now.completed
-        self.change(
-            attempts=self._others(number),
-            completed=completed,
-            completed_count=now.completed_count + is_done,
-            failed_count=now.failed_count + (is_counted and status is AttemptStatus.FAILED),
-        )
+        self.change(attempts=tuple(one for one in now.attempts if one.number != attempt.number))
+        if attempt.role is Role.ROLLBACK:
+            self.change(rolled_back_count=now.rolled_back_count + (status is AttemptStatus.COMPLETED))
+        elif status is AttemptStatus.COMPLETED:
+            completed = ranges.added(now.completed, attempt.step_index)
+            self.change(completed=completed, completed_count=now.completed_count + 1)
+        elif status is AttemptStatus.FAILED:
+            self.change(failed_count=now.failed_count + 1)
 
-    def _others(self, number: int) -> tuple[Attempt, ...]:
-        return tuple(one for one in self.deployment.attempts if one.number != number)
+    def doubt(self, index: int) -> None:
+        """Remember that a step may have taken effect."""
+        if self.plan.has_rollback:
+            self.change(doubtful=ranges.added(self.deployment.doubtful, index))
 
     def drop(self, attempt: Attempt, reason: str) -> None:
         """Close an attempt that waits for a delay or for people."""
         self.stop_timers(attempt)
         self.record(attempt, AttemptStatus.CANCELLED, message=reason)
-        self.close(attempt.number)
+        self.close(attempt)
 
     def move_track(self, before: Track, after: Track | None) -> None:
         """Put a track in place of another, or take it away."""
@@ -214,8 +232,8 @@ class Turn:
     def start_timer(self, attempt: Attempt, kind: TimerKind, after_s: float) -> Attempt:
         """Start or restart a timer; return the attempt that has it."""
         self.do(StartTimer(kind=kind, attempt=attempt.number, after_s=after_s))
-        others = tuple(timer for timer in attempt.timers if timer is not kind)
-        changed = replace(attempt, timers=(*others, kind))
+        timers = attempt.timers if kind in attempt.timers else (*attempt.timers, kind)
+        changed = replace(attempt, timers=timers)
         self.put(changed)
         return changed
 
