@@ -178,10 +178,20 @@ class Lane:
         if is_hit and blow.action is Action.STOP:
             time.sleep(STILL_S)  # the fault itself
             life.send_signal(signal.SIGCONT)
-        elif is_hit:
-            self.start(blow.role)
+        else:
+            # also when it was missed: it must not strike in another's turn
+            self.start_again(blow.role)
         self.settle(ids)
         return is_hit
+
+    def kill_amid(self, role: str, after_s: float) -> bool:
+        """Kill a process at a moment, see three deployments to their end, and tell whether they were amid."""
+        ids = self.submit(f"{role} killed after {after_s:.3f} s")
+        time.sleep(after_s)  # the moment itself
+        is_amid = not self._are_at_rest(ids)
+        self.start_again(role)
+        self.settle(ids)
+        return is_amid
 
     def harm(self, proxy: FrameProxy, fault: FrameFault, victim_count: int) -> bool:
         """Harm the connections behind a proxy while one deployment runs; tell whether it came to that.
@@ -201,8 +211,10 @@ class Lane:
 
     def _wait_for_blow(self, life: Life, blow: Blow, ids: Sequence[str]) -> bool:
         """Wait until the process is struck, or until there is nothing left that could bring it about."""
-        until_mono_s = time.monotonic() + REST_S
-        while time.monotonic() < until_mono_s and not self._are_at_rest(ids):
+        until_mono_s, is_over = time.monotonic() + REST_S, False
+        while time.monotonic() < until_mono_s and not is_over:
+            # looked at before the process: some points come after the end of the deployments
+            is_over = self._are_at_rest(ids)
             if life.has_ended(LOOK_S):
                 break
             if blow.action is Action.STOP and is_still(life.pid):
@@ -217,15 +229,18 @@ class Lane:
         return all(self._status(own_id) in (*OVER, DeploymentStatus.WAITING) for own_id in ids)
 
     def _status(self, own_id: str) -> str:
-        return str(self._site.service.deployment(own_id).row.status)
+        return self._site.storage.reader.deployment(own_id).status
 
     def settle(self, ids: Sequence[str]) -> None:
         """Wait for the end of deployments; decide, as a person would, to try again what is in doubt."""
-        until_mono_s = time.monotonic() + REST_S
-        while open_ids := [own_id for own_id in ids if self._status(own_id) not in OVER]:
-            for own_id in open_ids:
-                if self._status(own_id) == DeploymentStatus.WAITING:
-                    self._decide(own_id)
+        until_mono_s, open_ids = time.monotonic() + REST_S, list(ids)
+        while open_ids:
+            status = self._status(open_ids[0])
+            if status in OVER:
+                del open_ids[0]
+                continue
+            if status == DeploymentStatus.WAITING:
+                self._decide(open_ids[0])
             if time.monotonic() > until_mono_s:
                 self._note_stuck(open_ids)
                 return

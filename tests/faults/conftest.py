@@ -4,17 +4,20 @@ from __future__ import annotations
 
 import os
 import random
+import threading
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
 import pytest
 
+from reworker.drill.worker import ONCE
 from tests.conftest import fresh_vhost, require_server
 from tests.support import rabbitmq as rabbitmq_server
-from tests.support.effects import ONCE
+from tests.support.lanes import Lanes
+from tests.support.ports import free_port
 from tests.support.processes import Process
-from tests.support.system import BrokerProcess, System
+from tests.support.system import READY_S, BrokerProcess, System
 
 #: at how many moments each fault strikes.
 MOMENT_COUNT = int(os.environ.get("REWORKER_FAULT_MOMENTS", "20"))
@@ -33,7 +36,7 @@ def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
     """Put the test of the long step last: the step runs beside the others. More moments take longer."""
     items.sort(key=needs_long_step)
     for item in items:
-        if "moment_count" in getattr(item, "fixturenames", ()):
+        if "moment_count" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("timeout"):
             item.add_marker(pytest.mark.timeout(MOMENT_S * max(MOMENT_COUNT, 20)))
 
 
@@ -77,6 +80,34 @@ def system(new_system: Callable[[str], System], any_broker_url: str) -> System:
 def broker_process(process: Callable[..., Process], tmp_path: Path) -> BrokerProcess:
     """Give an embedded broker that can be killed."""
     return BrokerProcess(process, tmp_path)
+
+
+@pytest.fixture
+def embedded_lanes(process: Callable[..., Process], tmp_path: Path) -> Iterator[Lanes]:
+    """Give lanes on an embedded broker that has a process and a store of its own."""
+    port, store = free_port(), tmp_path / "broker.db"
+    options = f"port={port}, store_path={str(store)!r}, auto_vhosts=True"
+    broker = process("-c", f"from reworker.broker.server import serve; serve({options})")
+    broker.wait_for_line("listening", READY_S)
+    with Lanes(lambda: f"amqp://guest:guest@127.0.0.1:{port}/{fresh_vhost()}", tmp_path) as lanes:
+        yield lanes
+
+
+@pytest.fixture
+def rabbitmq_lanes(rabbitmq: rabbitmq_server.RabbitMQNode, tmp_path: Path) -> Iterator[Lanes]:
+    """Give lanes on a real RabbitMQ."""
+    vhosts: list[str] = []
+    one_at_a_time = threading.Lock()
+
+    def new_url() -> str:
+        with one_at_a_time:
+            vhosts.append(rabbitmq.add_vhost(fresh_vhost()))
+            return rabbitmq.url(vhosts[-1])
+
+    with Lanes(new_url, tmp_path) as lanes:
+        yield lanes
+    for vhost in vhosts:
+        rabbitmq.delete_vhost(vhost)
 
 
 @pytest.fixture(scope="session", autouse=True)

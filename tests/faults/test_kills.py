@@ -1,17 +1,16 @@
-"""Processes killed at many moments: every deployment ends, and what is said of it is true."""
+"""Brokers killed at many moments, alone and with everything else; core and worker: see test_every_point."""
 
 from __future__ import annotations
 
 import random
 import time
-from collections import Counter
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+from reworker.drill.worker import AGAIN, ONCE
 from tests.conftest import require_server
-from tests.support.effects import AGAIN, ONCE, Mark
 from tests.support.processes import Process
 from tests.support.rabbitmq import RabbitMQNode, is_installed
 from tests.support.system import AllInOne, BrokerProcess, System
@@ -33,40 +32,6 @@ def strike(system: System, moments: random.Random, moment_count: int, blow: Call
         hit_count += bool(system.moving_count(ids))
         blow()
     assert hit_count > moment_count / 2, "most blows should strike in the middle of a deployment"
-
-
-def was_busy(marks: list[Mark], pid: int) -> bool:
-    """Tell whether a process had begun something and not ended it."""
-    own = [mark for mark in marks if mark.pid == pid]
-    return any(count % 2 for count in Counter(mark.attempt for mark in own).values())
-
-
-def test_deployments_end_truly_when_the_worker_is_killed(
-    system: System, moments: random.Random, moment_count: int
-) -> None:
-    mid_step_count = 0
-
-    def blow() -> None:
-        nonlocal mid_step_count
-        system.worker.kill9()
-        mid_step_count += was_busy(system.marks(), system.worker.pid)
-        system.start_worker()
-
-    strike(system, moments, moment_count, blow)
-    outcomes = check_all(system)
-    assert outcomes["completed"] >= 2 * moment_count, "those that may be repeated, and those decided upon"
-    assert mid_step_count > moment_count / 2, "most kills should strike in the middle of a step"
-
-
-def test_deployments_end_truly_when_the_core_is_killed(
-    system: System, moments: random.Random, moment_count: int
-) -> None:
-    def blow() -> None:
-        system.core.kill9()
-        system.start_core()
-
-    strike(system, moments, moment_count, blow)
-    assert check_all(system)["completed"] >= 2 * moment_count
 
 
 def test_deployments_end_truly_when_the_embedded_broker_is_killed(

@@ -11,8 +11,8 @@ import pytest
 
 from reworker.broker.server import BrokerThread
 from reworker.bus.contract import Verdict
+from reworker.drill.worker import AGAIN, ONCE
 from tests.support.beds import QUEUE, TOPOLOGY, NetworkBed, consuming, publish_all
-from tests.support.effects import AGAIN, ONCE
 from tests.support.system import READY_S, System
 from tests.support.truth import check_all
 from tests.support.waiting import wait_until

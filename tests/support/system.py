@@ -2,25 +2,25 @@
 
 from __future__ import annotations
 
-import json
 import random
 import signal
 import time
 from collections.abc import Callable, Collection, Sequence
+from contextlib import ExitStack
 from functools import partial
 from pathlib import Path
 from typing import Any
 from urllib.parse import quote
 
-import pika
-
+from reworker.bus.inspection import queue_counts
+from reworker.cli.drill import QUEUES
+from reworker.cli.wiring import opened_storage
 from reworker.clock import SystemClock
+from reworker.config import mq_settings
 from reworker.core.service import DeploymentView, Service
+from reworker.drill.orders import Order
+from reworker.drill.worker import AGAIN, MARKS_VARIABLE, ONCE, WORKER, Mark, marks_in
 from reworker.fsm.states import DeploymentStatus
-from reworker.storage.log import SqlLog, log_path
-from reworker.storage.sql import SqlStorage
-from reworker.topology import names
-from tests.support import effects
 from tests.support.ports import free_port
 from tests.support.processes import Process
 from tests.support.waiting import wait_until
@@ -30,20 +30,6 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 LEASE_S = 1.0
 #: seconds for a process of ours to be ready, on a busy day.
 READY_S = 30.0
-#: queues that hold nothing when everything is over.
-QUEUES = (names.worker_queue("effectsworker"), names.REPLY_QUEUE, names.DEAD_QUEUE)
-
-
-def playbook(
-    key: str, *, hosts: Sequence[str] = ("a", "b"), step_count: int = 3, seconds: float = 0.02
-) -> str:
-    """Return a playbook of so many steps on each host, one after the other."""
-    is_idempotent = key == effects.AGAIN
-    steps = [
-        {key: {"number": number, "seconds": seconds}, "idempotent": is_idempotent}
-        for number in range(step_count)
-    ]
-    return json.dumps({"group": "test", "name": key, "execution": [{"hosts": list(hosts), "steps": steps}]})
 
 
 class System:
@@ -58,19 +44,19 @@ class System:
     def __init__(self, start: Callable[..., Process], url: str, folder: Path) -> None:
         self.url = self.core_url = self.worker_url = url
         self.folder = folder
-        self.effects_file = folder / "effects"
+        self.marks_file = folder / "marks"
         self._start = start
-        self._db = folder / "reworker.db"
-        self.storage, self._logs = SqlStorage(self._db), SqlLog(log_path(self._db))
-        self.service = Service(self.storage, self._logs, SystemClock())
+        self._db = f"sqlite:///{folder / 'reworker.db'}"
+        self._open = ExitStack()
+        self.storage, logs = self._open.enter_context(opened_storage(self._db))
+        self.service = Service(self.storage, logs, SystemClock())
         self.cores: list[Process] = []
         self.workers: list[Process] = []
-        self.ids: list[str] = []
+        self.orders: dict[str, Order] = {}
 
     def close(self) -> None:
         """Close the database; processes end with their fixture."""
-        self.storage.close()
-        self._logs.close()
+        self._open.close()
 
     @property
     def core(self) -> Process:
@@ -86,13 +72,13 @@ class System:
         """Start a core; it connects in its own time."""
         self.cores.append(
             self._start(
-                *("-m", "reworker", "core", "--mq", self.core_url, "--db", f"sqlite:///{self._db}"),
+                *("-m", "reworker", "core", "--mq", self.core_url, "--db", self._db),
                 environment=self._environment(),
             )
         )
         return self.core
 
-    def start_worker(self, name: str = effects.WORKER, *, instances: int = 4, **environment: str) -> Process:
+    def start_worker(self, name: str = WORKER, *, instances: int = 4, **environment: str) -> Process:
         """Start a worker of `instances` threads; it connects in its own time."""
         self.workers.append(
             self._start(
@@ -108,22 +94,38 @@ class System:
         core.wait_for_line("core .* runs on", READY_S)
         worker.wait_for_line("consuming", READY_S)
 
-    def submit(self, key: str, *, unattended: bool = True, **options: Any) -> str:
-        """Start a deployment of `playbook(key, ...)`."""
-        self.ids.append(self.service.submit(playbook(key, **options), unattended=unattended))
-        return self.ids[-1]
+    @property
+    def ids(self) -> list[str]:
+        """Every deployment that was started here."""
+        return list(self.orders)
+
+    def submit(
+        self,
+        key: str,
+        *,
+        unattended: bool = True,
+        hosts: Sequence[str] = ("a", "b"),
+        step_count: int = 3,
+        seconds: float = 0.02,
+    ) -> str:
+        """Start a deployment of so many steps on each host, one after the other."""
+        own_hosts = tuple(f"{len(self.orders)}-{host}" for host in hosts)
+        order = Order(key, own_hosts, step_count, unattended, seconds)
+        own_id = self.service.submit(order.playbook(), unattended=unattended)
+        self.orders[own_id] = order
+        return own_id
 
     def submit_mixed(self, **options: Any) -> tuple[str, ...]:
         """Start three: safe to repeat; not, and nobody to ask; not, with somebody to ask."""
         return (
-            self.submit(effects.AGAIN, **options),
-            self.submit(effects.ONCE, **options),
-            self.submit(effects.ONCE, unattended=False, **options),
+            self.submit(AGAIN, **options),
+            self.submit(ONCE, **options),
+            self.submit(ONCE, unattended=False, **options),
         )
 
-    def marks(self) -> list[effects.Mark]:
+    def marks(self) -> list[Mark]:
         """Return what the workers did so far."""
-        return effects.marks_in(self.effects_file)
+        return marks_in(self.marks_file)
 
     def wait_for_moment(self, moments: random.Random, ids: Sequence[str], *, within_s: float = 0.03) -> None:
         """Wait until one of the deployments is at a moment that `moments` chooses."""
@@ -179,7 +181,7 @@ class System:
     def _environment(self) -> dict[str, str]:
         return {
             "PYTHONPATH": str(REPOSITORY),
-            effects.FILE_VARIABLE: str(self.effects_file),
+            MARKS_VARIABLE: str(self.marks_file),
             "REWORKER_CORE_LEASE_S": str(LEASE_S),
         }
 
@@ -192,7 +194,7 @@ class AllInOne(System):
 
     def start_up(self) -> Process:
         """Start everything, and wait until it is ready."""
-        arguments = ("up", "--state", str(self.folder), "--mq-port", "0", "--worker", effects.WORKER)
+        arguments = ("up", "--state", str(self.folder), "--mq-port", "0", "--worker", WORKER)
         self.cores.append(self._start("-m", "reworker", *arguments, environment=self._environment()))
         self.core.wait_for_line("ready", READY_S)
         return self.core
@@ -214,13 +216,9 @@ def is_at_rest(view: DeploymentView) -> bool:
 
 
 def message_counts(url: str) -> dict[str, int]:
-    """Return how many messages wait in each of `QUEUES`; those of a client that has gone are back by then."""
-    connection = pika.BlockingConnection(pika.URLParameters(url))
-    try:
-        channel = connection.channel()
-        return {name: int(channel.queue_declare(name, passive=True).method.message_count) for name in QUEUES}
-    finally:
-        connection.close()
+    """Return how many messages wait in the queues; those of a client that has gone are back by then."""
+    found = queue_counts(mq_settings(url), QUEUES)
+    return {name: counts.message_count for name, counts in found.items()}
 
 
 class BrokerProcess:

@@ -1,0 +1,73 @@
+"""Core and worker killed at every point of their work, by count: before and after each thing that they do."""
+
+from __future__ import annotations
+
+import random
+
+import msgspec
+import pytest
+
+from reworker.drill.drill import blows_of, sample
+from reworker.drill.faults import Action, points_of
+from reworker.drill.lane import ROLES, Blow
+from tests.support.lanes import Lanes
+
+pytestmark = [pytest.mark.fault, pytest.mark.slow]
+
+#: systems that are attacked side by side: while one waits for a lease, others work.
+LANE_COUNT = 6
+#: kill points that a release is tried at, at the least.
+LEAST_COUNT = 500
+
+
+def stops(blows: list[Blow], count: int) -> list[Blow]:
+    """Return so many of the blows, with SIGSTOP and later SIGCONT instead of an end."""
+    return [msgspec.structs.replace(blow, action=Action.STOP) for blow in sample(blows, count)]
+
+
+@pytest.mark.timeout(900)
+def test_deployments_end_truly_when_a_process_dies_at_any_point(
+    embedded_lanes: Lanes, moment_count: int
+) -> None:
+    drill = embedded_lanes.open(LANE_COUNT)
+    passages = drill.passages()
+    unpassed = [(role, point) for role in ROLES for point in points_of(role) if not passages[role][point]]
+    assert not unpassed
+    blows = blows_of(passages)
+    drill.strike([*blows, *stops(blows, moment_count)])
+    report = embedded_lanes.finish(drill)
+    assert report.problems == []
+    assert report.strike_count >= LEAST_COUNT
+    assert set(report.strikes) == {f"{role}.{point}" for role in ROLES for point in points_of(role)}
+    assert report.missed_count <= len(blows) / 20
+    assert report.outcomes["completed"] >= 2 * report.strike_count, (
+        "those that may be repeated, and asked for"
+    )
+
+
+@pytest.mark.rabbitmq
+@pytest.mark.timeout(900)
+def test_deployments_end_truly_when_a_process_dies_at_some_point_on_rabbitmq(
+    rabbitmq_lanes: Lanes, moments: random.Random, moment_count: int
+) -> None:
+    drill = rabbitmq_lanes.open(LANE_COUNT // 2)
+    blows = blows_of(drill.passages())
+    drill.strike(moments.sample(blows, min(2 * moment_count, len(blows))))
+    report = rabbitmq_lanes.finish(drill)
+    assert report.problems == []
+    assert report.strike_count >= moment_count
+
+
+@pytest.mark.rabbitmq
+@pytest.mark.timeout(900)
+def test_deployments_end_truly_when_processes_are_killed_at_random(
+    rabbitmq_lanes: Lanes, moments: random.Random, moment_count: int
+) -> None:
+    drill = rabbitmq_lanes.open(2)
+    hit_count = 0
+    for lane in rabbitmq_lanes.opened:
+        for turn in range(moment_count // 2):
+            hit_count += lane.kill_amid(ROLES[turn % 2], moments.uniform(0, 0.15))
+    report = rabbitmq_lanes.finish(drill)
+    assert report.problems == []
+    assert hit_count >= moment_count / 4, "most should die in the middle of a deployment"
