@@ -8,9 +8,10 @@ import pytest
 
 from reworker.errors import PlaybookInvalid
 from reworker.fsm.parsing import parse
-from reworker.fsm.plan import Plan, compile_plan
+from reworker.fsm.plan import Plan, Role, compile_plan
 from reworker.fsm.plan_json import plan_from_json, plan_to_json
-from reworker.fsm.playbook import OnUnknown, Playbook, Sequence
+from reworker.fsm.playbook import OnUnknown, Playbook, Sequence, SequenceKind, Step, When
+from reworker.fsm.rules import PhaseNotice, Rules, TriggerRule
 
 TEXT = """\
 group: g
@@ -90,3 +91,89 @@ def test_plan_json_is_linear_in_steps_plus_hosts_when_hosts_are_many(step):
         return len(json.dumps(plan_to_json(plan)))
 
     assert size(1000) < 12 * size(100)
+
+
+ORDERED = """\
+group: g
+name: n
+environment: prod
+timeout: 2h
+execution:
+- {id: a, hosts: [Web1., bücher.example], steps: [{"x:One": {}, id: one, rollback: "x:Undo"}]}
+- {id: b, needs: [], hosts: [web2], steps: ["x:Two"]}
+- {needs: [b, a], hosts: [WEB1], steps: ["x:Three", {"x:Four": {}, when: not one, verify: "x:Look"}]}
+"""
+
+
+def rules():
+    """Return rules with a trigger before `x:Two`, a check and an action."""
+    before, check, act, tell = (
+        Step(key=key, command=key[0], subcommand=key[2:])
+        for key in ("t:Before", "c:Check", "d:Act", "d:Tell")
+    )
+    return Rules(
+        triggers=(TriggerRule(step=before, next_subcommand="Two"),),
+        checks=(check,),
+        actions=(act, tell),
+        notice=PhaseNotice(topic="notify.irc"),
+    )
+
+
+def test_plan_says_who_waits_for_whom_when_it_is_compiled():
+    plan = compile_plan(parse(ORDERED), {})
+    assert plan.needs == ((), (), (0, 1))
+    assert plan.dependents == ((2,), (2,), ())
+    assert plan.watchers == {"one": ((2, 1, When(step="one", is_negated=True)),)}
+    assert plan.has_rollback
+    assert plan.timeout_s == 7200.0
+
+
+def test_plan_locks_each_host_once_however_it_is_spelled():
+    assert compile_plan(parse(ORDERED), {}).locks == (
+        "environment:prod",
+        "host:web1",
+        "host:web2",
+        "host:xn--bcher-kva.example",
+    )
+
+
+def test_plan_locks_nothing_when_playbook_says_so():
+    assert compile_plan(parse(f"locks: false\n{ORDERED}"), {}).locks == ()
+
+
+def test_plan_holds_checks_and_actions_around_the_rest_when_there_are_rules():
+    plan = compile_plan(parse(ORDERED), {}, rules=rules())
+    assert [one.key for one in plan.steps()] == [
+        *("c:Check", "x:One", "x:One", "t:Before", "x:Two", "x:Three", "x:Four", "d:Act", "d:Tell"),
+    ]
+    assert [one.kind for one in plan.sequences] == [
+        SequenceKind.CHECK,
+        *[SequenceKind.EXECUTION] * 3,
+        SequenceKind.ACTION,
+    ]
+    assert [one.hosts for one in plan.steps()][:2] == [(), ("Web1.",)]
+    assert plan.needs == ((), (), (), (1, 2), ())
+    assert plan.notice == PhaseNotice(topic="notify.irc")
+    assert not any(name == "host:" for name in plan.locks)
+
+
+def test_compile_asks_for_the_values_of_rules_when_their_steps_list_them():
+    asking = Step(key="t:X", command="t", subcommand="X", dynamic_names=("ticket",))
+    for given in (
+        Rules(checks=(asking,)),
+        Rules(actions=(asking,)),
+        Rules(triggers=(TriggerRule(step=asking),)),
+    ):
+        with pytest.raises(PlaybookInvalid, match="dynamic values are missing: ticket"):
+            compile_plan(parse(ORDERED), {}, rules=given)
+        assert compile_plan(parse(ORDERED), {"ticket": 1}, rules=given).dynamic == {"ticket": 1}
+
+
+def test_plan_gives_the_step_in_each_of_its_roles():
+    plan = compile_plan(parse(ORDERED), {})
+    assert plan.step(4, Role.VERIFY).key == "x:Look"
+    assert plan.step(4, Role.VERIFY).is_idempotent
+    assert plan.step(4, Role.VERIFY).on_unknown is OnUnknown.ASK
+    assert plan.step(0, Role.ROLLBACK).key == "x:Undo"
+    assert plan.step(0, Role.ROLLBACK).role is Role.ROLLBACK
+    assert plan.step(3, Role.ROLLBACK).key == "x:Three"
