@@ -14,7 +14,7 @@ import msgspec
 
 from reworker.errors import NotResumable
 from reworker.fsm import ranges
-from reworker.fsm.flow import facts_of
+from reworker.fsm.conditions import facts_of
 from reworker.fsm.plan import Plan
 from reworker.fsm.plan_json import steps_to_json
 from reworker.fsm.playbook import Sequence, SequenceKind, Step, dynamic_names

@@ -176,6 +176,7 @@ class Service:
                     actor=origin.actor,
                     unattended=origin.is_unattended,
                     source_ip=origin.source_ip,
+                    reason=origin.reason,
                     **msgspec.structs.asdict(begun),
                 )
                 batch.create(row, draft.plan, event)
@@ -244,9 +245,9 @@ class Service:
         """Dispatch nothing new until resumed; see `cancel`."""
         return self._request(deployment_id, PauseRequested(at=self._clock.now(), actor=actor, reason=reason))
 
-    def resume(self, deployment_id: str, *, actor: str = "") -> Result:
+    def resume(self, deployment_id: str, *, actor: str = "", reason: str = "") -> Result:
         """Go on after a pause; see `cancel`. One that has ended is continued by `retry`."""
-        return self._request(deployment_id, ResumeRequested(at=self._clock.now(), actor=actor))
+        return self._request(deployment_id, ResumeRequested(at=self._clock.now(), actor=actor, reason=reason))
 
     def retry(
         self,
@@ -256,6 +257,7 @@ class Service:
         text: str = "",
         dynamic: Mapping[str, Any] | None = None,
         actor: str = "",
+        reason: str = "",
         source: str = "playbook",
     ) -> str:
         """Start a deployment that continues one which has ended, without what was done; return its id.
@@ -266,6 +268,7 @@ class Service:
             text: the playbook, edited; empty takes it as it was.
             dynamic: values that differ from those it had.
             actor: who starts it.
+            reason: why, in a person's words.
             source: name of the playbook for errors.
 
         Raises:
@@ -278,6 +281,7 @@ class Service:
         draft = self._edited(row, past.plan, text, dynamic or {}, source)
         origin = submission.Origin(
             actor=actor,
+            reason=reason,
             playbook_id=None if text else row.playbook_id,
             is_unattended=codec.decode_snapshot(row.snapshot).is_unattended,
             idempotency_key=f"resume|{row.id}",

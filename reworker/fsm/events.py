@@ -41,9 +41,11 @@ class Submitted(Event):
         left_out: indexes of the steps that are not to be done.
         facts: which conditions hold because of steps done there; see `Deployment.facts`.
         source_ip: where the request came from, as its sender says; only for the record.
+        reason: why it was started; only for the record.
     """
 
     actor: str = ""
+    reason: str = ""
     source_ip: str = ""
     unattended: bool = False
     resumes: str = ""
@@ -90,6 +92,7 @@ class ResumeRequested(Event):
     """Go on after a pause."""
 
     actor: str = ""
+    reason: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)
