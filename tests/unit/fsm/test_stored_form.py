@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import msgspec
 import pytest
 
 from reworker.core.codec import decode_event, decode_snapshot, encode_snapshot
-from reworker.fsm.deployment import Deployment
+from reworker.fsm.commands import TimerKind
+from reworker.fsm.deployment import FORMAT, Attempt, Deployment, Failure, SequenceState, Track
 from reworker.fsm.events import (
     EVENT_KINDS,
     CancelRequested,
@@ -14,18 +17,32 @@ from reworker.fsm.events import (
     Decision,
     DispatchConfirmed,
     Event,
+    LocksAwaited,
+    LocksGranted,
+    ReplyCompleted,
     ReplyFailed,
     ReplyRunning,
     ReplyUnknown,
+    Submitted,
 )
-from reworker.fsm.states import ATTEMPT_TRANSITIONS
+from reworker.fsm.plan import Role
+from reworker.fsm.states import ATTEMPT_TRANSITIONS, AttemptStatus, Stage
 from tests.unit.fsm.rows import event_row
+
+#: what has no usual value, and what is more than a text or a number.
+FIELDS = {
+    Decided: {"decision": Decision.SKIP},
+    LocksGranted: {"fence": 7},
+    LocksAwaited: {"lock": "host:web1", "holder": "0123456789ab0123456789ac"},
+    Submitted: {"done": ((0, 5), (7, 8)), "left_out": ((9, 10),), "facts": ("0.1", "0.2@3"), "resumes": "x"},
+    ReplyCompleted: {"data": {"changed": [True, None, 1.5]}},
+}
 
 
 @pytest.mark.parametrize("kind", [*EVENT_KINDS.values(), ReplyRunning])
 def test_event_is_the_same_when_read_back(drive, kind):
     driver = drive().submit()
-    driver.feed(kind, **({"decision": Decision.SKIP} if kind is Decided else {}))
+    driver.feed(kind, **FIELDS.get(kind, {}))
     event = driver.events[-1]
     found = decode_event(event_row(event))
     assert found == event
@@ -65,6 +82,40 @@ def test_deployment_is_the_same_when_read_back(drive, last):
     driver = drive().submit()
     driver.feed(last)
     assert decode_snapshot(encode_snapshot(driver.deployment)) == driver.deployment
+
+
+def test_deployment_is_the_same_when_read_back_with_everything_in_it():
+    attempt = Attempt(
+        number=3,
+        step_index=4,
+        role=Role.APPROVAL,
+        status=AttemptStatus.WAITING,
+        timers=(TimerKind.APPROVAL,),
+        is_unconfirmed=True,
+        approved_by=("ann", "bob"),
+        reason="ok?",
+    )
+    deployment = Deployment(
+        id="x",
+        format=FORMAT,
+        stage=Stage.ROLLBACK,
+        fence=7,
+        timers=(TimerKind.DEPLOYMENT,),
+        attempts=(attempt,),
+        tracks=(Track(index=4, role=Role.VERIFY, tries=2, failures=1, is_doubtful=True),),
+        sequences=(SequenceState(index=1, next_host=3, batch_end=4, is_begun=True, failed_host_count=1),),
+        ready=((2, 3),),
+        ended=((0, 1),),
+        completed=((0, 4), (6, 8)),
+        left_out=((4, 5),),
+        doubtful=((5, 6),),
+        facts=("1.0", "1.0@2"),
+        failure=Failure(step_index=4, host="web1", step="a:B", attempt=3, reason="no"),
+        created_at=datetime(2026, 1, 2, 3, 4, 5, 6, tzinfo=UTC),
+    )
+    found = decode_snapshot(encode_snapshot(deployment))
+    assert found == deployment
+    assert repr(found) == repr(deployment)
 
 
 def test_deployment_is_the_same_when_read_back_before_submit():
