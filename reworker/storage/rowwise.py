@@ -16,6 +16,8 @@ from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql import ClauseElement, ColumnElement
 from sqlalchemy.sql.compiler import SQLCompiler
 
+from reworker.storage.any_text import AnyText
+
 Values = tuple[Any, ...]
 #: what stands in a statement for the values of a row, by the names of its columns.
 Source = dict[str, ColumnElement[Any]]
@@ -49,6 +51,9 @@ class RowStatement:
     @staticmethod
     def is_any(one: Column[Any], parameter: str) -> ColumnElement[bool]:
         """Return the condition that a column has one of the values of a list."""
+        if isinstance(one.type, AnyText):
+            # SQLite's JSON ends a text at NUL.
+            return one.in_(bindparam(parameter, expanding=True))
         values = func.json_each(bindparam(parameter, type_=JSON)).table_valued("value")
         return one.in_(select(values.c.value))
 

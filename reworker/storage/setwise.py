@@ -11,14 +11,39 @@ from operator import attrgetter
 from typing import Any
 
 import msgspec
-from sqlalchemy import JSON, Column, Connection, LargeBinary, Table, any_, bindparam, column, func, select
+from sqlalchemy import (
+    JSON,
+    Column,
+    Connection,
+    Dialect,
+    LargeBinary,
+    Table,
+    TypeDecorator,
+    any_,
+    bindparam,
+    column,
+    func,
+    select,
+)
 from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import psycopg
 from sqlalchemy.sql import ClauseElement, ColumnElement
 
+from reworker.storage.any_text import escaped
 from reworker.storage.rowwise import Source, Values
 
 _encoder = msgspec.json.Encoder()
+
+
+class _AnyTexts(TypeDecorator[list[str]]):
+    """A list of texts, each as `AnyText` writes it."""
+
+    impl = JSON
+    cache_ok = True
+
+    def process_bind_param(self, value: list[str] | None, dialect: Dialect) -> list[str | None]:
+        """Escape what PostgreSQL would refuse."""
+        return [escaped(one) for one in value or ()]
 
 
 class SetStatement:
@@ -46,7 +71,7 @@ class SetStatement:
     @staticmethod
     def is_any(one: Column[Any], parameter: str) -> ColumnElement[bool]:
         """Return the condition that a column has one of the values of a list."""
-        values = select(func.json_array_elements_text(bindparam(parameter, type_=JSON)))
+        values = select(func.json_array_elements_text(bindparam(parameter, type_=_AnyTexts)))
         return one == any_(func.array(values.scalar_subquery()))
 
     def run(self, connection: Connection, rows: Iterable[msgspec.Struct]) -> int:
