@@ -186,6 +186,8 @@ class Batch:
                 changes.timers_removed.append(key)
             else:
                 changes.timers_set.append(TimerRow(*key, due_at))
+        # In one order, so that no two cores wait for each other's rows.
+        changes.outbox_removed.sort()
         self._unit.save(changes)
 
     def _saved_row(self, work: _Work, *, version: int) -> DeploymentRow:

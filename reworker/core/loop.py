@@ -20,7 +20,7 @@ from reworker.core.codec import PlanCache
 from reworker.core.counters import Counters
 from reworker.core.inbound import Intake, Item, PublishedItem
 from reworker.core.publisher import Publisher, doubt
-from reworker.core.timers import ClockWatch, Timers, timer_request
+from reworker.core.timers import BUSY_S, ClockWatch, Timers, timer_request
 from reworker.errors import StaleVersion, StorageUnavailable
 from reworker.storage.contract import Changes, Storage
 
@@ -30,6 +30,8 @@ logger = logging.getLogger(__name__)
 LOOK_S = 0.05
 #: seconds before the database is tried again, at first and at most.
 RETRY_BASE_S, RETRY_CAP_S = 0.05, 5.0
+#: times that a batch is tried again at once when another core has changed its deployments meanwhile.
+RACE_COUNT = 20
 #: timers fired in one transaction at most.
 TIMER_COUNT = 50
 #: seconds by which a timer is put off whose event cannot be stored; a bug, that must not block the others.
@@ -187,10 +189,12 @@ class Loop:
         self._counters.add("events", len(changes.events))
 
     def _hold(self, items: Sequence[Item], error: Exception) -> None:
-        """Keep what was taken, unacknowledged, until the database is back."""
+        """Keep what was taken, unacknowledged, until the database is back, or gives the newest version."""
         self._forget_guesses()
         self._held += items
         self._failure_count += 1
+        if isinstance(error, StaleVersion) and self._failure_count <= RACE_COUNT:
+            return  # another core was faster: the next round reads what it has written
         wait_s = delay_s(self._failure_count, base_s=RETRY_BASE_S, cap_s=RETRY_CAP_S, rand=random.random)
         self._retry_at_mono_s = self._clock.mono_s() + wait_s
         if not self.storage_error:
@@ -241,7 +245,8 @@ class Loop:
                 batch.apply(request)
                 batch.remove_timer(row)
             batch.save()
-            self._timers.refresh(unit)
+            # With nothing to handle, what is due belongs to deployments that another core has in hand.
+            self._timers.refresh(unit, now if due else now + timedelta(seconds=BUSY_S))
         self._counters.add("timers_fired", len(due))
         return batch.changes
 

@@ -22,6 +22,9 @@ POLL_S = 1.0
 #: part of the lease within which the bus must have given its result.
 DEADLINE_OF_LEASE = 0.7
 
+#: result of a row that was not published because another core may have taken it over.
+LATE = Published(Outcome.TIMED_OUT, is_sent=False, reason="its claim had ended before it could be published")
+
 OnResult = Callable[[OutboxRow, Published], None]
 
 
@@ -53,6 +56,7 @@ class Publisher:
         self._fresh: deque[OutboxRow] = deque()
         self._in_flight: set[str] = set()
         self._poll_at_mono_s = 0.0
+        self._claimed_at = clock.now()
 
     @property
     def in_flight_count(self) -> int:
@@ -78,6 +82,7 @@ class Publisher:
         """Return the claim that rows get which are published right after they are stored."""
         if self._fresh or self._room() <= 0 or not self.is_open:
             return None
+        self._claimed_at = now
         return Claim(self._owner, now + timedelta(seconds=self._lease_s))
 
     def claim(self, unit: Unit, now: datetime) -> tuple[list[OutboxRow], list[OutboxRow]]:
@@ -85,6 +90,7 @@ class Publisher:
         room = self._room()
         if room <= 0 or not self.is_open:
             return [], []
+        self._claimed_at = now
         rows = [self._fresh.popleft() for _ in range(min(room, len(self._fresh)))]
         doubtful: list[OutboxRow] = []
         if self._clock.mono_s() >= self._poll_at_mono_s:
@@ -114,13 +120,16 @@ class Publisher:
                 self.poll_soon()
 
     def publish(self, rows: Iterable[OutboxRow]) -> None:
-        """Publish rows that are claimed."""
+        """Publish rows that are claimed, unless their claim has ended: this process may have been frozen."""
+        passed_s = (self._clock.now() - self._claimed_at).total_seconds()
+        deadline_s = self._lease_s * DEADLINE_OF_LEASE - max(passed_s, 0.0)
         for row in rows:
             self._in_flight.add(row.id)
+            if deadline_s <= 0:
+                self._on_result(row, LATE)
+                continue
             on_done = partial(self._on_result, row)
-            self._bus.publish(
-                outgoing_of(row, self._exchange), on_done, deadline_s=self._lease_s * DEADLINE_OF_LEASE
-            )
+            self._bus.publish(outgoing_of(row, self._exchange), on_done, deadline_s=deadline_s)
 
     def finished(self, row: OutboxRow) -> None:
         """Note that the result of a row has been stored."""

@@ -16,7 +16,7 @@ from reworker.bus.contract import Delivery, Verdict
 from reworker.clock import Clock
 from reworker.core.counters import Counters
 from reworker.core.dead_letters import DeadLetters
-from reworker.errors import MessageError, StorageError, UndecodableMessage
+from reworker.errors import MessageError, StorageError, StorageUnavailable, UndecodableMessage
 from reworker.ids import is_id, parse_attempt_id
 from reworker.storage.contract import LogRow, LogStore
 
@@ -30,6 +30,8 @@ BUFFER_BYTES = 16 << 20
 LINE_COST_BYTES = 40
 #: deployments whose line numbers are remembered.
 REMEMBERED_COUNT = 1000
+#: times that lines are numbered anew because another core has used their numbers meanwhile.
+RACE_COUNT = 20
 
 
 class LogLine(msgspec.Struct, frozen=True):
@@ -179,9 +181,21 @@ class Recorder:
         by_deployment: dict[str, list[_Line]] = {}
         for line in lines:
             by_deployment.setdefault(line.deployment_id, []).append(line)
-        self._fetch_shelves(by_deployment)
-        self._logs.add([row for own, some in by_deployment.items() if (row := self._row(own, some))])
+        for is_last in (*[False] * RACE_COUNT, True):
+            self._fetch_shelves(by_deployment)
+            found = [self._row(own, some) for own, some in by_deployment.items()]
+            try:
+                self._logs.add([row for row, _ in found if row is not None])
+                break
+            except StorageUnavailable:
+                raise
+            except StorageError:
+                if is_last:
+                    raise
+                self._shelves.clear()  # another core has lines of these deployments too
         self._counters.add("lines", len(lines))
+        if dropped_count := sum(count for _, count in found):
+            self._counters.add("lines_dropped", dropped_count)
 
     def _fetch_shelves(self, deployment_ids: Iterable[str]) -> None:
         if len(self._shelves) > REMEMBERED_COUNT:
@@ -191,13 +205,13 @@ class Recorder:
             stored = self._logs.last_nos(missing)
             self._shelves |= {one: _Shelf(*stored.get(one, (0, 0))) for one in missing}
 
-    def _row(self, deployment_id: str, lines: Sequence[_Line]) -> LogRow | None:
-        """Return the chunk to write, up to the deployment's share; None when that was used up before."""
-        shelf = self._shelves[deployment_id]
+    def _row(self, deployment_id: str, lines: Sequence[_Line]) -> tuple[LogRow | None, int]:
+        """Return the chunk to write, up to the deployment's share, and how many lines are beyond that."""
+        shelf, dropped_count = self._shelves[deployment_id], 0
         kept: list[tuple[int, datetime, str]] = []
         for line in lines:
             if shelf.size_bytes >= self._limit_bytes:
-                self._counters.add("lines_dropped")
+                dropped_count += 1
                 continue
             shelf.size_bytes += len(line.text) + LINE_COST_BYTES
             kept.append((line.attempt, line.at, line.text))
@@ -205,10 +219,10 @@ class Recorder:
                 mark = f"[the limit of {self._limit_bytes} bytes is reached: further lines are not kept]"
                 kept.append((0, line.at, mark))
         if not kept:
-            return None
+            return None, dropped_count
         first_no = shelf.last_no + 1
         shelf.last_no += len(kept)
-        return LogRow(deployment_id, first_no, len(kept), msgspec.json.encode(kept))
+        return LogRow(deployment_id, first_no, len(kept), msgspec.json.encode(kept)), dropped_count
 
 
 def _owner_of(correlation_id: str | None) -> tuple[str, int] | None:

@@ -24,6 +24,8 @@ from reworker.storage.contract import TimerRow, Unit
 
 #: seconds by which wall time and monotonic time may part before it counts as a jump of the clock.
 JUMP_S = 2.0
+#: seconds before a timer is looked at again that is due, but whose deployment another core has in hand.
+BUSY_S = 0.05
 
 _EVENTS: dict[str, type[AttemptEvent]] = {
     TimerKind.QUEUE: QueueTimedOut,
@@ -61,9 +63,10 @@ class Timers:
             if self._next_at is None or row.due_at < self._next_at:
                 self._next_at = row.due_at
 
-    def refresh(self, unit: Unit) -> None:
-        """Read when the next one is due, at the end of a transaction that handled those before."""
-        self._next_at = unit.next_timer_at()
+    def refresh(self, unit: Unit, not_before: datetime) -> None:
+        """Read when the next one is due, to be looked at `not_before`; ends a transaction that fired some."""
+        next_at = unit.next_timer_at()
+        self._next_at = next_at and max(next_at, not_before)
         self._is_stale = False
 
 
