@@ -64,7 +64,7 @@ class References:
         return None if mentions is None else tuple(one.name for one in mentions)
 
     def check(self) -> None:
-        """Add a problem for each unknown id, for sequences in a circle, and for what `when` asks too early."""
+        """Add a problem for each id that is unknown, and for what waits in a circle or asks too early."""
         before = [self._before(index) for index in range(len(self._needs))]
         try:
             order = tuple(TopologicalSorter(dict(enumerate(before))).static_order())

@@ -29,7 +29,8 @@ from reworker.fsm.rules import PhaseNotice, Rules
 VERSION_1 = """{"group": "g", "name": "n", "sequences": [{"hosts": ["a", "b"], "steps": [{"key": "x:One",
 "command": "x", "subcommand": "One"}, {"key": "x:Two", "command": "x", "subcommand": "Two", "parameters":
 {"p": [1, {"q": null}]}, "notify": {"started": {"irc": ["#web"]}}, "dynamic_names": ["version"],
-"timeout_s": 5.0, "is_idempotent": true, "on_unknown": "fail", "id": "two"}, {"key": "x:Three", "command": "x", "subcommand":
+"timeout_s": 5.0, "is_idempotent": true, "on_unknown": "fail", "id": "two"},
+{"key": "x:Three", "command": "x", "subcommand":
 "Three", "queue_timeout_s": 90.0, "is_idempotent": true, "on_unknown": "retry"}], "description": "first",
 "notify": {"failed": {"irc": ["#ops"]}}, "id": "a"}], "dynamic": {"version": 1}, "is_unattended": true}"""
 SAME_PLAYBOOK = """\
