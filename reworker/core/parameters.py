@@ -12,6 +12,7 @@ from typing import Any
 
 import msgspec
 
+from reworker.core.patterns import is_match
 from reworker.errors import ConfigError, PlaybookInvalid
 from reworker.fsm import checks
 from reworker.fsm.playbook import Playbook, dynamic_names
@@ -20,13 +21,13 @@ from reworker.fsm.rules import Rules
 #: characters of what the library says of one value, and values that one error speaks of.
 _REASON_CHARACTERS, _REASONS = 200, 20
 
-#: keywords that lead elsewhere: to a network, or around in circles.
-_REFERENCES = ("$ref", "$dynamicRef")
+#: keywords that lead to a network or around in circles, or match patterns in a way that cannot be limited.
+_REFUSED = ("$ref", "$dynamicRef", "patternProperties")
 
 _TYPES = ("string", "integer", "number", "boolean", "array", "object", "null")
 
-#: what the library lets through when numbers, patterns or nesting are beyond what Python can do.
-_BEYOND = (OverflowError, RecursionError, re.error)
+#: what comes when numbers, patterns or nesting are beyond what Python can do, or do in time.
+_BEYOND = (OverflowError, RecursionError, TimeoutError, re.error)
 
 
 def problems(
@@ -131,7 +132,7 @@ def _readings(value: Any) -> tuple[Any, ...]:
         return (value,)
     try:
         meant = msgspec.json.decode(value)
-    except msgspec.DecodeError:
+    except (msgspec.DecodeError, UnicodeEncodeError):
         return (value,)
     return (value, meant) if isinstance(meant, bool | int | float) else (value,)
 
@@ -147,7 +148,8 @@ def _misfit(schema: Mapping[str, Any], value: Any) -> str:
     """Return why a value does not fit its schema; empty if it does."""
     library = _library()
     try:
-        error = library.exceptions.best_match(library.Draft202012Validator(schema).iter_errors(value))
+        validator = library.validators.extend(library.Draft202012Validator, {"pattern": _check_pattern})
+        error = library.exceptions.best_match(validator(schema).iter_errors(value))
     except _BEYOND as beyond:
         return f"cannot be checked: {beyond}"
     if error is None:
@@ -156,11 +158,17 @@ def _misfit(schema: Mapping[str, Any], value: Any) -> str:
     return f"does not fit{place and f' at {place}'}: {error.message[:_REASON_CHARACTERS]}"
 
 
+def _check_pattern(validator: Any, pattern: str, value: Any, _schema: Any) -> Iterator[Any]:
+    """Stand in for the library's own keyword, which would stop the process for as long as a match takes."""
+    if validator.is_type(value, "string") and not is_match(pattern, value):
+        yield _library().ValidationError(f"{value!r} does not match {pattern!r}")
+
+
 def _schema_problem(schema: Mapping[str, Any]) -> str:
     """Return what is wrong with a schema, or with its default; empty if it is good."""
     library = _library()
     kind = library.Draft202012Validator
-    found = next((key for key in _keys_of(schema) if key in _REFERENCES), "")
+    found = next((key for key in _keys_of(schema) if key in _REFUSED), "")
     if found:
         return f"{found} is not supported; write the schema out"
     try:

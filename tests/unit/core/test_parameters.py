@@ -11,7 +11,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from reworker.core import parameters
+from reworker.core import parameters, patterns
 from reworker.core.submission import new_playbook, plan_of
 from reworker.errors import ConfigError, PlaybookInvalid
 from reworker.fsm.parsing import parse
@@ -107,6 +107,7 @@ def test_text_becomes_what_the_schema_asks_for(schema, value, expected):
         ({"type": "array"}, "[1]"),
         ({"type": "string"}, 3),
         ({"type": "string", "pattern": "^a+$"}, "b"),
+        ({"pattern": "^a+$"}, "\ud800"),
         ({"type": "integer", "maximum": 3}, "4"),
         ({"enum": []}, "x"),
         ({"type": "array", "items": {"type": "integer"}}, ["x"]),
@@ -118,6 +119,22 @@ def test_value_is_refused_when_it_does_not_fit(schema, value):
 
 def test_refusal_speaks_of_what_was_meant_when_a_text_is_a_number():
     assert "10 is greater than the maximum of 9" in refusal({"color": "red", "count": "10"})
+
+
+def test_value_is_checked_against_its_pattern_only_when_it_is_text():
+    schema = {"pattern": r"^[0-9]+(\.[0-9]+)*$"}
+    assert fitting(schema, "1.10.2") == "1.10.2"
+    assert fitting(schema, [1]) == [1]
+
+
+def test_match_ends_when_its_pattern_takes_for_ever():
+    with pytest.raises(TimeoutError, match=r"its pattern takes longer than 0\.2 s"):
+        patterns.is_match("^(a+)+$", "a" * 60 + "!", limit_s=0.2)
+
+
+def test_match_is_refused_when_python_cannot_do_it():
+    with pytest.raises(RecursionError, match="beyond what Python can match"):
+        patterns.is_match("(" * 5_000 + ")" * 5_000, "a")
 
 
 def test_refusal_names_everything_when_much_is_wrong():
@@ -184,7 +201,7 @@ def test_name_is_known_when_only_the_operators_rules_list_it():
         ({"properties": {"a": 3}}, "the schema is wrong at properties.a: "),
         ({"items": {"type": "x"}}, "unknown type 'x'; known: string, "),
         ({"pattern": "["}, "the schema is wrong at pattern: '[' is not a 'regex'"),
-        ({"patternProperties": {"[": {}}}, "the schema is wrong at patternProperties: "),
+        ({"patternProperties": {"a": {}}}, "patternProperties is not supported"),
         ({"pattern": "a{99999999999}"}, "the schema cannot be used: "),
         ({"$ref": "http://127.0.0.1:1/x"}, "$ref is not supported"),
         ({"$ref": "#"}, "$ref is not supported"),
