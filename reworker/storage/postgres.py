@@ -130,8 +130,8 @@ class PostgresStorage:
     def _connect(self) -> psycopg.Connection:
         """Return a connection of its own, outside the pool."""
         with translated(f"connecting to {self.source}"):
-            pooled = self._readers.raw_connection()
-            connection = pooled.driver_connection
+            pooled = self._readers.connect()
+            connection = pooled.connection.driver_connection
             pooled.detach()
         assert isinstance(connection, psycopg.Connection)
         return connection
