@@ -12,7 +12,7 @@ from reworker.fsm.parsing import MAX_PLANNED_STEPS, parse
 from reworker.fsm.states import DeploymentStatus
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
-HEAD = "group: g\nname: n\nexecution:\n- hosts: [a]\n  steps:\n"
+HEAD = "locks: false\ngroup: g\nname: n\nexecution:\n- hosts: [a]\n  steps:\n"
 
 
 def test_parse_accepts_when_there_are_as_many_steps_as_allowed() -> None:
