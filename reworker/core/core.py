@@ -17,6 +17,7 @@ from reworker.core.jobs import JobDesk
 from reworker.core.loop import Loop
 from reworker.core.publisher import Publisher
 from reworker.core.recorder import Recorder
+from reworker.core.release_log import ReleaseLog
 from reworker.core.service import Service
 from reworker.core.settings import CoreSettings
 from reworker.errors import ConnectionLost
@@ -91,8 +92,16 @@ class Core:
             lease_s=settings.lease_s,
             window=settings.window,
         )
+        folder = settings.release_log_dir
+        self.release_log = ReleaseLog(folder, storage, clock) if folder else None
         self.loop = Loop(
-            storage, self._publisher, self._intake, clock, counters, batch_count=settings.batch_count
+            storage,
+            self._publisher,
+            self._intake,
+            clock,
+            counters,
+            batch_count=settings.batch_count,
+            on_events=self.release_log.note if self.release_log else None,
         )
         wake = self.loop.wake
         #: requests and reads, for this process.
@@ -111,11 +120,13 @@ class Core:
             TopologyMismatch: a queue or exchange exists with other arguments.
         """
         self.attach()
-        parts: tuple[tuple[str, Callable[[], None]], ...] = (
+        parts: list[tuple[str, Callable[[], None]]] = [
             ("core", self.loop.run),
             ("core jobs", self.jobs.run),
             ("core output", self.recorder.run),
-        )
+        ]
+        if self.release_log is not None:
+            parts.append(("core release log", self.release_log.run))
         for name, run in parts:
             self._threads.append(threading.Thread(target=run, name=name, daemon=True))
             self._threads[-1].start()
@@ -147,6 +158,8 @@ class Core:
         self.jobs.stop()
         self.recorder.stop()
         self.loop.stop(deadline_s=deadline_s)
+        if self.release_log is not None:
+            self.release_log.stop()
         for thread in self._threads:
             thread.join(deadline_s + 1)
         self._threads = []

@@ -8,7 +8,7 @@ from __future__ import annotations
 import logging
 import random
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from datetime import datetime, timedelta
 
 import msgspec
@@ -22,7 +22,7 @@ from reworker.core.inbound import Intake, Item, PublishedItem
 from reworker.core.publisher import Publisher, doubt
 from reworker.core.timers import BUSY_S, ClockWatch, Timers, timer_request
 from reworker.errors import StaleVersion, StorageUnavailable
-from reworker.storage.contract import Changes, Storage
+from reworker.storage.contract import Changes, EventRow, Storage
 
 logger = logging.getLogger(__name__)
 
@@ -54,10 +54,11 @@ class Loop:
         counters: Counters,
         *,
         batch_count: int,
+        on_events: Callable[[Sequence[EventRow]], None] | None = None,
     ) -> None:
         self._storage, self._publisher, self._intake = storage, publisher, intake
         self._clock, self._counters = clock, counters
-        self._batch_count = batch_count
+        self._batch_count, self._on_events = batch_count, on_events
         self._plans = PlanCache()
         self._timers, self._watch = Timers(), ClockWatch(clock)
         self._held: list[Item] = []
@@ -187,6 +188,8 @@ class Loop:
         self._publisher.offer(changes.outbox_added)
         self._timers.note(changes.timers_set)
         self._counters.add("events", len(changes.events))
+        if self._on_events is not None:
+            self._on_events(changes.events)
 
     def _hold(self, items: Sequence[Item], error: Exception) -> None:
         """Keep what was taken, unacknowledged, until the database is back, or gives the newest version."""
