@@ -13,6 +13,7 @@ from collections.abc import Callable
 from functools import partial
 
 import msgspec
+from msgspec import MsgspecError
 
 from reworker import messages
 from reworker.bus.contract import Delivery, Verdict
@@ -23,9 +24,11 @@ from reworker.core.dead_letters import DeadLetters
 from reworker.core.outgoing import answer_row
 from reworker.core.service import Service
 from reworker.errors import (
+    ConfigError,
     MessageError,
     PlaybookInvalid,
     PlaybookNotFound,
+    ReworkerError,
     StorageUnavailable,
     UndecodableMessage,
 )
@@ -99,8 +102,16 @@ class JobDesk:
                 self._stopping.wait(RETRY_S)
         except Exception as error:  # one request must not stop the others
             logger.exception("a job request could not be handled")
-            self._dead.refuse(delivery, f"it could not be handled: {error}")
+            self._give_up(delivery, f"it could not be handled: {error}")
         return True
+
+    def _give_up(self, delivery: Delivery, reason: str) -> None:
+        """Set a request aside that met an error of ours, and tell its sender if that is possible."""
+        try:
+            self._refuse(self._answer(delivery, None, reason))
+        except (ReworkerError, UnicodeError, MsgspecError) as error:
+            logger.error("nor could it be answered: %s", error)
+        self._dead.refuse(delivery, reason)
 
     def _take(self, wait_s: float | None) -> Delivery | None:
         try:
@@ -120,7 +131,7 @@ class JobDesk:
         try:
             draft = self._draft(request)
             own_id = self._service.start(draft, _origin(delivery, request), answer=answer)
-        except (PlaybookNotFound, PlaybookInvalid) as error:
+        except (PlaybookNotFound, PlaybookInvalid, ConfigError) as error:
             self._refuse(answer(None, str(error)))
             logger.warning("job request of playbook %.40r refused: %s", request.playbook_id, error)
         else:
@@ -137,9 +148,10 @@ class JobDesk:
         reply_to = delivery.properties.reply_to
         if not reply_to:
             return None
-        now = self._clock.now()
-        answer = messages.JobAnswer(own_id, error or msgspec.UNSET)
-        return answer_row(f"answer.{new_id(now)}", now, reply_to, answer)
+        now, own = self._clock.now(), delivery.properties.correlation_id
+        answer = messages.JobAnswer(own_id, escaped(error) or msgspec.UNSET)
+        correlation_id = own if own and escaped(own) == own else None  # what is no text cannot be stored
+        return answer_row(f"answer.{new_id(now)}", now, reply_to, answer, correlation_id)
 
     def _refuse(self, answer: OutboxRow | None) -> None:
         self._counters.add("jobs_refused")

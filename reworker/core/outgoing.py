@@ -136,13 +136,15 @@ def notification_row(cause: Cause, command: SendNotification, ordinal: int) -> O
     return _row(cause, row_id, "notify", message)
 
 
-def answer_row(row_id: str, at: datetime, reply_to: str, answer: messages.JobAnswer) -> OutboxRow:
-    """Return the row that answers a job request, by way of the default exchange."""
+def answer_row(
+    row_id: str, at: datetime, reply_to: str, answer: messages.JobAnswer, correlation_id: str | None = None
+) -> OutboxRow:
+    """Return the row that answers a job request, by way of the default exchange, with its correlation id."""
     message = Outgoing(
         exchange="",
         routing_key=reply_to,
         body=messages.encode(answer, kind="answer"),
-        properties=_persistent(at, row_id),
+        properties=_persistent(at, row_id, correlation_id=correlation_id),
     )
     return _row(Cause("", 0, at), row_id, "answer", message)
 

@@ -110,6 +110,29 @@ def test_job_starts_without_an_answer_when_it_has_no_reply_to(
     assert world.storage.reader.outbox_count() == 0
 
 
+@pytest.mark.parametrize("wrong", [False, True])
+def test_answer_has_the_correlation_id_of_the_request_when_that_had_one(
+    world: World, worker: Worker, playbook_id: str, answers: Queue, wrong: bool
+) -> None:
+    body = {"group": "other" if wrong else "web", "playbook_id": playbook_id}
+    for own in ("request-7", None, "\udcff"):
+        ask(world, worker, body, correlation_id=own)
+    assert [one.properties.correlation_id for one in answers.messages()] == ["request-7", None, None]
+    assert [answer["id"] is None for answer in answers.bodies()] == [wrong] * 3
+
+
+def test_job_is_answered_when_the_core_meets_an_error_of_its_own(
+    world: World, worker: Worker, playbook_id: str, answers: Queue
+) -> None:
+    with world.storage.begin() as unit:
+        unit.save_setting("rules", b'{"checks": [{"no": "step"}]}')
+    ask(world, worker, {"group": "web", "playbook_id": playbook_id})
+    (answer,) = answers.bodies()
+    assert answer["id"] is None
+    assert "could not be handled" in answer["error"]
+    assert len(dead(world)) == 1
+
+
 def test_job_starts_when_the_queue_for_its_answer_is_gone(
     world: World, worker: Worker, playbook_id: str
 ) -> None:
