@@ -102,9 +102,15 @@ def test_reply_changes_once_when_the_core_dies_before_commit(world: World) -> No
     assert world.storage.fuse.passed == []
     assert not world.is_running
     world.start()
-    assert world.kinds(own_id) == ["Submitted", "DispatchConfirmed"]
+    assert world.kinds(own_id) == ["Submitted", "LocksGranted", "DispatchConfirmed"]
     world.run()
-    assert world.kinds(own_id) == ["Submitted", "DispatchConfirmed", "ReplyCompleted", "DispatchConfirmed"]
+    assert world.kinds(own_id) == [
+        "Submitted",
+        "LocksGranted",
+        "DispatchConfirmed",
+        "ReplyCompleted",
+        "DispatchConfirmed",
+    ]
     assert executions(worker) == {f"{own_id}.1": 1, f"{own_id}.2": 1}
 
 
@@ -118,7 +124,7 @@ def test_reply_changes_once_when_the_core_dies_after_commit_before_ack(world: Wo
     world.start()
     world.run()
     assert world.broker.message_count("re.replies") == 0
-    assert world.kinds(own_id) == ["Submitted", "DispatchConfirmed", "ReplyStarted"]
+    assert world.kinds(own_id) == ["Submitted", "LocksGranted", "DispatchConfirmed", "ReplyStarted"]
     assert world.core.counters.snapshot()["replies_duplicate"] == 1
 
 
@@ -184,7 +190,11 @@ def test_answer_ends_the_doubt_before_it_begins_when_the_worker_has_replied(worl
     world.broker.hold_confirms()
     world.run()
     assert world.status(own_id) == "completed", "a reply proves that the message arrived"
-    assert world.kinds(own_id) == ["Submitted", *["DispatchConfirmed", "ReplyStarted", "ReplyCompleted"] * 2]
+    assert world.kinds(own_id) == [
+        "Submitted",
+        "LocksGranted",
+        *["DispatchConfirmed", "ReplyStarted", "ReplyCompleted"] * 2,
+    ]
     world.broker.hold_confirms(False)
     world.run()
     assert executions(worker) == {f"{own_id}.1": 1, f"{own_id}.2": 1}
