@@ -11,6 +11,7 @@ import msgspec
 from reworker.bus.contract import Bus, Consumer, Delivery, Health, Published
 from reworker.clock import Clock, SystemClock
 from reworker.core.counters import Counters
+from reworker.core.database_clock import DatabaseClock
 from reworker.core.dead_letters import DeadLetters
 from reworker.core.inbound import Intake, PublishedItem, ReplyItem
 from reworker.core.jobs import JobDesk
@@ -20,6 +21,7 @@ from reworker.core.recorder import Recorder
 from reworker.core.release_log import ReleaseLog
 from reworker.core.service import Service
 from reworker.core.settings import CoreSettings
+from reworker.core.upkeep import Upkeep
 from reworker.errors import ConnectionLost
 from reworker.storage.contract import LogStore, OutboxRow, Storage
 from reworker.topology import names
@@ -79,7 +81,8 @@ class Core:
         settings = settings or CoreSettings()
         self._settings = settings
         self._bus, self._output_bus, self._storage = bus, output_bus or bus, storage
-        clock, counters = clock or SystemClock(), Counters()
+        machine_clock, counters = clock or SystemClock(), Counters()
+        clock = DatabaseClock(storage, machine_clock)
         self.counters = counters
         self._dead = DeadLetters(bus, counters)
         self._intake = Intake()
@@ -105,25 +108,38 @@ class Core:
         )
         wake = self.loop.wake
         #: requests and reads, for this process.
-        self.service = Service(storage, logs, clock, wake=wake)
+        self.service = Service(storage, logs, machine_clock, wake=wake)
         self.jobs = JobDesk(self.service, storage, self._dead, clock, counters, wake=wake)
         output_dead = DeadLetters(self._output_bus, counters)
         self.recorder = Recorder(logs, output_dead, clock, counters, limit_bytes=settings.log_limit_bytes)
+        self.upkeep = Upkeep(
+            storage,
+            logs,
+            clock,
+            counters,
+            name=settings.name,
+            keep_days=settings.keep_days,
+            is_quiet=self.loop.is_quiet,
+        )
         self._consumers: list[Consumer] = []
         self._threads: list[threading.Thread] = []
 
-    def start(self) -> None:
+    def start(self, *, takes_jobs: bool = True) -> None:
         """Take up what a former life left, then consume; returns at once, the work is done by threads.
+
+        Args:
+            takes_jobs: consume job requests too; else they stay on the broker.
 
         Raises:
             StorageError: another core of this name runs on the database.
             TopologyMismatch: a queue or exchange exists with other arguments.
         """
-        self.attach()
+        self.attach(takes_jobs=takes_jobs)
         parts: list[tuple[str, Callable[[], None]]] = [
             ("core", self.loop.run),
             ("core jobs", self.jobs.run),
             ("core output", self.recorder.run),
+            ("core upkeep", self.upkeep.run),
         ]
         if self.release_log is not None:
             parts.append(("core release log", self.release_log.run))
@@ -131,7 +147,7 @@ class Core:
             self._threads.append(threading.Thread(target=run, name=name, daemon=True))
             self._threads[-1].start()
 
-    def attach(self) -> None:
+    def attach(self, *, takes_jobs: bool = True) -> None:
         """Do the part of `start` that needs no thread; tests then call the parts' `turn`."""
         self._storage.lock_core(self._settings.name)
         self.service.library.keep_rules(self._settings.rules)
@@ -144,9 +160,10 @@ class Core:
         consume = self._bus.consume
         self._consumers = [
             consume(names.REPLY_QUEUE, self._on_reply, prefetch=self._settings.prefetch),
-            consume(self._settings.job_queue, self.jobs.put, prefetch=JOB_PREFETCH),
             self._output_bus.consume(names.OUTPUT_QUEUE, self.recorder.put, prefetch=OUTPUT_PREFETCH),
         ]
+        if takes_jobs:
+            self._consumers.append(consume(self._settings.job_queue, self.jobs.put, prefetch=JOB_PREFETCH))
 
     def stop(self, *, deadline_s: float = 5.0) -> None:
         """Take nothing new, finish what was taken, end the threads. Safe twice.
@@ -157,6 +174,7 @@ class Core:
             consumer.cancel()
         self.jobs.stop()
         self.recorder.stop()
+        self.upkeep.stop()
         self.loop.stop(deadline_s=deadline_s)
         if self.release_log is not None:
             self.release_log.stop()

@@ -95,6 +95,11 @@ class Loop:
         self._is_woken = True
         self._intake.wake()
 
+    def is_quiet(self) -> bool:
+        """Tell whether nothing waits to be done. Any thread."""
+        is_idle = self._intake.is_empty() and self._publisher.in_flight_count == 0
+        return is_idle and not self._held and not self.storage_error
+
     def turn(self, wait_s: float = 0.0) -> bool:
         """Do one round; return whether there was something to do.
 

@@ -15,6 +15,7 @@ import msgspec
 from reworker.clock import Clock
 from reworker.core import codec, submission
 from reworker.core.batch import Applied, Batch, Request, Result
+from reworker.core.database_clock import DatabaseClock
 from reworker.core.library import Library
 from reworker.core.past import past_of
 from reworker.core.recorder import LogLine, lines_of
@@ -102,12 +103,12 @@ class Service:
         *,
         wake: Callable[[], None] = _nothing,
     ) -> None:
-        self._storage, self._logs, self._clock = storage, logs, clock
+        self._storage, self._logs, self._clock = storage, logs, DatabaseClock(storage, clock)
         self._wake = wake
         #: reads beside all this, for `history`.
         self.reader = storage.reader
         #: stored playbooks, and the rules for all of them.
-        self.library = Library(storage, clock)
+        self.library = Library(storage, self._clock)
 
     def submit(
         self,

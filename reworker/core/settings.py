@@ -34,6 +34,7 @@ class CoreSettings(msgspec.Struct, frozen=True):
         prefetch: replies taken from the broker and not yet stored.
         window: publishes without a confirm at most.
         lease_s: seconds after which a publish that nobody finished is taken up again.
+        keep_days: days for which deployments are kept after their end; 0 is for ever.
         log_limit_bytes: output kept per deployment; more is counted and dropped.
         release_log_dir: folder for a log file of each deployment; empty is none.
         log_file: the core's own log, in the line format of 2014, beside standard error; empty is none.
@@ -49,6 +50,7 @@ class CoreSettings(msgspec.Struct, frozen=True):
     window: int = 500
     lease_s: float = 15.0
     log_limit_bytes: int = 64 << 20
+    keep_days: int = 0
     release_log_dir: str = ""
     log_file: str = ""
     log_level: str = "INFO"
@@ -123,7 +125,7 @@ def _scalars(values: Mapping[str, Any], origin: str, environ: Mapping[str, str])
 
 def _value(layered: Layered, name: str, default: Any) -> Any:
     if isinstance(default, int):
-        return layered.integer(name, default, least=1)
+        return layered.integer(name, default, least=min(default, 1))
     if isinstance(default, float):
         return layered.number(name, default)
     value, origin = layered.find(name, default)

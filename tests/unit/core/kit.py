@@ -166,11 +166,12 @@ class World:
         self._logs: SqlLog
         self.settings = CoreSettings()
         self.make_logs: type[SqlLog] = SqlLog
+        self.make_storage: type[FusedStorage] = FusedStorage
         self.is_running = False
 
     def start(self, fuse: Fuse | None = None) -> Core:
         """Start a core on the database, killed where the fuse burns."""
-        self.storage = FusedStorage(self.path)
+        self.storage = self.make_storage(self.path)
         self._logs = self.make_logs(log_path(self.path))
         self._bus = FusedBus(self.broker, is_threaded=False, name="core", clock=self.clock)
         self._bus.open(timeout_s=1)

@@ -1,0 +1,132 @@
+"""What a core does beside its work: it says that it is alive, and deletes what ended long ago."""
+
+from __future__ import annotations
+
+import logging
+import os
+import socket
+import threading
+from collections.abc import Callable
+from datetime import timedelta
+
+from reworker import __version__
+from reworker.clock import Clock
+from reworker.core import history
+from reworker.core.counters import Counters
+from reworker.errors import ReworkerError, StorageError, StorageUnavailable
+from reworker.fsm.states import DeploymentStatus
+from reworker.storage.contract import InstanceRow, LogStore, Reader, Storage
+
+logger = logging.getLogger(__name__)
+
+#: seconds between two beats of a core; only for display.
+BEAT_S = 10.0
+#: seconds between two turns, and between two searches for deployments to delete.
+TURN_S, SEARCH_S = 1.0, 600.0
+#: events deleted in one transaction at most, so that no reply waits for it.
+PRUNE_EVENT_COUNT = 1000
+#: open deployments whose history is replayed after a start.
+REPLAY_COUNT = 1000
+#: states in which something can still happen.
+OPEN_STATUSES = tuple(one for one in DeploymentStatus if not one.is_terminal)
+
+
+def open_ids(reader: Reader, limit: int) -> list[str]:
+    """Return the ids of deployments that have not ended, the newest of each status first."""
+    rows = (row for status in OPEN_STATUSES for row in reader.deployments(limit=limit, status=status))
+    return [row.id for row in rows][:limit]
+
+
+def prune(storage: Storage, logs: LogStore, clock: Clock, keep_days: float) -> list[str]:
+    """Delete some of the deployments that ended longer ago than this; return their ids, none when done.
+
+    Their lines of output go first: should the rest fail, nothing is left that nobody would ever delete.
+    """
+    with storage.begin() as unit:
+        ids = unit.prune(clock.now() - timedelta(days=keep_days), PRUNE_EVENT_COUNT)
+        if ids:
+            logs.remove(ids)
+    return ids
+
+
+class Upkeep:
+    """Works on a thread of its own, seldom; nothing depends on it.
+
+    Args:
+        name: of this core.
+        keep_days: for which deployments that have ended are kept; 0 is for ever.
+        is_quiet: tells whether the core has nothing else to do.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        logs: LogStore,
+        clock: Clock,
+        counters: Counters,
+        *,
+        name: str,
+        keep_days: float,
+        is_quiet: Callable[[], bool],
+    ) -> None:
+        self._storage, self._logs, self._clock, self._counters = storage, logs, clock, counters
+        self._name, self._keep_days, self._is_quiet = name, keep_days, is_quiet
+        self._started_at = clock.now()
+        self._beat_at_mono_s = self._search_at_mono_s = clock.mono_s()
+        self._stopping = threading.Event()
+
+    def run(self) -> None:
+        """Work until `stop`; the body of the thread."""
+        try:
+            self.replay_open()
+        except Exception:  # it only looks; the core runs without it
+            logger.exception("the histories of open deployments could not be checked")
+        while not self._stopping.wait(TURN_S):
+            try:
+                self.turn()
+            except StorageError as error:
+                logger.warning("upkeep waits for the database: %s", error)
+            except Exception:  # the thread's top: it must live, whatever it meets
+                logger.exception("upkeep met an error of its own; it goes on")
+
+    def stop(self) -> None:
+        """Let `run` return."""
+        self._stopping.set()
+
+    def turn(self) -> None:
+        """Beat and prune if it is time."""
+        now_mono_s = self._clock.mono_s()
+        if now_mono_s >= self._beat_at_mono_s:
+            self._beat_at_mono_s = now_mono_s + BEAT_S
+            with self._storage.begin() as unit:
+                unit.beat(self._instance())
+        if self._keep_days and now_mono_s >= self._search_at_mono_s and self._is_quiet():
+            ids = prune(self._storage, self._logs, self._clock, self._keep_days)
+            self._counters.add("deployments_pruned", len(ids))
+            if not ids:
+                self._search_at_mono_s = now_mono_s + SEARCH_S
+
+    def replay_open(self) -> None:
+        """Replay what is open and say what is wrong, slowly: the core is busy taking it up again."""
+        for own_id in open_ids(self._storage.reader, REPLAY_COUNT):
+            if self._stopping.wait(0.001):
+                return
+            try:
+                found = history.problems(self._storage.reader, own_id)
+            except StorageUnavailable:
+                raise
+            except (ReworkerError, ValueError, KeyError, TypeError) as error:
+                found = [f"its history cannot be read: {error}"]
+            for problem in found:
+                self._counters.add("history_problems")
+                logger.error("deployment %s: %s; see `reworker doctor`", own_id, problem)
+
+    def _instance(self) -> InstanceRow:
+        return InstanceRow(
+            name=self._name,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            version=__version__,
+            started_at=self._started_at,
+            beat_at=self._clock.now(),
+        )

@@ -1,0 +1,127 @@
+"""Beats, pruning, the replay after a start, and the clock that all cores share."""
+
+from __future__ import annotations
+
+from datetime import timedelta
+
+import pytest
+
+from reworker.core.upkeep import BEAT_S, SEARCH_S, open_ids
+from reworker.errors import DeploymentNotFound
+from tests.unit.core.kit import FusedStorage, Worker, World, playbook
+
+DAY_S = 86400.0
+
+
+class ServerStorage(FusedStorage):
+    """A database on a machine whose clock is ahead."""
+
+    def clock_offset_s(self) -> float:
+        return 3600.0
+
+
+def keep(world: World, days: int) -> None:
+    world.kill()
+    world.settings = type(world.settings)(keep_days=days)
+    world.start()
+
+
+def test_core_beats_for_display(world: World) -> None:
+    for _ in range(2):
+        world.core.upkeep.turn()
+        world.advance(BEAT_S)
+    world.core.upkeep.turn()
+    (instance,) = world.storage.reader.instances()
+    assert instance.name == "core"
+    assert instance.beat_at == world.clock.now()
+    assert instance.beat_at - instance.started_at == timedelta(seconds=2 * BEAT_S)
+
+
+def test_deployments_and_their_lines_go_when_they_ended_long_ago(world: World, worker: Worker) -> None:
+    keep(world, 30)
+    old, *_ = ids = [world.core.service.submit(playbook()) for _ in range(3)]
+    world.run()
+    worker.send("re", "output", b'{"message": "a line"}', correlation_id=old)
+    world.run()
+    world.advance(20 * DAY_S)
+    young = world.core.service.submit(playbook())
+    world.run()
+    worker.script = ()
+    running = world.core.service.submit(playbook())
+    world.advance(11 * DAY_S)
+    world.core.upkeep.turn()
+    assert world.core.counters.snapshot()["deployments_pruned"] == 3
+    for own_id in ids:
+        with pytest.raises(DeploymentNotFound):
+            world.deployment(own_id)
+    assert world.core.service.log_lines(old) == []
+    assert [world.status(one) for one in (young, running)] == ["completed", "running"]
+
+
+def test_deployments_are_kept_for_ever_when_nothing_else_is_said(world: World, worker: Worker) -> None:
+    own_id = world.core.service.submit(playbook())
+    world.run()
+    world.advance(10_000 * DAY_S)
+    world.core.upkeep.turn()
+    assert world.status(own_id) == "completed"
+
+
+def test_pruning_waits_for_a_quiet_moment(world: World, worker: Worker) -> None:
+    keep(world, 1)
+    own_id = world.core.service.submit(playbook())
+    world.run()
+    world.advance(2 * DAY_S)
+    worker.reply({"status": "started"}, f"{own_id}.1")
+    world.broker.pump()
+    world.core.upkeep.turn()
+    assert world.status(own_id) == "completed", "a reply waits to be taken in"
+    world.run()
+    world.core.upkeep.turn()
+    assert world.core.service.deployments() == []
+
+
+def test_search_for_old_deployments_is_seldom_when_there_are_none(world: World, worker: Worker) -> None:
+    keep(world, 1)
+    own_id = world.core.service.submit(playbook())
+    world.run()
+    world.core.upkeep.turn()
+    world.clock.jump(2 * DAY_S)
+    world.core.upkeep.turn()
+    assert world.status(own_id) == "completed"
+    world.clock.advance(SEARCH_S)
+    world.core.upkeep.turn()
+    assert world.core.service.deployments() == []
+
+
+def test_replay_after_the_start_says_what_is_wrong_and_goes_on(
+    world: World, worker: Worker, caplog: pytest.LogCaptureFixture
+) -> None:
+    worker.script = ()
+    good, bad, torn = (world.core.service.submit(playbook(locks=False)) for _ in range(3))
+    world.run()
+    with world.storage.begin() as unit:
+        run = unit._connection.exec_driver_sql
+        run("UPDATE event SET actor = 'eve' WHERE seq = 1 AND deployment_id = ?", (bad,))
+        run("UPDATE deployment SET snapshot = '{' WHERE id = ?", (torn,))
+    world.core.upkeep.replay_open()
+    assert world.core.counters.snapshot()["history_problems"] == 2
+    assert bad in caplog.text
+    assert torn in caplog.text
+    assert good not in caplog.text
+    assert set(open_ids(world.storage.reader, 10)) == {good, bad, torn}
+
+
+def test_times_are_those_of_the_database_when_its_clock_is_ahead(world: World, worker: Worker) -> None:
+    world.kill()
+    world.make_storage = ServerStorage
+    world.start()
+    worker.script = ()
+    own_id = world.core.service.submit(playbook({"noop:Do": {"a": 1}, "queue_timeout": "60s"}))
+    world.run()
+    hour = timedelta(hours=1)
+    assert world.deployment(own_id).row.created_at == world.clock.now() + hour
+    world.advance(59)
+    assert world.status(own_id) == "running"
+    world.advance(2)
+    assert world.status(own_id) == "failed"
+    assert world.deployment(own_id).row.ended_at == world.clock.now() + hour
