@@ -6,9 +6,9 @@ A host's way through a sequence is a track. Hosts begin in batches, the next whe
 from __future__ import annotations
 
 from collections import Counter
-from dataclasses import replace
 
 from reworker.fsm import conditions, ranges
+from reworker.fsm.changing import changed
 from reworker.fsm.commands import TimerKind
 from reworker.fsm.deployment import MAX_TRACKS, Attempt, Failure, SequenceState, Track
 from reworker.fsm.plan import PlannedStep, Role
@@ -58,7 +58,7 @@ def _attempt(turn: Turn, track: Track, step: PlannedStep) -> None:
     if track.role is Role.VERIFY:
         turn.open(track, track.role)
         return
-    tried = replace(track, tries=track.tries + 1)
+    tried = changed(track, tries=track.tries + 1)
     turn.move_track(track, tried)
     if step.approval is not None:
         _ask(turn, tried, step, step.approval)
@@ -152,7 +152,7 @@ def _open_hosts(turn: Turn, state: SequenceState, busy_count: int) -> bool:
             if busy_count:
                 break
             batch_end = min(state.next_host + sequence.batch_count, len(sequence.hosts))
-            state = replace(state, batch_end=batch_end)
+            state = changed(state, batch_end=batch_end)
         start = first + state.next_host * size
         index = _first_open(turn, range(start, start + size))
         if index is not None:
@@ -160,7 +160,7 @@ def _open_hosts(turn: Turn, state: SequenceState, busy_count: int) -> bool:
                 break
             state = _open_host(turn, state, index)
             busy_count += 1
-        state = replace(state, next_host=state.next_host + 1)
+        state = changed(state, next_host=state.next_host + 1)
     if state.next_host == len(sequence.hosts) and not busy_count:
         _end_sequence(turn, state)
         return True
@@ -172,7 +172,7 @@ def _open_host(turn: Turn, state: SequenceState, index: int) -> SequenceState:
     if not state.is_begun:
         turn.notify_sequence(state.index, "started")
     turn.change(tracks=(*turn.deployment.tracks, Track(index=index)))
-    return replace(state, is_begun=True)
+    return changed(state, is_begun=True)
 
 
 def _end_sequence(turn: Turn, state: SequenceState) -> None:
@@ -214,7 +214,7 @@ def _count_failure(turn: Turn, number: int) -> int:
     """Count one more host of a sequence that failed; return how many there are."""
     states = [one for one in turn.deployment.sequences if one.index == number]
     for state in states:
-        turn.put_sequence(replace(state, failed_host_count=state.failed_host_count + 1))
+        turn.put_sequence(changed(state, failed_host_count=state.failed_host_count + 1))
     return 1 + sum(state.failed_host_count for state in states)
 
 

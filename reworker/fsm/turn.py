@@ -6,11 +6,11 @@ Knows how things are done (timers, records, notifications), not when: the rules 
 
 from __future__ import annotations
 
-from dataclasses import replace
 from datetime import datetime
 from typing import Any
 
 from reworker.fsm import ranges
+from reworker.fsm.changing import changed
 from reworker.fsm.commands import (
     Command,
     DispatchStep,
@@ -59,11 +59,7 @@ class Turn:
 
     def change(self, **fields: Any) -> None:
         """Change fields of the snapshot."""
-        # As `dataclasses.replace`, which takes six times as long and would be most of the work of an event.
-        changed = object.__new__(Deployment)
-        vars(changed).update(vars(self.deployment))
-        vars(changed).update(fields)
-        self.deployment = changed
+        self.deployment = changed(self.deployment, **fields)
 
     def move(self, trigger: Trigger) -> bool:
         """Make the deployment's transition; False, with nothing changed, when the table has none."""
@@ -124,7 +120,7 @@ class Turn:
 
     def dispatch(self, attempt: Attempt, track: Track) -> None:
         """Dispatch an attempt that had to wait."""
-        ready = replace(attempt, status=AttemptStatus.READY, timers=())
+        ready = changed(attempt, status=AttemptStatus.READY, timers=())
         self.put(ready)
         self._announce(track, attempt.role)
         self.record(ready, ready.status, tries=track.tries)
@@ -195,13 +191,13 @@ class Turn:
 
     def begin(self, attempt: Attempt) -> Attempt:
         """Mark an attempt as started: it waits in no queue any more; return it."""
-        changed = replace(attempt, status=AttemptStatus.STARTED)
+        begun = changed(attempt, status=AttemptStatus.STARTED)
         if TimerKind.QUEUE in attempt.timers:
             self.do(StopTimer(kind=TimerKind.QUEUE, attempt=attempt.number))
             left = tuple(kind for kind in attempt.timers if kind is not TimerKind.QUEUE)
-            changed = replace(changed, timers=left)
-        self.put(changed)
-        return changed
+            begun = changed(begun, timers=left)
+        self.put(begun)
+        return begun
 
     def record(
         self,
@@ -233,15 +229,15 @@ class Turn:
         """Start or restart a timer; return the attempt that has it."""
         self.do(StartTimer(kind=kind, attempt=attempt.number, after_s=after_s))
         timers = attempt.timers if kind in attempt.timers else (*attempt.timers, kind)
-        changed = replace(attempt, timers=timers)
-        self.put(changed)
-        return changed
+        timed = changed(attempt, timers=timers)
+        self.put(timed)
+        return timed
 
     def stop_timers(self, attempt: Attempt) -> Attempt:
         """Stop every timer of an attempt that ends; return the attempt without them."""
         for kind in attempt.timers:
             self.do(StopTimer(kind=kind, attempt=attempt.number))
-        return replace(attempt, timers=())
+        return changed(attempt, timers=())
 
     def tell_to_cancel(self, attempt: Attempt, reason: str) -> None:
         """Have the workers of the attempt's command told to stop or refuse it."""
