@@ -41,6 +41,8 @@ PRELOADED = (
     "reworker.drill.worker",
     "reworker.host.plugins",
     "reworker.storage.log",
+    "reworker.storage.opening",
+    "reworker.storage.postgres",
     "reworker.storage.sql",
     "sqlalchemy.dialects.sqlite",
 )

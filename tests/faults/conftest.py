@@ -16,6 +16,7 @@ from tests.conftest import fresh_vhost, require_server
 from tests.support import rabbitmq as rabbitmq_server
 from tests.support.lanes import Lanes
 from tests.support.ports import free_port
+from tests.support.postgres import PostgresServer
 from tests.support.processes import Process
 from tests.support.system import READY_S, BrokerProcess, System
 
@@ -94,8 +95,8 @@ def embedded_lanes(process: Callable[..., Process], tmp_path: Path) -> Iterator[
 
 
 @pytest.fixture
-def rabbitmq_lanes(rabbitmq: rabbitmq_server.RabbitMQNode, tmp_path: Path) -> Iterator[Lanes]:
-    """Give lanes on a real RabbitMQ."""
+def new_rabbitmq_url(rabbitmq: rabbitmq_server.RabbitMQNode) -> Iterator[Callable[[], str]]:
+    """Give a function that makes a virtual host on a real RabbitMQ; any thread."""
     vhosts: list[str] = []
     one_at_a_time = threading.Lock()
 
@@ -104,10 +105,33 @@ def rabbitmq_lanes(rabbitmq: rabbitmq_server.RabbitMQNode, tmp_path: Path) -> It
             vhosts.append(rabbitmq.add_vhost(fresh_vhost()))
             return rabbitmq.url(vhosts[-1])
 
-    with Lanes(new_url, tmp_path) as lanes:
-        yield lanes
+    yield new_url
     for vhost in vhosts:
         rabbitmq.delete_vhost(vhost)
+
+
+@pytest.fixture
+def rabbitmq_lanes(new_rabbitmq_url: Callable[[], str], tmp_path: Path) -> Iterator[Lanes]:
+    """Give lanes on a real RabbitMQ."""
+    with Lanes(new_rabbitmq_url, tmp_path) as lanes:
+        yield lanes
+
+
+@pytest.fixture
+def server_lanes(
+    new_rabbitmq_url: Callable[[], str], postgres: PostgresServer, tmp_path: Path
+) -> Iterator[Lanes]:
+    """Give lanes on a real RabbitMQ and a real PostgreSQL."""
+    databases: list[str] = []
+
+    def new_db() -> str:
+        databases.append(fresh_vhost())
+        return postgres.add_database(databases[-1])
+
+    with Lanes(new_rabbitmq_url, tmp_path, new_db) as lanes:
+        yield lanes
+    for name in databases:
+        postgres.drop_database(name)
 
 
 @pytest.fixture(scope="session", autouse=True)

@@ -46,14 +46,15 @@ def test_deployments_end_truly_when_a_process_dies_at_any_point(
 
 
 @pytest.mark.rabbitmq
+@pytest.mark.postgres
 @pytest.mark.timeout(900)
-def test_deployments_end_truly_when_a_process_dies_at_some_point_on_rabbitmq(
-    rabbitmq_lanes: Lanes, moments: random.Random, moment_count: int
+def test_deployments_end_truly_when_a_process_dies_at_some_point_on_rabbitmq_and_postgresql(
+    server_lanes: Lanes, moments: random.Random, moment_count: int
 ) -> None:
-    drill = rabbitmq_lanes.open(LANE_COUNT // 2)
+    drill = server_lanes.open(LANE_COUNT // 2)
     blows = blows_of(drill.passages())
     drill.strike(moments.sample(blows, min(2 * moment_count, len(blows))))
-    report = rabbitmq_lanes.finish(drill)
+    report = server_lanes.finish(drill)
     assert report.problems == []
     assert report.strike_count >= moment_count
 

@@ -32,11 +32,14 @@ class Lanes:
 
     Args:
         new_url: gives the URL of a fresh virtual host.
-        folder: for databases, marks and what the processes say.
+        folder: for files of databases, marks and what the processes say.
+        new_db: gives the URL of an empty database; None is a file.
     """
 
-    def __init__(self, new_url: Callable[[], str], folder: Path) -> None:
-        self._new_url, self._folder = new_url, folder
+    def __init__(
+        self, new_url: Callable[[], str], folder: Path, new_db: Callable[[], str] | None = None
+    ) -> None:
+        self._new_url, self._folder, self._new_db = new_url, folder, new_db
         self._nursery = Nursery(run_command, PRELOADED)
         self._stack = ExitStack()
         self._numbers = itertools.count()
@@ -69,7 +72,7 @@ class Lanes:
         url = url or self._new_url()
         folder = self._folder / f"lane-{next(self._numbers)}"
         folder.mkdir()
-        db = f"sqlite:///{folder / 'reworker.db'}"
+        db = self._new_db() if self._new_db else f"sqlite:///{folder / 'reworker.db'}"
         storage, logs = self._stack.enter_context(opened_storage(db))
         ways = {"core": "", "worker": "", role: via}
         site = Site(
