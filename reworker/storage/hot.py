@@ -51,7 +51,7 @@ class Hot:
         free = select(_O.c.id).where(kind.is_any(_O.c.id, "ids"), IS_FREE).with_for_update(skip_locked=True)
         self.claim = (
             update(_O)
-            .where(_O.c.id.in_(free))
+            .where(kind.is_in(_O.c.id, free))
             .values(claimed_by=bindparam("owner"), claim_until=bindparam("until"))
             .returning(_O.c.id)
         )

@@ -11,7 +11,7 @@ from operator import attrgetter
 from typing import Any
 
 import msgspec
-from sqlalchemy import JSON, Column, Connection, Table, bindparam, func, select
+from sqlalchemy import JSON, Column, Connection, Select, Table, bindparam, func, select
 from sqlalchemy.dialects import sqlite
 from sqlalchemy.sql import ClauseElement, ColumnElement
 from sqlalchemy.sql.compiler import SQLCompiler
@@ -47,6 +47,11 @@ class RowStatement:
     def insert(table: Table, source: Source) -> sqlite.Insert:
         """Return the statement that inserts the rows."""
         return sqlite.insert(table).values(source)
+
+    @staticmethod
+    def is_in(one: Column[Any], query: Select[Any]) -> ColumnElement[bool]:
+        """Return the condition that a column has one of the values that a query gives."""
+        return one.in_(query)
 
     @staticmethod
     def is_any(one: Column[Any], parameter: str) -> ColumnElement[bool]:

@@ -17,6 +17,7 @@ from sqlalchemy import (
     Connection,
     Dialect,
     LargeBinary,
+    Select,
     Table,
     TypeDecorator,
     any_,
@@ -69,10 +70,15 @@ class SetStatement:
         return postgresql.insert(table).from_select(list(source), select(*source.values()))
 
     @staticmethod
+    def is_in(one: Column[Any], query: Select[Any]) -> ColumnElement[bool]:
+        """Return the condition; as an array, the server looks the values up in the index of the column."""
+        return one == any_(func.array(query.scalar_subquery()))
+
+    @staticmethod
     def is_any(one: Column[Any], parameter: str) -> ColumnElement[bool]:
         """Return the condition that a column has one of the values of a list."""
-        values = select(func.json_array_elements_text(bindparam(parameter, type_=_AnyTexts)))
-        return one == any_(func.array(values.scalar_subquery()))
+        values = func.json_array_elements_text(bindparam(parameter, type_=_AnyTexts))
+        return SetStatement.is_in(one, select(values))
 
     def run(self, connection: Connection, rows: Iterable[msgspec.Struct]) -> int:
         """Run it for all rows; return how many rows of the table it met."""
