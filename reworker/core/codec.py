@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from collections import OrderedDict
 from collections.abc import Callable
-from dataclasses import fields
 from typing import Any
 
 import msgspec
@@ -50,7 +49,7 @@ def decode_plan(data: bytes) -> Plan:
 
 def encode_event(event: Event) -> bytes:
     """Return the fields of an event, without its kind and time, which have columns, as JSON."""
-    return _encoder.encode({field.name: getattr(event, field.name) for field in fields(event)[1:]})
+    return _encoder.encode({name: value for name, value in vars(event).items() if name != "at"})
 
 
 def decode_event(row: EventRow) -> Event:
