@@ -32,6 +32,7 @@ class RuleReader:
             "pre_deploy_checks": ("checks", self._checks),
             "post_deploy_actions": ("actions", self._actions),
             "phase_notification": ("notice", self._notice),
+            "step_timeout": ("step_timeout_s", self._duration_s),
         }
 
     def spelled(self, key: str, others: Mapping[str, str] = OLD_NAMES) -> str:
@@ -100,6 +101,9 @@ class RuleReader:
             here = f"{path}.{self.spelled('target')}"
             targets = checks.texts(self._problems, listed, here, "targets")
         return PhaseNotice(topic=self._line(entries, "topic", path), targets=targets, url=url)
+
+    def _duration_s(self, node: Node, path: str) -> float:
+        return checks.duration_s(self._problems, node, path)
 
     def _step(self, entries: dict[str, Node], path: str, title: str) -> Step:
         names = {

@@ -18,12 +18,13 @@ from reworker.fsm.document import MAX_DEPTH, Node, Problems, TooManyProblems
 from reworker.fsm.rules import Rules, TriggerRule
 
 #: our keys; each may be missing, null or, where it is a list, empty.
-KEYS = ("triggers", "pre_deploy_checks", "post_deploy_actions", "phase_notification")
-#: the same keys in 2014; `TRIGGERS` named a file there.
+KEYS = ("triggers", "pre_deploy_checks", "post_deploy_actions", "phase_notification", "step_timeout")
+#: the same keys in 2014, and those that a file of then may have now; `TRIGGERS` named a file.
 OLD_KEYS = {
     "pre_deploy_checks": "PRE_DEPLOY_CHECK",
     "post_deploy_actions": "POST_DEPLOY_ACTION",
     "phase_notification": "PHASE_NOTIFICATION",
+    "step_timeout": "STEP_TIMEOUT",
 }
 _OLD_TRIGGERS = "STEP_TRIGGERS"
 
@@ -36,7 +37,8 @@ def rules_of(values: Mapping[str, Any], source: str) -> Rules:
 
     Args:
         values: of the settings file, other keys are left alone: ``{"triggers": [...] | file name,
-            "pre_deploy_checks": [...], "post_deploy_actions": [...], "phase_notification": {...}}``.
+            "pre_deploy_checks": [...], "post_deploy_actions": [...], "phase_notification": {...},
+            "step_timeout": seconds | "4h"}``.
         source: name of the file for errors.
 
     Raises:

@@ -26,7 +26,7 @@ from reworker.fsm.playbook import (
     dynamic_names,
     host_key,
 )
-from reworker.fsm.rules import PhaseNotice, Rules, with_triggers
+from reworker.fsm.rules import PhaseNotice, Rules, with_timeout, with_triggers
 
 
 class Role(StrEnum):
@@ -189,7 +189,10 @@ def compile_plan(
         replace(one, steps=with_triggers(one.steps, rules.triggers)) for one in playbook.execution
     )
     checks, actions = _apart(rules.checks, SequenceKind.CHECK), _apart(rules.actions, SequenceKind.ACTION)
-    sequences = (*checks, *execution, *actions)
+    sequences = tuple(
+        replace(one, steps=with_timeout(one.steps, rules.step_timeout_s))
+        for one in (*checks, *execution, *actions)
+    )
     missing = sorted(dynamic_names(step for one in sequences for step in one.steps) - dynamic.keys())
     if missing:
         raise PlaybookInvalid(f"dynamic values are missing: {', '.join(missing)}", source=source)

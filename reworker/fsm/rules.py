@@ -6,7 +6,7 @@ Frozen into the plan when a deployment is submitted; `core.rules` reads them fro
 from __future__ import annotations
 
 from collections.abc import Iterable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from reworker.fsm.playbook import Step
 
@@ -46,12 +46,16 @@ class PhaseNotice:
 
 @dataclass(frozen=True, kw_only=True)
 class Rules:
-    """All of it; `checks` and `actions` are done without a host, in this order."""
+    """All of it; `checks` and `actions` are done without a host, in this order.
+
+    `step_timeout_s` is for steps that have no timeout of their own; None lets them run for ever.
+    """
 
     triggers: tuple[TriggerRule, ...] = ()
     checks: tuple[Step, ...] = ()
     actions: tuple[Step, ...] = ()
     notice: PhaseNotice | None = None
+    step_timeout_s: float | None = None
 
 
 def with_triggers(steps: Iterable[Step], triggers: Iterable[TriggerRule]) -> tuple[Step, ...]:
@@ -66,3 +70,19 @@ def with_triggers(steps: Iterable[Step], triggers: Iterable[TriggerRule]) -> tup
             one for step in found for one in ((trigger.step, step) if trigger.precedes(step) else (step,))
         )
     return found
+
+
+def with_timeout(steps: tuple[Step, ...], timeout_s: float | None) -> tuple[Step, ...]:
+    """Return the steps; those that might run for ever get this timeout, unless it is None."""
+    return steps if timeout_s is None else tuple(_limited(step, timeout_s) for step in steps)
+
+
+def _limited(step: Step, timeout_s: float) -> Step:
+    if step.approval:
+        return step
+    return replace(
+        step,
+        timeout_s=timeout_s if step.timeout_s is None else step.timeout_s,
+        verify=step.verify and _limited(step.verify, timeout_s),
+        rollback=step.rollback and _limited(step.rollback, timeout_s),
+    )

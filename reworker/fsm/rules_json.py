@@ -14,6 +14,7 @@ def rules_to_json(rules: Rules) -> dict[str, Any]:
         "triggers": [{**vars(one), "step": steps_to_json(one.step)} for one in rules.triggers],
         "checks": [steps_to_json(one) for one in rules.checks],
         "actions": [steps_to_json(one) for one in rules.actions],
+        "step_timeout_s": rules.step_timeout_s,
         "notice": rules.notice and {**vars(rules.notice), "targets": list(rules.notice.targets)},
     }
     return {name: value for name, value in kept.items() if value}
@@ -32,5 +33,6 @@ def rules_from_json(value: dict[str, Any]) -> Rules:
         ),
         checks=tuple(step_from_json(one) for one in value.get("checks", ())),
         actions=tuple(step_from_json(one) for one in value.get("actions", ())),
+        step_timeout_s=value.get("step_timeout_s"),
         notice=PhaseNotice(**{**notice, "targets": tuple(notice["targets"])}) if notice else None,
     )

@@ -33,6 +33,7 @@ RULES = Rules(
     ),
     actions=(TELL,),
     notice=PhaseNotice(topic="notify.irc", targets=("#a", "#b"), url="http://x/%s"),
+    step_timeout_s=60.0,
 )
 
 
@@ -63,6 +64,17 @@ def test_rules_of_the_core_hold_for_what_another_process_starts(world: World, wo
     world.settings = msgspec.structs.replace(world.settings, rules=Rules())
     with running(world):
         assert world.core.service.library.rules() == Rules(), "a core without rules removes them"
+
+
+def test_steps_without_a_timeout_get_that_of_the_rules() -> None:
+    own = {"noop:Own": None, "timeout": 5, "verify": "noop:Look", "rollback": "noop:Back"}
+    text = playbook("noop:Do", own, {"approval": {"text": "go on?"}})
+    plan = plan_of(text, {}, "playbook", Rules(checks=(TELL,), step_timeout_s=60.0))
+    assert [step.timeout_s for step in plan.steps()] == [60.0, 60.0, 5.0, None]
+    own_step = plan.step(2)
+    assert own_step.verify
+    assert own_step.rollback
+    assert own_step.verify.timeout_s == own_step.rollback.timeout_s == 60.0
 
 
 def test_error_says_where_a_step_stands_that_is_too_large() -> None:

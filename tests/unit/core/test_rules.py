@@ -85,6 +85,7 @@ def test_everything_of_an_old_file_is_read(tmp_path: Path) -> None:
             ),
         ),
         notice=PhaseNotice(topic="notify.irc", targets=("#releases",), url="https://reworker.example.com/%s"),
+        step_timeout_s=4 * 3600.0,
     )
 
 
@@ -193,6 +194,8 @@ def test_keys_may_be_empty(empty: Any) -> None:
         ),
         ({"triggers": [{"command": "a", "subcommand": "b"}]}, ["triggers[0]", "'when' is missing"]),
         ({"triggers": 5}, ["triggers", "list"]),
+        ({"step_timeout": "long"}, ["step_timeout", "duration"]),
+        ({"STEP_TIMEOUT": -1}, ["STEP_TIMEOUT", "duration"]),
         (
             {"pre_deploy_checks": [{"name": "x", "command": "a", "subcommand": "b", "timeout": 0}]},
             ["timeout"],
