@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import sys
 from importlib import import_module
+from typing import Any
 
 import click
 
@@ -14,6 +16,7 @@ from reworker.pool.signals import StopRequested
 
 #: command -> module and attribute that hold it.
 COMMANDS = {
+    "approve": "reworker.cli.actions:approve",
     "broker": "reworker.cli.broker:broker",
     "cancel": "reworker.cli.actions:cancel",
     "core": "reworker.cli.core:core",
@@ -27,12 +30,14 @@ COMMANDS = {
     "pause": "reworker.cli.actions:pause",
     "plan": "reworker.cli.playbooks:plan",
     "playbook": "reworker.cli.stored:playbook",
+    "refuse": "reworker.cli.actions:refuse",
     "resume": "reworker.cli.actions:resume",
     "run": "reworker.cli.run:run",
     "schema": "reworker.cli.schema:schema",
     "show": "reworker.cli.show:show",
     "topology": "reworker.cli.topology:topology",
     "up": "reworker.cli.up:up",
+    "verify": "reworker.cli.verify:verify",
     "watch": "reworker.cli.run:watch",
     "worker": "reworker.cli.worker:worker",
 }
@@ -58,6 +63,14 @@ class LazyGroup(click.Group):
         command = getattr(import_module(module), attribute)
         assert isinstance(command, click.Command)
         return command
+
+    def invoke(self, ctx: click.Context) -> Any:
+        """Run the command; end well when who was reading, such as `head`, has read enough."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError:
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(EXIT_OK)
 
 
 @click.group(cls=LazyGroup, context_settings={"help_option_names": ["-h", "--help"]})

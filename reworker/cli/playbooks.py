@@ -5,21 +5,20 @@ from __future__ import annotations
 import json
 import sys
 from pathlib import Path
-from typing import Any
 
 import click
 
 from reworker.cli.main import EXIT_USAGE
 from reworker.cli.options import Pairs, dynamic_option, output_option
+from reworker.cli.planned import plan_lines, plan_objects
 from reworker.core import parameters
 from reworker.errors import ConfigError, PlaybookInvalid
 from reworker.fsm.document import MAX_BYTES
 from reworker.fsm.parsing import Reading, examine
-from reworker.fsm.plan import Plan, PlannedStep, compile_plan
+from reworker.fsm.plan import Plan, compile_plan
 from reworker.fsm.playbook import Playbook
 from reworker.fsm.rules import Rules
 from reworker.logs import escaped
-from reworker.topology import names
 
 
 def read_playbook(path: str) -> bytes:
@@ -77,17 +76,23 @@ def lint(playbooks: tuple[str, ...]) -> None:
 @click.option("--db", metavar="URL", help="Add the triggers, checks and actions that its core would add.")
 @output_option
 def plan(playbook: str, dynamic: Pairs, db: str | None, output: str) -> None:
-    """Show each step of a playbook in its order: where it is sent, and what happens if it fails."""
+    """Show what PLAYBOOK would do: locks, every message, approval and check, and what follows a failure."""
     found = parse_or_exit(read_playbook(playbook), playbook)
     rules = _rules_of(db) if db else None
     values = parameters.as_typed(found, dynamic, dynamic.texts)
     values = parameters.complete(found, values, rules, source=playbook)
     compiled = compile_plan(found, values, rules=rules, source=playbook)
+    show_plan(compiled, rules, output)
+
+
+def show_plan(compiled: Plan, rules: Rules | None, output: str) -> None:
+    """Print a plan; `rules` tell which steps came from triggers."""
     if output == "json":
-        for step in compiled.steps():
-            click.echo(json.dumps(step_to_json(step)))
-        return
-    _show(compiled)
+        for one in plan_objects(compiled, rules):
+            click.echo(json.dumps(one))
+    else:
+        for line in plan_lines(compiled, rules):
+            click.echo(escaped(line))
 
 
 def _rules_of(db: str) -> Rules:
@@ -96,39 +101,3 @@ def _rules_of(db: str) -> Rules:
 
     with opened_service(db) as service:
         return service.library.rules()
-
-
-def step_to_json(step: PlannedStep) -> dict[str, Any]:
-    """Return ``{"index", "sequence", "host", "step", "routing_key", "parameters", ...}``."""
-    return {
-        "index": step.index,
-        "sequence": step.sequence_description or step.sequence_index + 1,
-        "host": step.host,
-        "step": step.key,
-        "routing_key": names.step_key(step.command),
-        "parameters": dict(step.parameters),
-        "timeout_s": step.timeout_s,
-        "queue_timeout_s": step.queue_timeout_s,
-        "idempotent": step.is_idempotent,
-        "on_unknown": str(step.on_unknown),
-    }
-
-
-def _show(compiled: Plan) -> None:
-    click.echo(escaped(f"{compiled.group} / {compiled.name}: {compiled.step_count} steps"))
-    shown = -1
-    for step in compiled.steps():
-        if step.sequence_index != shown:
-            shown = step.sequence_index
-            title = step.sequence_description or "(no description)"
-            click.echo(escaped(f"sequence {shown + 1}: {title}"))
-        click.echo(escaped(_line(step)))
-
-
-def _line(step: PlannedStep) -> str:
-    limit = f"{step.timeout_s:g} s" if step.timeout_s else "none"
-    return (
-        f"  {step.index + 1:>4}  {step.host}  {step.key}  -> {names.EXCHANGE}/{names.step_key(step.command)}"
-        f"  {json.dumps(dict(step.parameters))}  timeout {limit}"
-        f"  if it fails: the deployment fails; if in doubt: {step.on_unknown}"
-    )

@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 import sys
 from collections.abc import Mapping
-from typing import Any, Protocol, Self
+from typing import Protocol, Self
 
 import click
 from rich.console import Console, Group, RenderableType
@@ -14,39 +14,15 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from reworker.clock import iso
+from reworker.cli.events import event_line, event_object, step_name
 from reworker.core.service import AttemptView, EventView
 from reworker.fsm.deployment import Deployment
-from reworker.fsm.plan import Plan
+from reworker.fsm.plan import Plan, Role
 from reworker.logs import escaped
 
-#: hosts shown at a time in the live picture, so that its height stays fixed.
-HOSTS_SHOWN = 8
+#: hosts, and sequences, shown at a time in the live picture, so that its height stays fixed.
+HOSTS_SHOWN, SEQUENCES_SHOWN = 8, 8
 BAR_WIDTH = 30
-
-#: what an event means for the step it is about.
-STEP_WORDS = {
-    "DispatchConfirmed": "sent",
-    "DispatchUnroutable": "unroutable",
-    "DispatchUnknown": "unknown",
-    "ReplyStarted": "started",
-    "ReplyRunning": "running",
-    "ReplyCompleted": "completed",
-    "ReplyFailed": "failed",
-    "ReplyUnknown": "unknown",
-    "ReplyCancelled": "cancelled",
-    "QueueTimedOut": "timed out: no worker took it",
-    "RunTimedOut": "timed out: still running",
-    "HeartbeatLost": "worker fell silent",
-    "CancelTimedOut": "cancelled without an answer",
-    "Decided": "decided",
-}
-DEPLOYMENT_WORDS = {
-    "Submitted": "submitted",
-    "PauseRequested": "pause requested",
-    "ResumeRequested": "resume requested",
-    "CancelRequested": "cancel requested",
-}
 
 
 class View(Protocol):
@@ -150,57 +126,65 @@ class PictureView:
 
 def picture(plan: Plan, deployment: Deployment, last_line: str) -> RenderableType:
     """Return the picture of a deployment; status is always text, never colour alone."""
+    done, size = deployment.completed_count, plan.step_count
+    head = (
+        f"{escaped(plan.group)} / {escaped(plan.name)}  {deployment.id}  {deployment.status}  {done}/{size}"
+    )
+    reason = "" if deployment.status.is_terminal else escaped(deployment.reason)
     table = Table.grid(padding=(0, 1))
-    start = 0
-    for number, sequence in enumerate(plan.sequences, 1):
+    for number in _shown_sequences(plan, deployment):
+        sequence, first = plan.sequences[number], plan.first_index(number)
+        title = escaped(sequence.description or f"sequence {number + 1}")
         size = len(sequence.hosts) * len(sequence.steps)
-        done = min(max(deployment.position - start, 0), size)
-        title = escaped(sequence.description or f"sequence {number}")
-        table.add_row(Text(title, style="bold"), *_bar(done, size))
-        if start <= deployment.position < start + size:
-            _add_hosts(table, sequence.hosts, len(sequence.steps), done)
-        start += size
-    head = f"{escaped(plan.group)} / {escaped(plan.name)}  {deployment.id}  {deployment.status}"
-    return Group(Text(head), table, Text(last_line, style="dim", overflow="ellipsis", no_wrap=True))
+        passed = _passed(deployment, first, first + size)
+        table.add_row(Text(title, style="bold"), *_bar(passed, size), _tally(plan, deployment, number))
+    if not deployment.status.is_terminal:
+        _add_hosts(table, plan, deployment)
+    return Group(_line(head), _line(reason, "bold"), table, _line(last_line, "dim"))
 
 
-def _add_hosts(table: Table, hosts: tuple[str, ...], step_count: int, done: int) -> None:
-    current = done // step_count
-    first = max(0, min(current - HOSTS_SHOWN // 2, len(hosts) - HOSTS_SHOWN))
-    for index in range(first, min(first + HOSTS_SHOWN, len(hosts))):
-        on_host = min(max(done - index * step_count, 0), step_count)
-        table.add_row(Text(f"  {hosts[index]}"), *_bar(on_host, step_count))
+def _line(text: str, style: str = "") -> Text:
+    return Text(text, style=style, overflow="ellipsis", no_wrap=True)
+
+
+def _shown_sequences(plan: Plan, deployment: Deployment) -> range:
+    """Return as many sequences as there is room for, those at work among them."""
+    count = len(plan.sequences)
+    busy = min((one.index for one in deployment.sequences), default=0)
+    if deployment.status.is_terminal:
+        busy = count
+    first = max(0, min(busy - 1, count - SEQUENCES_SHOWN))
+    return range(first, min(first + SEQUENCES_SHOWN, count))
+
+
+def _passed(deployment: Deployment, start: int, end: int) -> int:
+    """Return how many of these steps are done, or are not to be done."""
+    pieces = (*deployment.completed, *deployment.left_out)
+    return sum(max(0, min(end, above) - max(start, below)) for below, above in pieces)
+
+
+def _tally(plan: Plan, deployment: Deployment, number: int) -> Text:
+    state = next((one for one in deployment.sequences if one.index == number), None)
+    if state is None or not state.failed_host_count:
+        return Text("")
+    return Text(f"{state.failed_host_count} of {len(plan.sequences[number].hosts)} hosts failed")
+
+
+def _add_hosts(table: Table, plan: Plan, deployment: Deployment) -> None:
+    """Add a row for each host at work, as far as there is room, and empty ones for those to come."""
+    attempts = {attempt.step_index: attempt for attempt in deployment.attempts}
+    row_count = min(HOSTS_SHOWN, sum(len(one.hosts) for one in plan.sequences))
+    shown = sorted(deployment.tracks, key=lambda track: track.index not in attempts)[:row_count]
+    for track in sorted(shown, key=lambda one: one.index):
+        number, _, offset = plan.place(track.index)
+        attempt, size = attempts.get(track.index), len(plan.sequences[number].steps)
+        step = plan.step(track.index, attempt.role if attempt else Role.STEP)
+        status = attempt.status if attempt else "to do"
+        what = f"{step_name(step.key, attempt.role if attempt else Role.STEP)}  {status}"
+        table.add_row(Text(f"  {escaped(step.host)}"), *_bar(offset, size), _line(escaped(what)))
+    for _ in range(row_count - len(shown)):
+        table.add_row("")
 
 
 def _bar(done: int, size: int) -> tuple[ProgressBar, Text]:
     return ProgressBar(total=size, completed=done, width=BAR_WIDTH), Text(f"{done}/{size}")
-
-
-def event_line(event: EventView, attempts: Mapping[int, AttemptView]) -> str:
-    """Return one line, for example ``12:00:01.250  web1  service:Restart  started``."""
-    data = event.data
-    at = iso(event.at)[11:23]
-    note = f"  (ignored: {event.ignored})" if event.ignored else ""
-    reason = data.get("message") or data.get("reason") or ""
-    attempt = attempts.get(data.get("attempt", 0))
-    if attempt is None:
-        word = DEPLOYMENT_WORDS.get(event.kind, event.kind)
-        return escaped(f"{at}  {word}{_said(reason)}{note}")
-    word = STEP_WORDS.get(event.kind, event.kind)
-    if data.get("decision"):
-        word = f"decided: {data['decision']}"
-    percent = f" {data['percent']:.0f} %" if data.get("percent") is not None else ""
-    return escaped(f"{at}  {attempt.row.host}  {attempt.row.step}  {word}{percent}{_said(reason)}{note}")
-
-
-def event_object(event: EventView, attempts: Mapping[int, AttemptView]) -> dict[str, Any]:
-    """Return an event for scripts; the keys of its data stand beside the common ones."""
-    data = event.data
-    attempt = attempts.get(data.get("attempt", 0))
-    place = {"host": attempt.row.host, "step": attempt.row.step} if attempt else {}
-    ignored = {"ignored": event.ignored} if event.ignored else {}
-    return {"seq": event.seq, "at": iso(event.at), "event": event.kind, **place, **data, **ignored}
-
-
-def _said(reason: str) -> str:
-    return f": {reason}" if reason else ""

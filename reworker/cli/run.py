@@ -2,18 +2,23 @@
 
 from __future__ import annotations
 
+import os
 import sys
 import threading
 
 import click
 
+from reworker.cli.events import with_skips
 from reworker.cli.main import EXIT_CANCELLED, EXIT_DETACHED, EXIT_FAILED, EXIT_OK, EXIT_WAITING
-from reworker.cli.options import DEFAULT_DB, Pairs, db_option, dynamic_option, output_option, user_name
+from reworker.cli.options import Pairs, db_option, dynamic_option, output_option, user_name
 from reworker.cli.playbooks import parse_or_exit, read_playbook
 from reworker.cli.progress import view_for
+from reworker.cli.selection import full_id
+from reworker.cli.waits import counted, db_words, place, waits
 from reworker.cli.wiring import name_of_database, opened_service
 from reworker.core import parameters
 from reworker.core.service import AttemptView, DeploymentView, Service
+from reworker.fsm.plan import Plan
 from reworker.fsm.states import AttemptStatus, DeploymentStatus
 from reworker.logs import escaped
 
@@ -25,6 +30,8 @@ NO_CORE_S = 3.0
 EXIT_CODES = {
     DeploymentStatus.COMPLETED: EXIT_OK,
     DeploymentStatus.FAILED: EXIT_FAILED,
+    DeploymentStatus.ROLLED_BACK: EXIT_FAILED,
+    DeploymentStatus.ROLLBACK_FAILED: EXIT_FAILED,
     DeploymentStatus.CANCELLED: EXIT_CANCELLED,
     DeploymentStatus.WAITING: EXIT_WAITING,
 }
@@ -70,7 +77,7 @@ def run(
 def watch(deployment: str, db: str, output: str) -> None:
     """Follow DEPLOYMENT to its end; exit codes as for `run`."""
     with opened_service(db) as service:
-        sys.exit(follow(service, deployment, output, db))
+        sys.exit(follow(service, full_id(service, deployment), output, db))
 
 
 def follow(service: Service, deployment_id: str, output: str, db: str) -> int:
@@ -85,67 +92,71 @@ def follow(service: Service, deployment_id: str, output: str, db: str) -> int:
     Raises:
         DeploymentNotFound: no such deployment.
     """
+    plan = service.plan(deployment_id)
     try:
-        now = _watch(service, deployment_id, output, db)
-    except KeyboardInterrupt:
+        now = _watch(service, deployment_id, plan, output, db)
+        if output != "json":
+            click.echo("\n".join((summary(now), *waits(now, plan, db))))
+    except (KeyboardInterrupt, BrokenPipeError) as error:
+        if isinstance(error, BrokenPipeError):
+            _silence()
         click.echo(_farewell(service.deployment(deployment_id), db), err=True)
         return EXIT_DETACHED
-    if output != "json":
-        click.echo(summary(now, db))
     return EXIT_CODES.get(now.state.status, EXIT_OK)
 
 
+def _silence() -> None:
+    """Let what is still to be written go nowhere: who was reading, such as `head`, has gone."""
+    os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+
+
 def _farewell(view: DeploymentView, db: str) -> str:
-    call = f"{view.row.id}{_option(db)}"
-    if not view.is_over and view.state.position == 0 and _is_unsent(view):
+    call, state = f"{view.row.id}{db_words(db)}", view.state
+    is_untouched = state.attempt_count == len(state.attempts) and _is_unsent(view)
+    if not view.is_over and is_untouched:
         return f"\ndetached; it waits for a core. To withdraw it: reworker cancel {call}"
     return f"\ndetached; it goes on. To follow again: reworker watch {call}"
 
 
-def _option(db: str) -> str:
-    return "" if db == DEFAULT_DB else f" --db {db}"
-
-
-def summary(view: DeploymentView, db: str) -> str:
-    """Return the end of a deployment in one line; a second one says how to decide where that is needed."""
+def summary(view: DeploymentView) -> str:
+    """Return how a deployment stands, in one line."""
     state, row = view.state, view.row
+    reason = f": {state.reason}" if state.reason else ""
     if state.failure is not None:
-        place = f"{state.failure.step} on {state.failure.host}"
-        return escaped(f"{row.id} failed: {place}: {state.failure.reason}")
+        failure = state.failure
+        what = f"{failure.step}{place(failure.host)}: " if failure.step else ""
+        back = f"; rollback: {state.rollback_failure}" if state.rollback_failure else ""
+        taken = f" ({counted(state.rolled_back_count, 'step')} taken back)" if state.rolled_back_count else ""
+        return escaped(f"{row.id} {state.status}: {what}{failure.reason}{taken}{back}")
     if state.status is DeploymentStatus.WAITING:
-        number = next((one.number for one in state.attempts if one.status is AttemptStatus.UNKNOWN), 0)
-        return (
-            escaped(f"{row.id} waits for a person: attempt {number}: {state.reason}")
-            + f"\ndecide: reworker decide {row.id} {number} retry|skip|fail|complete{_option(db)}"
-        )
+        return escaped(f"{row.id} waits for a person{reason}")
     took = ""
     if state.ended_at and state.started_at:
         took = f" in {(state.ended_at - state.started_at).total_seconds():.1f} s"
-    reason = f": {state.reason}" if state.reason else ""
-    return escaped(
-        f"{row.id} {state.status}: {state.completed_count} of {row.step_count} steps{took}{reason}"
-    )
+    steps = f"{state.completed_count} of {counted(row.step_count, 'step')}"
+    return escaped(f"{row.id} {state.status}: {steps}{took}{reason}")
 
 
-def _watch(service: Service, deployment_id: str, output: str, db: str) -> DeploymentView:
+def _watch(service: Service, deployment_id: str, plan: Plan, output: str, db: str) -> DeploymentView:
     attempts: dict[int, AttemptView] = {}
-    seen, waits, pause = 0, 0, threading.Event()
-    with view_for(output, service.plan(deployment_id)) as view:
+    seen, idle_count, pause = 0, 0, threading.Event()
+    with view_for(output, plan) as view:
         while True:
             now = service.deployment(deployment_id)
             events = service.events(deployment_id, after_seq=seen)
+            newer: list[AttemptView] = []
             if events:
-                newer = service.attempts(deployment_id, after_number=max(attempts, default=0))
+                newer = service.attempts(deployment_id, after_number=next(reversed(attempts), 0))
                 attempts.update((one.row.number, one) for one in newer)
-            view.update(now.state, events, attempts)
+            view.update(now.state, events if output == "json" else with_skips(events, newer), attempts)
             seen = events[-1].seq if events else seen
             is_waiting = now.state.status is DeploymentStatus.WAITING
             if seen >= now.row.last_seq and (now.is_over or is_waiting):
                 return now
-            waits = waits + 1 if not events and _is_unsent(now) else 0
-            if waits == round(NO_CORE_S / POLL_S):
-                place = name_of_database(db)
-                view.note(f"no core has taken the step yet; is `reworker core` running on {place}?")
+            idle_count = idle_count + 1 if not events and _is_unsent(now) else 0
+            if idle_count == round(NO_CORE_S / POLL_S):
+                where = name_of_database(db)
+                view.note(f"no core has taken the step yet; is `reworker core` running on {where}?")
             pause.wait(POLL_S)
 
 

@@ -7,15 +7,23 @@ import threading
 from typing import Any
 
 import click
+import msgspec
 
+from reworker.cli.events import event_line, event_object, with_skips
 from reworker.cli.options import db_option, output_option
-from reworker.cli.progress import event_line, event_object
+from reworker.cli.playbooks import show_plan
 from reworker.cli.run import summary
+from reworker.cli.selection import full_id
+from reworker.cli.waits import waits
 from reworker.cli.wiring import opened_service
 from reworker.clock import iso
 from reworker.core.service import AttemptView, DeploymentView, EventView, Service
+from reworker.fsm.rules import Rules
+from reworker.fsm.rules_json import rules_from_json
+from reworker.fsm.states import DeploymentStatus
 from reworker.logs import escaped
 
+STATUS = click.Choice(["", *map(str, DeploymentStatus)])
 #: seconds between two looks for new lines of output.
 POLL_S = 0.2
 
@@ -23,7 +31,7 @@ POLL_S = 0.2
 @click.command()
 @db_option
 @output_option
-@click.option("--status", default="", help="Only deployments in this status.")
+@click.option("--status", default="", type=STATUS, help="Only deployments in this status.")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000))
 def ls(db: str, output: str, status: str, limit: int) -> None:
     """List deployments, newest first."""
@@ -33,34 +41,55 @@ def ls(db: str, output: str, status: str, limit: int) -> None:
                 click.echo(json.dumps(deployment_object(one)))
             else:
                 at = iso(one.row.created_at)
-                click.echo(
-                    escaped(f"{one.row.id}  {at}  {one.state.status:<10}  {one.row.group} / {one.row.name}")
-                )
+                name = f"{one.row.group} / {one.row.name}"
+                click.echo(escaped(f"{one.row.id}  {at}  {one.state.status:<10}  {name}{_why(one)}"))
+
+
+def _why(view: DeploymentView) -> str:
+    """Return what a deployment that is not over waits for."""
+    return "" if view.is_over or not view.state.reason else f"  ({view.state.reason})"
 
 
 @click.command()
 @click.argument("deployment")
 @db_option
 @output_option
-def show(deployment: str, db: str, output: str) -> None:
-    """Show DEPLOYMENT: its state, every attempt, every event."""
+@click.option(
+    "--plan", "is_planned", is_flag=True, help="Show its plan instead, as it was frozen at the start."
+)
+def show(deployment: str, db: str, output: str, is_planned: bool) -> None:
+    """Show DEPLOYMENT: its state, what it waits for, every event."""
     with opened_service(db) as service:
-        found = service.deployment(deployment)
-        attempts = _all_attempts(service, deployment)
-        events = _all_events(service, deployment)
+        own_id = full_id(service, deployment)
+        found, plan = service.deployment(own_id), service.plan(own_id)
+        if is_planned:
+            show_plan(plan, _rules_of(service, own_id), output)
+            return
+        attempts = _all_attempts(service, own_id)
+        events = _all_events(service, own_id)
     numbered = {one.row.number: one for one in attempts}
     if output == "json":
         whole = {
             **deployment_object(found),
+            "waits": waits(found, plan, db),
             "attempts": [attempt_object(one) for one in attempts],
             "events": [event_object(event, numbered) for event in events],
         }
         click.echo(json.dumps(whole))
         return
     click.echo(escaped(f"{found.row.group} / {found.row.name}, started by {found.row.actor or 'unknown'}"))
-    click.echo(summary(found, db))
-    for event in events:
+    if found.row.resumes:
+        click.echo(f"goes on with {found.row.resumes}")
+    for line in (summary(found), *waits(found, plan, db)):
+        click.echo(line)
+    for event in with_skips(events, attempts):
         click.echo(event_line(event, numbered))
+
+
+def _rules_of(service: Service, own_id: str) -> Rules | None:
+    """Return the rules that a deployment was made with, as far as they were kept."""
+    source = service.reader.source(own_id)
+    return rules_from_json(msgspec.json.decode(source.rules)) if source and source.rules else None
 
 
 @click.command()
@@ -72,7 +101,7 @@ def logs(deployment: str, db: str, output: str, follow: bool) -> None:
     """Print the lines of output of DEPLOYMENT."""
     pause = threading.Event()
     with opened_service(db) as service:
-        seen = 0
+        deployment, seen = full_id(service, deployment), 0
         while True:
             is_over = service.deployment(deployment).is_over
             seen = _print_lines(service, deployment, seen, output)
@@ -90,6 +119,7 @@ def deployment_object(view: DeploymentView) -> dict[str, Any]:
         "group": row.group,
         "name": row.name,
         "status": str(state.status),
+        "resumes": row.resumes,
         "actor": row.actor,
         "created_at": iso(row.created_at),
         "ended_at": iso(state.ended_at) if state.ended_at else None,
@@ -108,9 +138,12 @@ def attempt_object(view: AttemptView) -> dict[str, Any]:
     row = view.row
     return {
         "number": row.number,
+        "role": row.role,
+        "index": row.step_index,
         "host": row.host,
         "step": row.step,
         "status": row.status,
+        "tries": row.tries,
         "worker": row.worker,
         "message": row.message,
         "data": view.data,

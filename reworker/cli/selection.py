@@ -1,0 +1,40 @@
+"""Which deployment a person means: by its id, or the beginning of one."""
+
+from __future__ import annotations
+
+import re
+from typing import TYPE_CHECKING
+
+from reworker.errors import ConfigError, DeploymentNotFound
+from reworker.ids import is_id
+
+if TYPE_CHECKING:
+    from reworker.core.service import Service
+
+_BEGINNING = re.compile(r"[0-9a-f]{1,23}")
+#: what comes after every id that has the same beginning.
+_BEHIND = "g"
+#: ids that an error lists.
+_LISTED_COUNT = 5
+
+
+def full_id(service: Service, text: str) -> str:
+    """Return the id of the deployment that `text` is the id, or the beginning of the id, of.
+
+    Raises:
+        DeploymentNotFound: no id begins like this.
+        ConfigError: more than one does.
+    """
+    if is_id(text):
+        return text
+    if not _BEGINNING.fullmatch(text):
+        raise DeploymentNotFound(text[:100])
+    rows = service.deployments(limit=_LISTED_COUNT + 1, before_id=text + _BEHIND)
+    found = [one.row.id for one in rows if one.row.id.startswith(text)]
+    if not found:
+        raise DeploymentNotFound(text)
+    if len(found) > 1:
+        more = ", ..." if len(found) > _LISTED_COUNT else ""
+        listed = ", ".join(found[:_LISTED_COUNT])
+        raise ConfigError(f"more than one id begins with {text}: {listed}{more}", key="DEPLOYMENT")
+    return found[0]
