@@ -87,6 +87,15 @@ def test_tests_that_operations_speaks_of_exist():
     assert [one for one in files if not (ROOT / "tests" / one).exists()] == []
 
 
+def test_tests_that_a_page_names_exist():
+    named = [
+        match.groups() for page in PAGES for match in re.finditer(r"`([\w/]+\.py)::(\w+)`", page.read_text())
+    ]
+    assert len(named) > 10
+    found = [(file, name) for file, name in named if f"def {name}(" in (ROOT / "tests" / file).read_text()]
+    assert found == named
+
+
 def anchors_of(text):
     titles = re.findall(r"^#+ (.+)$", text, re.MULTILINE)
     return {re.sub(r"[^\w -]", "", title.lower()).replace(" ", "-") for title in titles}
