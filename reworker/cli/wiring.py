@@ -77,26 +77,33 @@ def opened_storage(db: str) -> Iterator[tuple[Storage, LogStore]]:
 
 
 @contextmanager
-def opened_service(db: str) -> Iterator[Service]:
-    """Open what commands ask: the core's service, straight on the database.
+def existing_storage(db: str) -> Iterator[tuple[Storage, LogStore]]:
+    """Open a database as `opened_storage` does, but make no file.
 
     Raises:
         ConfigError: there is no database file; a core makes it, so that a command in a wrong folder does not.
     """
-    from reworker.clock import SystemClock
-    from reworker.core.service import Service
-
     place = path_of_database(db)
     if place is not None and not place.exists():
         reason = f"there is no database at {place}; start `reworker core` or `reworker up` on it first"
         raise ConfigError(f"{reason}, or name another one", key="--db")
-    with opened_storage(db) as (storage, logs):
+    with opened_storage(db) as found:
+        yield found
+
+
+@contextmanager
+def opened_service(db: str) -> Iterator[Service]:
+    """Open what commands ask: the core's service, straight on the database; see `existing_storage`."""
+    from reworker.clock import SystemClock
+    from reworker.core.service import Service
+
+    with existing_storage(db) as (storage, logs):
         yield Service(storage, logs, SystemClock())
 
 
 @contextmanager
 def running_core(
-    mq: str | MqSettings, db: str, settings: CoreSettings, *, timeout_s: float
+    mq: str | MqSettings, db: str, settings: CoreSettings, *, timeout_s: float, takes_jobs: bool = True
 ) -> Iterator[Core]:
     """Run a core for the block, with a connection for replies and one for lines of output."""
     from reworker.core.core import Core
@@ -111,7 +118,7 @@ def running_core(
         core = Core(
             faulty_bus(bus, fuse), faulty_storage(storage, fuse), logs, settings, output_bus=output_bus
         )
-        core.start()
+        core.start(takes_jobs=takes_jobs)
         try:
             yield core
         finally:

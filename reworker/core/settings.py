@@ -21,13 +21,15 @@ from reworker.topology import names
 PREFIX = "REWORKER_CORE_"
 #: names a file beside the database.
 _NAME = re.compile(r"[A-Za-z0-9_.-]{1,60}")
+NAME_CHARACTERS = 60
 
 
 class CoreSettings(msgspec.Struct, frozen=True):
     """How one core works; where its database and its broker are is said elsewhere.
 
     Args:
-        name: of this core, the same after a restart; at most one of a name runs on a database.
+        name: of this core, the same after a restart; at most one of a name runs on a database. On a server
+            the command `core` takes that of its machine instead of the default.
         exchange: topic exchange for steps, output and notifications.
         job_queue: queue of job requests.
         batch_count: events in one transaction at most.
@@ -69,6 +71,11 @@ _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
 _SCALARS = tuple(name for name in CoreSettings.__struct_fields__ if name != "rules")
 #: all keys of a file; a variable can stand in for one that holds no rules.
 KEYS = (*_SCALARS, *rules_file.KEYS)
+
+
+def core_name(text: str) -> str:
+    """Return a name for a core, as near to the text as can be."""
+    return re.sub(r"[^A-Za-z0-9_.-]", "-", text)[:NAME_CHARACTERS] or CoreSettings().name
 
 
 def core_settings(

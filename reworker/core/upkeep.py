@@ -8,6 +8,7 @@ import socket
 import threading
 from collections.abc import Callable
 from datetime import timedelta
+from itertools import islice
 
 from reworker import __version__
 from reworker.clock import Clock
@@ -34,7 +35,7 @@ OPEN_STATUSES = tuple(one for one in DeploymentStatus if not one.is_terminal)
 def open_ids(reader: Reader, limit: int) -> list[str]:
     """Return the ids of deployments that have not ended, the newest of each status first."""
     rows = (row for status in OPEN_STATUSES for row in reader.deployments(limit=limit, status=status))
-    return [row.id for row in rows][:limit]
+    return [row.id for row in islice(rows, limit)]
 
 
 def prune(storage: Storage, logs: LogStore, clock: Clock, keep_days: float) -> list[str]:

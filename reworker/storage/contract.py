@@ -19,11 +19,14 @@ from reworker.storage.rows import (
     EventRow,
     InstanceRow,
     LockResult,
+    LockRow,
     LogRow,
     OutboxRow,
     PlaybookRow,
     SourceRow,
+    StorageReport,
     TimerRow,
+    WaitingRow,
 )
 
 __all__ = [
@@ -33,6 +36,7 @@ __all__ = [
     "EventRow",
     "InstanceRow",
     "LockResult",
+    "LockRow",
     "Locks",
     "LogRow",
     "LogStore",
@@ -42,8 +46,10 @@ __all__ = [
     "Reader",
     "SourceRow",
     "Storage",
+    "StorageReport",
     "TimerRow",
     "Unit",
+    "WaitingRow",
 ]
 
 
@@ -225,6 +231,18 @@ class Reader(Protocol):
         """Return how many messages wait for the broker."""
         ...
 
+    def outbox(self) -> list[WaitingRow]:
+        """Return what waits for the broker, oldest first."""
+        ...
+
+    def timers(self) -> list[TimerRow]:
+        """Return all timers, the first due first."""
+        ...
+
+    def locks(self) -> list[LockRow]:
+        """Return locks and places in line, by name, the holder first."""
+        ...
+
 
 class Storage(Protocol):
     """The database; methods may be called from any thread, writers take turns."""
@@ -255,6 +273,10 @@ class Storage(Protocol):
 
         Several cores on one database share that clock. A database file has the clock of its machine: 0.
         """
+        ...
+
+    def report(self) -> StorageReport:
+        """Look at the database as a whole; may take a while."""
         ...
 
     def close(self) -> None:

@@ -25,6 +25,8 @@ from sqlalchemy.engine import URL
 from reworker.clock import Clock, SystemClock
 from reworker.errors import StorageError
 from reworker.storage import migrations, schema
+from reworker.storage.contract import StorageReport
+from reworker.storage.inspecting import server_report
 from reworker.storage.log import LogTable
 from reworker.storage.postgres_unit import ADVISORY_CLASS, PostgresUnit, advisory_key
 from reworker.storage.reading import SqlReader
@@ -115,6 +117,10 @@ class PostgresStorage:
     def clock_offset_s(self) -> float:
         """Return how far the server's clock is ahead; see `contract.Storage.clock_offset_s`."""
         return self._server_clock.offset_s()
+
+    def report(self) -> StorageReport:
+        """Ask the server; see `contract.Storage.report`."""
+        return server_report(self._readers, self.source)
 
     def close(self) -> None:
         """Close every connection; see `contract.Storage.close`."""

@@ -19,6 +19,7 @@ from reworker.storage.contract import (
     PlaybookRow,
     SourceRow,
 )
+from reworker.storage.inspecting import Inspecting
 
 #: tells settings apart from what else stands in the table ``meta``.
 SETTING_PREFIX = "setting."
@@ -41,7 +42,7 @@ _newest = select(schema.playbook.c.id, func.max(schema.playbook.c.version).label
 )
 
 
-class SqlReader:
+class SqlReader(Inspecting):
     """Reads; see `contract.Reader`."""
 
     def __init__(self, engine: Engine, translated: Translated) -> None:

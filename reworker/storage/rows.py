@@ -130,6 +130,37 @@ class TimerRow(msgspec.Struct, frozen=True):
     due_at: datetime
 
 
+class WaitingRow(msgspec.Struct, frozen=True):
+    """A row of the outbox without what it says; see `OutboxRow`."""
+
+    id: str
+    deployment_id: str | None
+    kind: str
+    attempt: int | None
+    routing_key: str
+    claimed_by: str | None
+    claim_until: datetime | None
+    created_at: datetime
+
+
+class LockRow(msgspec.Struct, frozen=True):
+    """A lock, or a place in line for one; `number` grows with each that was given out."""
+
+    name: str
+    deployment_id: str
+    number: int
+    is_held: bool
+
+
+class StorageReport(msgspec.Struct, frozen=True):
+    """How a database is: its engine and size, the free bytes on its disk if known, what is wrong in words."""
+
+    engine: str
+    size_bytes: int
+    free_bytes: int | None
+    problems: tuple[str, ...] = ()
+
+
 class SourceRow(msgspec.Struct, frozen=True):
     """What a deployment was made from: the playbook's text, and JSON of the release rules; None is none."""
 

@@ -13,6 +13,8 @@ from sqlalchemy import Engine
 
 from reworker.errors import StorageError, StorageUnavailable
 from reworker.storage import migrations, schema, sqlite
+from reworker.storage.contract import StorageReport
+from reworker.storage.inspecting import file_report
 from reworker.storage.reading import SqlReader
 from reworker.storage.translating import translated
 from reworker.storage.writing import SqlUnit
@@ -91,6 +93,10 @@ class SqlStorage:
     def clock_offset_s(self) -> float:
         """Return 0: a file has its machine's clock; see `contract.Storage.clock_offset_s`."""
         return 0.0
+
+    def report(self) -> StorageReport:
+        """Check the whole file; see `contract.Storage.report`."""
+        return file_report(self._readers, self.path)
 
     def close(self) -> None:
         """Close every connection; see `contract.Storage.close`."""

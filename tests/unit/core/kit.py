@@ -167,6 +167,7 @@ class World:
         self.settings = CoreSettings()
         self.make_logs: type[SqlLog] = SqlLog
         self.make_storage: type[FusedStorage] = FusedStorage
+        self.takes_jobs = True
         self.is_running = False
 
     def start(self, fuse: Fuse | None = None) -> Core:
@@ -176,7 +177,7 @@ class World:
         self._bus = FusedBus(self.broker, is_threaded=False, name="core", clock=self.clock)
         self._bus.open(timeout_s=1)
         self.core = Core(self._bus, self.storage, self._logs, self.settings, clock=self.clock)
-        self.core.attach()
+        self.core.attach(takes_jobs=self.takes_jobs)
         self.storage.fuse = self._bus.fuse = fuse or Fuse()
         self.is_running = True
         return self.core

@@ -1,0 +1,34 @@
+"""``reworker prune``: deletes deployments that ended long ago."""
+
+from __future__ import annotations
+
+import re
+
+import click
+
+from reworker.cli.options import db_option
+from reworker.cli.wiring import existing_storage
+from reworker.clock import SystemClock
+from reworker.core.database_clock import DatabaseClock
+from reworker.core.upkeep import prune as prune_some
+
+_DAYS = re.compile(r"([1-9][0-9]{0,5})d?")
+
+
+@click.command()
+@click.option("--older-than", "age", required=True, metavar="DAYS", help="Age since their end, such as 90d.")
+@db_option
+def prune(age: str, db: str) -> None:
+    """Delete deployments that ended long ago, with their history and their output.
+
+    This happens in small portions, so a core may run meanwhile. To have it done for good, set keep_days.
+    """
+    found = _DAYS.fullmatch(age)
+    if found is None:
+        raise click.BadParameter(f"{age!r} is not a number of days such as 90d", param_hint="--older-than")
+    count = 0
+    with existing_storage(db) as (storage, logs):
+        clock = DatabaseClock(storage, SystemClock())
+        while ids := prune_some(storage, logs, clock, int(found[1])):
+            count += len(ids)
+    click.echo(f"{count} deployments deleted")
