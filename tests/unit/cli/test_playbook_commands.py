@@ -76,11 +76,14 @@ def test_plan_shows_every_step_in_order_with_its_queue_and_what_follows(run):
     assert steps[1].endswith("if in doubt: fail")
 
 
-def test_plan_as_json_has_one_object_per_step(run):
-    steps = [json.loads(line) for line in run("plan", "good.yaml", "-o", "json").output.splitlines()]
-    assert len(steps) == 4
+def test_plan_as_json_has_the_whole_then_one_object_per_step(run):
+    whole, *steps = [json.loads(line) for line in run("plan", "good.yaml", "-o", "json").output.splitlines()]
+    assert whole["locks"] == ["host:web1", "host:web2"]
+    assert whole["sequences"][0]["hosts"] == 2
+    assert len(steps) == whole["steps"] == 4
     assert steps[1]["routing_key"] == "worker.sleep"
     assert steps[1]["parameters"] == {"seconds": 1}
+    assert steps[1]["if_it_fails"] == "the deployment fails"
 
 
 def test_plan_asks_for_dynamic_values_that_are_missing(run, tmp_path):
