@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
-
 from reworker.fsm import conditions, flow, hosts
+from reworker.fsm.changing import changed
 from reworker.fsm.commands import TimerKind
 from reworker.fsm.deployment import Attempt, Track
 from reworker.fsm.events import (
@@ -72,10 +71,10 @@ def observe(turn: Turn, event: AttemptEvent) -> str:
     if isinstance(event, Refused) and attempt.role is not Role.APPROVAL:
         return f"attempt {event.attempt} needs no approval"
     if isinstance(event, DelayEnded):
-        turn.put(replace(attempt, timers=()))
+        turn.put(turn.stop_timers(attempt))
         flow.go_on(turn)
         return ""
-    attempt = replace(attempt, is_unconfirmed=False, reason="")
+    attempt = changed(attempt, is_unconfirmed=False, reason="")
     status = _judged(turn, attempt, status, event)
     reason = _reason(turn, attempt, status, event)
     turn.record(attempt, status, event, message=reason)
@@ -99,7 +98,7 @@ def _progress(turn: Turn, attempt: Attempt, status: AttemptStatus, event: Attemp
     """Move an attempt on towards its end, and watch its next stretch."""
     step = turn.step_of(attempt)
     if status is AttemptStatus.SENT:
-        turn.start_timer(replace(attempt, status=status), TimerKind.QUEUE, step.queue_timeout_s)
+        turn.start_timer(changed(attempt, status=status), TimerKind.QUEUE, step.queue_timeout_s)
         return
     if status is not attempt.status:
         attempt = turn.begin(attempt)
@@ -168,12 +167,12 @@ def _is_doubtful(turn: Turn, attempt: Attempt, status: AttemptStatus) -> bool:
 def _retry_or_fail(turn: Turn, attempt: Attempt, status: AttemptStatus, reason: str) -> None:
     step, track = turn.step_of(attempt), hosts.track_of(turn, attempt)
     is_doubtful = _is_doubtful(turn, attempt, status)
-    failed = replace(track, failures=track.failures + 1, is_doubtful=is_doubtful)
+    failed = changed(track, failures=track.failures + 1, is_doubtful=is_doubtful)
     if step.retry is None or failed.failures >= step.retry.attempts:
         fail(turn, attempt, reason, is_doubtful=is_doubtful)
         return
     turn.close(attempt)
-    again = replace(failed, tries=track.tries + 1)
+    again = changed(failed, tries=track.tries + 1)
     turn.move_track(track, again)
     delay_s = step.retry.backoff_s * 2 ** min(failed.failures - 1, _MAX_DOUBLINGS)
     hosts.wait(turn, again, min(delay_s, BACKOFF_CAP_S))
@@ -185,13 +184,13 @@ def _doubt(turn: Turn, attempt: Attempt, reason: str, *, is_unconfirmed: bool) -
     # Nothing can be verified while the message may still lie in a queue.
     can_verify = attempt.role is Role.STEP and step.verify is not None and not is_unconfirmed
     if step.on_unknown is OnUnknown.VERIFY and can_verify:
-        _go_back(turn, attempt, replace(track, role=Role.VERIFY, is_doubtful=True))
+        _go_back(turn, attempt, changed(track, role=Role.VERIFY, is_doubtful=True))
     elif step.on_unknown is OnUnknown.RETRY and track.tries < MAX_TRIES_IN_DOUBT:
-        _go_back(turn, attempt, replace(track, is_doubtful=True))
+        _go_back(turn, attempt, changed(track, is_doubtful=True))
     elif step.on_unknown is OnUnknown.FAIL:
         fail(turn, attempt, _doubt_text(reason), is_doubtful=True)
     else:
-        _ask(turn, replace(attempt, is_unconfirmed=is_unconfirmed), reason)
+        _ask(turn, changed(attempt, is_unconfirmed=is_unconfirmed), reason)
 
 
 def _go_back(turn: Turn, attempt: Attempt, track: Track) -> None:
@@ -205,7 +204,7 @@ def _ask(turn: Turn, attempt: Attempt, reason: str) -> None:
     if turn.deployment.is_unattended:
         fail(turn, attempt, _doubt_text(reason), is_doubtful=True)
     else:
-        turn.put(replace(attempt, status=AttemptStatus.UNKNOWN, reason=reason))
+        turn.put(changed(attempt, status=AttemptStatus.UNKNOWN, reason=reason))
 
 
 def _doubt_text(reason: str) -> str:
@@ -218,7 +217,7 @@ def _settle_verification(turn: Turn, attempt: Attempt, status: AttemptStatus, re
     if status is not AttemptStatus.FAILED:
         text = f"it could not be verified: {reason}"
     elif track.tries < MAX_TRIES_IN_DOUBT:
-        _go_back(turn, attempt, replace(track, role=Role.STEP, is_doubtful=False))
+        _go_back(turn, attempt, changed(track, role=Role.STEP, is_doubtful=False))
         return
     else:
         text = f"it was tried {track.tries} times and is not done: {reason}"

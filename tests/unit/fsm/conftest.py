@@ -7,7 +7,7 @@ from typing import Any
 
 import pytest
 
-from reworker.fsm.commands import Command
+from reworker.fsm.commands import Command, DispatchStep
 from reworker.fsm.deployment import Attempt, Deployment
 from reworker.fsm.events import (
     AttemptEvent,
@@ -20,6 +20,7 @@ from reworker.fsm.events import (
 from reworker.fsm.machine import reduce
 from reworker.fsm.plan import Plan, compile_plan
 from reworker.fsm.playbook import Playbook, Sequence, Step
+from reworker.fsm.rules import PhaseNotice, Rules
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 DEPLOYMENT_ID = "0123456789ab0123456789ab"
@@ -62,6 +63,19 @@ class Driver:
         self.feed(ReplyStarted)
         self.feed(ReplyCompleted)
 
+    def feed_on(self, host: str, kind: type[AttemptEvent], **fields: Any) -> tuple[Command, ...]:
+        """Feed an event about the open attempt on this host."""
+        (number,) = (
+            one.number for one in self.deployment.attempts if self.plan.step(one.step_index).host == host
+        )
+        return self.feed(kind, attempt=number, **fields)
+
+    @property
+    def sent(self) -> list[str]:
+        """What the last event dispatched, as ``key@host``."""
+        steps = [self.plan.step(one.step_index, one.role) for one in self.all(DispatchStep)]
+        return [f"{step.key}@{step.host}" for step in steps]
+
     def only(self, kind: type[Command]) -> Any:
         """Return the one command of this kind that the last event gave."""
         (found,) = self.all(kind)
@@ -82,10 +96,20 @@ def make_plan(
     """Return a plan of one sequence; without steps it has one, `noop:Run`."""
     found = steps or (make_step(),)
     execution = (Sequence(hosts=hosts, steps=found, **sequence),)
-    playbook = Playbook(
-        group="g", name="n", execution=execution, is_unattended=unattended, takes_locks=False
-    )
+    playbook = Playbook(group="g", name="n", execution=execution, is_unattended=unattended, takes_locks=False)
     return compile_plan(playbook, {})
+
+
+def lay_out(
+    *execution: Sequence,
+    checks: tuple[Step, ...] = (),
+    actions: tuple[Step, ...] = (),
+    notice: PhaseNotice | None = None,
+    **playbook: Any,
+) -> Driver:
+    """Return a deployment of several sequences, with an operator's rules."""
+    found = Playbook(group="g", name="n", execution=execution, **{"takes_locks": False, **playbook})
+    return Driver(compile_plan(found, {}, rules=Rules(checks=checks, actions=actions, notice=notice)))
 
 
 def make_step(key: str = "noop:Run", **fields: Any) -> Step:
@@ -97,6 +121,12 @@ def make_step(key: str = "noop:Run", **fields: Any) -> Step:
 def drive() -> Any:
     """Give ``drive(*steps, hosts=..., unattended=...) -> Driver``, not submitted yet."""
     return lambda *steps, **options: Driver(make_plan(*steps, **options))
+
+
+@pytest.fixture
+def drive_plan() -> Any:
+    """Give ``drive_plan(*sequences, checks=..., actions=..., ...) -> Driver``, not submitted yet."""
+    return lay_out
 
 
 @pytest.fixture

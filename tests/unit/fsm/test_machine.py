@@ -7,6 +7,7 @@ from dataclasses import dataclass, replace
 
 import pytest
 
+from reworker.fsm.attempts import HEARTBEAT_SILENCE_S
 from reworker.fsm.commands import (
     DispatchStep,
     FinishDeployment,
@@ -32,7 +33,6 @@ from reworker.fsm.events import (
     ReplyStarted,
     RunTimedOut,
 )
-from reworker.fsm.attempts import HEARTBEAT_SILENCE_S
 from reworker.fsm.machine import replay
 from reworker.fsm.plan import Plan
 from reworker.fsm.states import AttemptStatus, DeploymentStatus

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from reworker.fsm.attempts import MAX_TRIES_IN_DOUBT
 from reworker.fsm.commands import (
     DispatchStep,
     Ignored,
@@ -28,7 +29,6 @@ from reworker.fsm.events import (
     ReplyUnknown,
     RunTimedOut,
 )
-from reworker.fsm.attempts import MAX_TRIES_IN_DOUBT
 from reworker.fsm.playbook import OnUnknown
 from reworker.fsm.states import AttemptStatus, DeploymentStatus
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 
+from reworker.fsm.attempts import CANCEL_GRACE_S
 from reworker.fsm.commands import (
     DispatchStep,
     FinishDeployment,
@@ -28,7 +29,6 @@ from reworker.fsm.events import (
     ResumeRequested,
     Submitted,
 )
-from reworker.fsm.attempts import CANCEL_GRACE_S
 from reworker.fsm.playbook import OnUnknown
 from reworker.fsm.states import DeploymentStatus
 
