@@ -86,15 +86,7 @@ class Core:
         self.counters = counters
         self._dead = DeadLetters(bus, counters)
         self._intake = Intake()
-        self._publisher = Publisher(
-            bus,
-            clock,
-            settings.name,
-            self._on_result,
-            exchange=settings.exchange,
-            lease_s=settings.lease_s,
-            window=settings.window,
-        )
+        self._publisher = self._new_publisher(clock)
         folder = settings.release_log_dir
         self.release_log = ReleaseLog(folder, storage, clock) if folder else None
         self.loop = Loop(
@@ -123,6 +115,18 @@ class Core:
         )
         self._consumers: list[Consumer] = []
         self._threads: list[threading.Thread] = []
+
+    def _new_publisher(self, clock: Clock) -> Publisher:
+        settings = self._settings
+        return Publisher(
+            self._bus,
+            clock,
+            settings.name,
+            self._on_result,
+            exchange=settings.exchange,
+            lease_s=settings.lease_s,
+            window=settings.window,
+        )
 
     def start(self, *, takes_jobs: bool = True) -> None:
         """Take up what a former life left, then consume; returns at once, the work is done by threads.
