@@ -1,212 +1,349 @@
-"""How fast the core is: 40 steps end to end, a long deployment, many at once, and one hop.
+"""How fast the core is, how much it needs and how soon it is back: workloads W3, W4 and W5, and recovery.
 
-    python -m tests.bench.bench_core [--url AMQP_URL] [--folder DIR]
+    python -m tests.bench.bench_core [--url AMQP_URL] [--db DB ...] [--only NAME ...] [--scale PART]
 
-Without a URL the bus is in memory. The database is SQLite, synchronous=FULL, in a fresh folder.
-The worker answers `started` and `completed` at once, so what is measured is the core and the bus; with a
-URL it has a process of its own. CPU is that of the core's process. A hop is reply to next step.
+Cores and the worker are processes of their own; the worker answers `started` and `completed` at once. Every
+deployment has a host of its own. CPU is that of the cores' processes; a hop is reply to next step.
 """
 
 from __future__ import annotations
 
 import argparse
 import contextlib
-import itertools
 import json
 import os
 import platform
-import resource
-import sqlite3
 import statistics
-import subprocess
-import sys
 import tempfile
 import time
+import uuid
 from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from pathlib import Path
 
-from reworker.bus.contract import Bus, Delivery, Outgoing, Properties, Verdict
-from reworker.bus.memory import MemoryBroker, MemoryBus
-from reworker.core.core import Core
-from reworker.core.settings import CoreSettings
-from reworker.storage.log import SqlLog, log_path
-from reworker.storage.sql import SqlStorage
-from reworker.topology.model import worker_topology
+from reworker.clock import SystemClock
+from reworker.core.service import Service
+from reworker.storage.opening import open_logs, open_storage
+from tests.bench.roles import Role
+from tests.support.postgres import PostgresServer
+from tests.support.rabbitmq import RabbitMQNode
+from tests.support.waiting import wait_until
 
-POLL_S = 0.002
-#: part of the elapsed time between two looks at a deployment; bounds the error of its end.
-POLL_PART = 0.02
-#: deployments in flight at once, and steps of each, for the throughput.
-CROWD_COUNT, CROWD_STEPS = 100, 20
-SIZES = (100, 500, 2000)
-
-
-class EchoWorker:
-    """Answers each step at once; notes when it replied and when it got the next step of a deployment."""
-
-    def __init__(self, bus: Bus) -> None:
-        self._bus, self._numbers = bus, itertools.count(1)
-        self.hops_s: list[float] = []
-        self._replied_at: dict[str, float] = {}
-        bus.declare(worker_topology("worker.bench", ["worker.bench"]))
-        self._consumer = bus.consume("worker.bench", self._on_delivery, prefetch=500)
-
-    def _on_delivery(self, delivery: Delivery) -> None:
-        correlation_id = delivery.properties.correlation_id or ""
-        own_id = correlation_id.partition(".")[0]
-        before = self._replied_at.get(own_id)
-        if before is not None:
-            self.hops_s.append(time.perf_counter() - before)
-        for status in ("started", "completed"):
-            properties = Properties(
-                correlation_id=correlation_id,
-                message_id=f"b{os.getpid()}-{next(self._numbers)}",
-                app_id="benchworker",
-                delivery_mode=2,
-            )
-            body = json.dumps({"status": status}).encode()
-            self._bus.publish(Outgoing("", delivery.properties.reply_to or "", body, properties))
-        self._replied_at[own_id] = time.perf_counter()
-        delivery.settle(Verdict.ACK)
+POLL_S = 0.02
+#: seconds that one workload may take at most.
+LIMIT_S = 900.0
+#: deployments side by side, and steps of each, for the throughput.
+CROWD_COUNT, CROWD_STEPS = 100, 60
+#: steps per second of the workload that measures hops, and for how many seconds.
+HOP_RATE, HOP_S = 100, 20
+#: seconds that the worker takes for a step then.
+HOP_DELAY_S = 0.5
+WAITING_COUNT = 10_000
+IN_FLIGHT_COUNT, IN_FLIGHT_STEPS = 1000, 10
+SIZES = (10, 100, 1000, 10_000)
+#: what stands around the figures on a page.
+MARKS = ("<!-- figures of the core: made by `make bench` -->", "<!-- end of the figures of the core -->")
 
 
-def buses(url: str) -> Callable[[str], Bus]:
-    """Return what makes a bus of a name, on one broker."""
-    if not url:
-        broker = MemoryBroker()
-        return lambda name: MemoryBus(broker, name=name)
-    from reworker.bus.connection import PikaBus
-    from reworker.config import mq_settings
+class Bed:
+    """A broker's URL and a database, with cores, a worker and the means to submit.
 
-    return lambda name: PikaBus(mq_settings(url), name=name)
+    Args:
+        url: AMQP URL of a virtual host that nobody else uses.
+        db: an empty database.
+    """
 
+    def __init__(self, url: str, db: str) -> None:
+        self.url, self.db = url, db
+        self._stack = contextlib.ExitStack()
+        storage, logs = open_storage(db), open_logs(db)
+        self._stack.callback(storage.close)
+        self._stack.callback(logs.close)
+        self.service = Service(storage, logs, SystemClock())
+        self.reader = storage.reader
+        self.worker = self._stack.enter_context(Role("worker", url, "0"))
 
-class LocalWorker(EchoWorker):
-    """The worker in this process, for the bus in memory."""
+    def core(self, name: str) -> Role:
+        """Start a core."""
+        return self._stack.enter_context(Role("core", self.url, self.db, name))
 
-    def end(self) -> list[float]:
-        """Return the hops, seconds."""
-        return self.hops_s
+    def slow_worker(self, delay_s: float) -> Role:
+        """Start a worker that answers after a delay."""
+        return self._stack.enter_context(Role("worker", self.url, str(delay_s)))
 
+    def submit(self, count: int, step_count: int, *, first_host: int = 0) -> list[str]:
+        """Start deployments; return their ids."""
+        return [self.service.submit(playbook(step_count, [f"h{first_host + i}"])) for i in range(count)]
 
-class WorkerProcess:
-    """The worker in a process of its own, as in real life."""
+    def wait_for_outbox(self) -> None:
+        """Wait until every message has reached the broker."""
+        wait_until(lambda: self.reader.outbox_count() == 0, LIMIT_S, "all to be published", poll_s=0.1)
 
-    def __init__(self, url: str) -> None:
-        self._popen = subprocess.Popen(
-            [sys.executable, "-m", "tests.bench.bench_core", "--url", url, "--worker"],
-            stdin=subprocess.PIPE,
-            stdout=subprocess.PIPE,
-            text=True,
-        )
-        assert self._popen.stdout is not None
-        self._popen.stdout.readline()
+    def wait_for_end(self, ids: list[str]) -> None:
+        """Wait until deployments are over, looking seldom: that costs time of the database."""
+        left = list(ids)
+        until_mono_s = time.monotonic() + LIMIT_S
+        while left and time.monotonic() < until_mono_s:
+            while left and self.service.deployment(left[-1]).is_over:
+                left.pop()
+            time.sleep(POLL_S)
+        assert not left, f"{len(left)} deployments have not ended"
 
-    def end(self) -> list[float]:
-        """Stop it; return the hops, seconds."""
-        output, _ = self._popen.communicate()
-        hops_s: list[float] = json.loads(output)
-        return hops_s
-
-
-def serve_worker(url: str) -> None:
-    """Be the worker until stdin ends, then print the hops."""
-    bus = buses(url)("worker")
-    bus.open(timeout_s=10)
-    worker = EchoWorker(bus)
-    print("ready", flush=True)
-    sys.stdin.read()
-    bus.close()
-    print(json.dumps(worker.hops_s))
-
-
-@contextlib.contextmanager
-def running(url: str, folder: Path) -> Iterator[tuple[Core, LocalWorker | WorkerProcess]]:
-    """Run a core and a worker on a fresh database."""
-    make = buses(url)
-    storage, logs = SqlStorage(folder / "bench.db"), SqlLog(log_path(folder / "bench.db"))
-    bus = make("core")
-    bus.open(timeout_s=10)
-    core = Core(bus, storage, logs, CoreSettings())
-    core.start()
-    with contextlib.ExitStack() as stack:
-        for close in (logs.close, storage.close, bus.close, core.stop):
-            stack.callback(close)
-        worker: LocalWorker | WorkerProcess
-        if url:
-            worker = WorkerProcess(url)
-        else:
-            worker_bus = make("worker")
-            worker_bus.open(timeout_s=10)
-            stack.callback(worker_bus.close)
-            worker = LocalWorker(worker_bus)
-        yield core, worker
+    def close(self) -> None:
+        """End all processes."""
+        self._stack.close()
 
 
-def playbook(step_count: int) -> str:
-    """Return a playbook of trivial steps on one host."""
-    sequence = {"description": "bench", "hosts": ["host1"], "steps": ["bench:Do"] * step_count}
+def playbook(step_count: int, hosts: list[str]) -> str:
+    """Return a playbook of trivial steps, hosts side by side."""
+    step = {"bench:Do": {}, "idempotent": True}
+    sequence = {"hosts": hosts, "steps": [step] * step_count, "strategy": {"batch": len(hosts)}}
     return json.dumps({"group": "bench", "name": "bench", "execution": [sequence]})
 
 
-def run(core: Core, count: int, step_count: int) -> float:
-    """Run deployments side by side; return seconds from the first submit to the last end."""
-    text = playbook(step_count)
-    started_s = time.perf_counter()
-    ids = [core.service.submit(text) for _ in range(count)]
-    for own_id in ids:
-        while not core.service.deployment(own_id).is_over:
-            # Looking costs time of the process that is measured: look ever more seldom.
-            time.sleep(max(POLL_S * min(count, 10), (time.perf_counter() - started_s) * POLL_PART))
-    return time.perf_counter() - started_s
+def hops(bed: Bed, scale: float) -> Iterator[str]:
+    """W3: reply to next step, at a fixed rate; and 40 steps one after the other."""
+    bed.core("one")
+    worker = bed.slow_worker(delay_s=HOP_DELAY_S)
+    worker.ask("go")
+    ids = []
+    for number in range(int(HOP_RATE * HOP_DELAY_S)):
+        ids += bed.submit(1, max(2, int(HOP_S * scale / HOP_DELAY_S)), first_host=number)
+        time.sleep(1 / HOP_RATE)
+    bed.wait_for_end(ids)
+    found = sorted(1e3 * one for one in worker.ask("report")["hops_s"])
+    centiles = statistics.quantiles(found, n=100)
+    yield f"hop at {HOP_RATE} steps/s: p50 {centiles[49]:.1f} ms, p99 {centiles[98]:.1f} ms"
 
 
-def measured(url: str, folder: Path, count: int, step_count: int) -> tuple[float, list[float], int, float]:
-    """Return (seconds, hops, growth of memory in KiB, CPU seconds)."""
-    with running(url, folder) as (core, worker):
-        run(core, 1, 2)
-        before = resource.getrusage(resource.RUSAGE_SELF)
-        elapsed_s = run(core, count, step_count)
-        after = resource.getrusage(resource.RUSAGE_SELF)
-        hops_s = worker.end()
-    cpu_s = after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime
-    return elapsed_s, hops_s, after.ru_maxrss - before.ru_maxrss, cpu_s
+def forty(bed: Bed, scale: float) -> Iterator[str]:
+    """W3: 40 steps one after the other, the best of three."""
+    bed.core("one")
+    bed.worker.ask("go")
+    bed.wait_for_end(bed.submit(1, 2))
+    elapsed_s = []
+    for _ in range(3):
+        started_s = time.monotonic()
+        bed.wait_for_end(bed.submit(1, 40))
+        elapsed_s.append(time.monotonic() - started_s)
+    yield f"40 steps: {min(elapsed_s):.2f} s"
 
 
-def report(title: str, url: str, count: int, step_count: int, folder: Path) -> None:
-    """Measure one workload and print its line."""
-    with tempfile.TemporaryDirectory(dir=folder) as name:
-        elapsed_s, hops_s, grown_kib, cpu_s = measured(url, Path(name), count, step_count)
-        size_kib = sum(file.stat().st_size for file in Path(name).iterdir()) >> 10
-    steps = count * step_count
-    quantiles = statistics.quantiles(hops_s, n=100) if len(hops_s) > 1 else [0.0] * 99
-    print(
-        f"{title:<30} {elapsed_s:7.3f} s {steps / elapsed_s:6.0f} steps/s"
-        f"  hop p50 {1e3 * quantiles[49]:6.2f} p99 {1e3 * quantiles[98]:6.2f} ms"
-        f"  CPU {1e6 * cpu_s / steps:5.0f} us/step  memory +{grown_kib} KiB  database {size_kib} KiB"
+def throughput(bed: Bed, scale: float, core_count: int = 1) -> Iterator[str]:
+    """W4: steps per second of deployments side by side, from the moment that the worker begins."""
+    cores = [bed.core(f"core{number}") for number in range(core_count)]
+    step_count = max(2, int(CROWD_STEPS * scale))
+    ids = bed.submit(CROWD_COUNT, step_count)
+    bed.wait_for_outbox()
+    before = [core.ask("usage") for core in cores]
+    started_s = time.monotonic()
+    bed.worker.ask("go")
+    reply_count = 2 * CROWD_COUNT * step_count
+    wait_until(
+        lambda: sum(core.ask("usage")["replies"] for core in cores) >= reply_count,
+        LIMIT_S,
+        "all replies",
+        poll_s=POLL_S,
     )
+    elapsed_s = time.monotonic() - started_s
+    cpu_s = [core.ask("usage")["cpu_s"] - one["cpu_s"] for core, one in zip(cores, before, strict=True)]
+    bed.wait_for_end(ids)
+    steps = CROWD_COUNT * step_count
+    name = f"{CROWD_COUNT} deployments, {core_count} core{'s' * (core_count > 1)}"
+    yield f"{name}: {steps / elapsed_s:.0f} steps/s, CPU {1e6 * sum(cpu_s) / steps:.0f} us/step"
+
+
+def two_cores(bed: Bed, scale: float) -> Iterator[str]:
+    """W6: the same with two cores on one database."""
+    return throughput(bed, scale, core_count=2)
+
+
+def crowd(bed: Bed, scale: float) -> Iterator[str]:
+    """W5: what a core needs for deployments that wait for a reply."""
+    core = bed.core("one")
+    before = core.ask("usage")
+    count = int(WAITING_COUNT * scale)
+    bed.submit(count, 1)
+    bed.wait_for_outbox()
+    then = core.ask("usage")
+    time.sleep(2)
+    after = core.ask("usage")
+    mib, mib_before = after["rss_kib"] / 1024, before["rss_kib"] / 1024
+    yield (
+        f"{count} waiting deployments: {mib:.0f} MiB ({mib_before:.0f} without), "
+        f"{after['threads']} threads, CPU while they wait {50 * (after['cpu_s'] - then['cpu_s']):.1f} %"
+    )
+
+
+def _recovered(bed: Bed, ids: list[str], since_mono_s: float) -> float:
+    """Wait until every deployment that is open at a moment has got a step, or ended, since."""
+    open_count = sum(not bed.service.deployment(one).is_over for one in ids)
+    wait_until(
+        lambda: bed.worker.ask(f"arrivals {since_mono_s}")["count"] >= open_count,
+        LIMIT_S,
+        "all to go on",
+        poll_s=0.1,
+    )
+    last: float = bed.worker.ask(f"arrivals {since_mono_s}")["last_mono_s"]
+    return last - since_mono_s
+
+
+def _kill_midway(bed: Bed, scale: float) -> tuple[list[str], Role]:
+    core = bed.core("one")
+    count = max(10, int(IN_FLIGHT_COUNT * scale))
+    ids = bed.submit(count, IN_FLIGHT_STEPS)
+    bed.wait_for_outbox()
+    bed.worker.ask("go")
+    part = 2 * count * IN_FLIGHT_STEPS // 4
+    wait_until(lambda: core.ask("usage")["replies"] >= part, LIMIT_S, "a quarter of the replies")
+    return ids, core
+
+
+def restart(bed: Bed, scale: float) -> Iterator[str]:
+    """W8: a core is killed amid its work and started again."""
+    ids, core = _kill_midway(bed, scale)
+    core.kill()
+    since_mono_s = time.monotonic()
+    bed.core("one")
+    elapsed_s = _recovered(bed, ids, since_mono_s)
+    yield f"core killed with {len(ids)} deployments in flight: all go on {elapsed_s:.1f} s after its restart"
+    bed.wait_for_end(ids)
+
+
+def takeover(bed: Bed, scale: float) -> Iterator[str]:
+    """W8: a core is killed amid its work, another one goes on."""
+    bed.core("two")
+    ids, core = _kill_midway(bed, scale)
+    core.kill()
+    elapsed_s = _recovered(bed, ids, time.monotonic())
+    yield f"one of two cores killed with {len(ids)} deployments: all go on within {elapsed_s:.1f} s"
+    bed.wait_for_end(ids)
+
+
+def growth(bed: Bed, scale: float) -> Iterator[str]:
+    """Cost per step for plans of different sizes: steps on one host, then hosts with one step."""
+    core = bed.core("one")
+    bed.worker.ask("go")
+    for size in (one for one in SIZES if one <= max(SIZES) * scale):
+        for title, text in (
+            ("steps on a host", playbook(size, ["h"])),
+            ("hosts", playbook(1, [f"h{number}" for number in range(size)])),
+        ):
+            before, started_s = core.ask("usage")["cpu_s"], time.monotonic()
+            bed.wait_for_end([bed.service.submit(text)])
+            elapsed_s, cpu_s = time.monotonic() - started_s, core.ask("usage")["cpu_s"] - before
+            yield f"{size} {title}: {elapsed_s:.2f} s, CPU {1e6 * cpu_s / size:.0f} us/step"
+
+
+WORKLOADS: dict[str, Callable[[Bed, float], Iterator[str]]] = {
+    "hops": hops,
+    "forty": forty,
+    "throughput": throughput,
+    "two_cores": two_cores,
+    "crowd": crowd,
+    "restart": restart,
+    "takeover": takeover,
+    "growth": growth,
+}
+#: need a database that several cores can share.
+ON_SERVER = ("two_cores", "takeover")
+
+
+def place() -> str:
+    """Return what the figures depend on."""
+    return (
+        f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {os.cpu_count()} CPUs, "
+        f"Python {platform.python_version()}, load average {os.getloadavg()[0]:.1f}; "
+        "confirms on, all persistent"
+    )
+
+
+class Servers:
+    """Makes a fresh virtual host and a fresh database for each workload; starts what has no URL.
+
+    Args:
+        url: of an empty virtual host; empty starts a RabbitMQ.
+        db: ``sqlite``, ``postgres``, which starts a server that syncs, or the URL of an empty database.
+    """
+
+    def __init__(self, url: str, db: str) -> None:
+        self._url, self._db = url, db
+        self._stack = contextlib.ExitStack()
+        self._folder = Path(self._stack.enter_context(tempfile.TemporaryDirectory()))
+        self._node = None if url else self._stack.enter_context(RabbitMQNode())
+        is_started = db == "postgres"
+        self._server = self._stack.enter_context(PostgresServer(is_durable=True)) if is_started else None
+
+    @property
+    def is_server(self) -> bool:
+        """Whether several cores can share the database."""
+        return self._db not in ("", "sqlite")
+
+    @property
+    def title(self) -> str:
+        """Words for the database."""
+        return "PostgreSQL, synchronous_commit=on" if self.is_server else "SQLite, synchronous=FULL"
+
+    def bed(self) -> Bed:
+        """Return a fresh bed."""
+        name = f"b{uuid.uuid4().hex[:12]}"
+        url = self._node.url(self._node.add_vhost(name)) if self._node else self._url
+        if self._server is not None:
+            return Bed(url, self._server.add_database(name))
+        return Bed(url, self._db if self.is_server else f"sqlite:///{self._folder / name}.db")
+
+    def close(self) -> None:
+        """Stop what was started."""
+        self._stack.close()
+
+
+def measured(url: str, db: str, names: list[str], scale: float) -> Iterator[str]:
+    """Run workloads, each on a fresh virtual host and database; yield lines.
+
+    Args:
+        url: see `Servers`; `db` too.
+        names: of workloads; empty is all.
+        scale: part of each workload's size.
+    """
+    servers = Servers(url, db)
+    try:
+        yield servers.title
+        for name in names or [name for name in WORKLOADS if servers.is_server or name not in ON_SERVER]:
+            bed = servers.bed()
+            try:
+                for line in WORKLOADS[name](bed, scale):
+                    yield f"- {line}"
+            finally:
+                bed.close()
+    finally:
+        servers.close()
+
+
+def written(page: str, lines: list[str]) -> str:
+    """Return a page with these lines between its marks."""
+    before, _, rest = page.partition(MARKS[0])
+    _, _, after = rest.partition(MARKS[1])
+    return "\n".join([before + MARKS[0], *lines, MARKS[1] + after])
 
 
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description="Measure the core.")
-    parser.add_argument("--url", default="", help="amqp:// URL; memory without")
-    parser.add_argument("--folder", type=Path, default=Path(tempfile.gettempdir()))
-    parser.add_argument("--worker", action="store_true", help="be the worker; for the program itself")
-    options = parser.parse_args()
-    if options.worker:
-        serve_worker(options.url)
-        return
-    print(
-        f"{platform.machine()} {os.cpu_count()} CPUs, Python {platform.python_version()}, "
-        f"SQLite {sqlite3.sqlite_version} WAL synchronous=FULL, bus {options.url or 'memory'}, "
-        "confirms on, persistent, batch 50"
+    parser.add_argument(
+        "--url", default="", help="amqp:// URL of an empty virtual host; else RabbitMQ is started"
     )
-    report("40 steps, one deployment", options.url, 1, 40, options.folder)
-    for size in SIZES:
-        report(f"{size} steps, one deployment", options.url, 1, size, options.folder)
-    title = f"{CROWD_COUNT} deployments of {CROWD_STEPS} steps"
-    report(title, options.url, CROWD_COUNT, CROWD_STEPS, options.folder)
+    parser.add_argument("--db", nargs="+", default=["sqlite"], help="`sqlite`, `postgres` or a URL")
+    parser.add_argument("--only", nargs="+", choices=WORKLOADS, default=[], help="workloads; all without")
+    parser.add_argument("--scale", type=float, default=1.0, help="part of each workload's size")
+    parser.add_argument("--write", type=Path, help="page that the figures go to, between its marks")
+    options = parser.parse_args()
+    lines = [place(), ""]
+    for db in options.db:
+        for line in measured(options.url, db, options.only, options.scale):
+            print(line, flush=True)
+            lines += [line] if line.startswith("-") else ["", f"{line}:", ""]
+    if options.write:
+        options.write.write_text(written(options.write.read_text(), lines))
 
 
 if __name__ == "__main__":

@@ -1,27 +1,33 @@
-"""The core's workloads, as `make bench` runs them; the figures are printed, not judged."""
+"""The core's workloads, small; `make bench` runs them in full. The figures are printed, not judged."""
 
 from __future__ import annotations
 
-import subprocess
-import sys
-from pathlib import Path
+import pytest
+
+from tests.bench.bench_core import MARKS, WORKLOADS, measured, written
+
+#: part of a workload's size that only shows that it runs.
+SCALE = 0.02
 
 
-def measured(folder: Path, *arguments: str) -> str:
-    """Run the program in a process of its own, so that its memory is its own; return what it printed."""
-    command = [sys.executable, "-m", "tests.bench.bench_core", "--folder", str(folder), *arguments]
-    ended = subprocess.run(command, capture_output=True, text=True, timeout=600, check=False)
-    assert ended.returncode == 0, ended.stderr
-    return ended.stdout
+@pytest.mark.parametrize("name", [name for name in WORKLOADS if name not in ("two_cores", "takeover")])
+def test_workload_is_measured_on_a_broker(name: str, broker_url: str) -> None:
+    title, *lines = measured(broker_url, "sqlite", [name], SCALE)
+    print("", title, *lines, sep="\n")
+    assert lines
 
 
-def test_core_is_measured_on_the_bus_in_memory(tmp_path: Path) -> None:
-    report = measured(tmp_path)
-    print(f"\n{report}")
-    assert "2000 steps, one deployment" in report
+@pytest.mark.rabbitmq
+@pytest.mark.postgres
+@pytest.mark.parametrize("name", WORKLOADS)
+def test_workload_is_measured_on_rabbitmq_and_postgresql(
+    name: str, rabbitmq_url: str, postgres_url: str
+) -> None:
+    title, *lines = measured(rabbitmq_url, postgres_url, [name], SCALE)
+    print("", title, *lines, sep="\n")
+    assert lines
 
 
-def test_core_is_measured_on_a_broker(tmp_path: Path, any_broker_url: str) -> None:
-    report = measured(tmp_path, "--url", any_broker_url)
-    print(f"\n{report}")
-    assert "40 steps, one deployment" in report
+def test_figures_take_the_place_of_older_ones_on_a_page() -> None:
+    page = f"# Figures\n\n{MARKS[0]}\n- old\n{MARKS[1]}\n\nWords.\n"
+    assert written(page, ["- new"]) == f"# Figures\n\n{MARKS[0]}\n- new\n{MARKS[1]}\n\nWords.\n"
