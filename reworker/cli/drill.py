@@ -32,6 +32,7 @@ from reworker.topology import names
 
 #: modules that every core and worker needs: loaded once, for all of them.
 PRELOADED = (
+    "encodings.idna",
     "reworker.bus.connection",
     "reworker.cli.core",
     "reworker.cli.drill",

@@ -36,6 +36,8 @@ from reworker.fsm.states import AttemptStatus, DeploymentStatus
 from reworker.storage.contract import Storage
 
 ROLES = ("core", "worker")
+#: a second core on the same database, which is never struck.
+PARTNER = "partner"
 #: seconds of the core's lease here: so soon is a publish in doubt found.
 LEASE_S = 0.5
 #: seconds a process stands still: longer than its claims hold.
@@ -47,7 +49,7 @@ LOOK_S = 0.02
 #: threads of the worker, so that deployments run side by side.
 INSTANCE_COUNT = 3
 #: what a role says when it works.
-READY_WORDS = {"core": " runs on ", "worker": "consuming "}
+READY_WORDS = {"core": " runs on ", PARTNER: " runs on ", "worker": "consuming "}
 ACTOR = "drill"
 
 
@@ -84,10 +86,18 @@ class Site(msgspec.Struct, frozen=True):
 
 
 class Lane:
-    """A core and a worker that live on a site; belongs to one thread. Close it in the end."""
+    """A core and a worker that live on a site; belongs to one thread. Close it in the end.
 
-    def __init__(self, nursery: Nursery, site: Site, name: str) -> None:
+    Args:
+        nursery: starts the processes.
+        site: where they work.
+        name: of the lane, in the names of its hosts.
+        has_partner: there is a second core, which has to do all the work of one that is struck.
+    """
+
+    def __init__(self, nursery: Nursery, site: Site, name: str, *, has_partner: bool = False) -> None:
         self._nursery, self._site, self._name = nursery, site, name
+        self._roles = (*ROLES, PARTNER) if has_partner else ROLES
         self._lives: dict[str, Life] = {}
         self._marks = site.folder / "marks"
         self._session_count = self._decision_count = 0
@@ -106,12 +116,14 @@ class Lane:
         site = self._site
         arguments = {
             "core": ["core", "--mq", site.core_mq or site.mq, "--db", site.db],
+            PARTNER: ["core", "--mq", site.mq, "--db", site.db],
             "worker": ["worker", WORKER, site.worker_mq or site.mq, "--instances", str(INSTANCE_COUNT)],
         }
         environment = {
             VARIABLE: fault,
             MARKS_VARIABLE: str(self._marks),
             "REWORKER_CORE_LEASE_S": str(LEASE_S),
+            "REWORKER_CORE_NAME": f"drill-{role}",
         }
         output = site.folder / f"{role}.log"
         self._lives[role] = self._nursery.start(arguments[role], environment, output)
@@ -122,19 +134,19 @@ class Lane:
         return self._lives[role]
 
     def open(self) -> None:
-        """Start both, and wait until both work.
+        """Start all, and wait until all work.
 
         Raises:
             TimeoutError: one does not; with what it said.
         """
-        for role in ROLES:
+        for role in self._roles:
             self.start(role)
-        for role in ROLES:
+        for role in self._roles:
             self._lives[role].wait_for_word(READY_WORDS[role], READY_S)
 
     def close(self) -> None:
-        """Stop both in good order."""
-        for role in reversed(ROLES):
+        """Stop all in good order."""
+        for role in reversed(self._roles):
             if role in self._lives:
                 self._lives[role].stop()
 
@@ -171,18 +183,32 @@ class Lane:
 
     def strike(self, blow: Blow) -> bool:
         """Strike once while three deployments run, see them to their end, and tell whether it hit."""
-        self._lives[blow.role].kill()
-        ids = self.submit(str(blow))
-        life = self.start(blow.role, str(blow))
+        life, ids = self._begin(blow)
         is_hit = self._wait_for_blow(life, blow, ids)
         if is_hit and blow.action is Action.STOP:
             time.sleep(STILL_S)  # the fault itself
             life.send_signal(signal.SIGCONT)
         else:
+            if self._has_partner_of(blow.role):
+                self.settle(ids)
             # also when it was missed: it must not strike in another's turn
             self.start_again(blow.role)
         self.settle(ids)
         return is_hit
+
+    def _begin(self, blow: Blow) -> tuple[Life, list[str]]:
+        """Start a process that is going to be struck, and three deployments."""
+        self._lives[blow.role].kill()
+        if not self._has_partner_of(blow.role):
+            ids = self.submit(str(blow))
+            return self.start(blow.role, str(blow)), ids
+        life = self.start(blow.role, str(blow))
+        # else the partner has done everything before this one begins
+        life.is_said(READY_WORDS[blow.role], READY_S)
+        return life, self.submit(str(blow))
+
+    def _has_partner_of(self, role: str) -> bool:
+        return role == "core" and PARTNER in self._roles
 
     def kill_amid(self, role: str, after_s: float) -> bool:
         """Kill a process at a moment, see three deployments to their end, and tell whether they were amid."""

@@ -7,6 +7,7 @@ latest, however that one ends; it has a session of its own, so that Ctrl-C is it
 from __future__ import annotations
 
 import contextlib
+import gc
 import multiprocessing
 import os
 import signal
@@ -82,16 +83,22 @@ class Life:
         """Wait for its end for a while, and tell whether it has come."""
         return bool(wait_for([self._process.sentinel], within_s))
 
+    def is_said(self, word: str, timeout_s: float) -> bool:
+        """Wait until it has said this, and tell whether it has; not, when it ends or takes too long."""
+        until_mono_s = time.monotonic() + timeout_s
+        while word not in self.output:
+            if self.has_ended(LOOK_S) or time.monotonic() > until_mono_s:
+                return word in self.output
+        return True
+
     def wait_for_word(self, word: str, timeout_s: float) -> None:
         """Wait until it has said this.
 
         Raises:
             TimeoutError: it has not, or it has ended; with what it said.
         """
-        until_mono_s = time.monotonic() + timeout_s
-        while word not in self.output:
-            if self.has_ended(LOOK_S) or time.monotonic() > until_mono_s:
-                raise TimeoutError(f"{word!r} was not said by process {self.pid}:\n{self.output}")
+        if not self.is_said(word, timeout_s):
+            raise TimeoutError(f"{word!r} was not said by process {self.pid}:\n{self.output}")
 
     def send_signal(self, number: signal.Signals) -> None:
         """Send it a signal, unless it has ended."""
@@ -120,6 +127,8 @@ class Life:
 def live(entry: Entry, arguments: list[str], environment: dict[str, str], output: str) -> None:
     """Do what a life does, in its process."""
     os.setsid()
+    # nothing loaded before the fork is ever garbage, and to look at it would copy its memory
+    gc.freeze()
     parent = multiprocessing.parent_process()
     if parent is not None:
         threading.Thread(target=_end_with, args=(parent.sentinel,), name="leash", daemon=True).start()

@@ -72,3 +72,21 @@ def test_deployments_end_truly_when_processes_are_killed_at_random(
     report = rabbitmq_lanes.finish(drill)
     assert report.problems == []
     assert hit_count >= moment_count / 4, "most should die in the middle of a deployment"
+
+
+@pytest.mark.rabbitmq
+@pytest.mark.postgres
+@pytest.mark.timeout(900)
+def test_another_core_does_the_work_when_one_of_two_dies_or_stands_still(
+    server_lanes: Lanes, moments: random.Random, moment_count: int
+) -> None:
+    drill = server_lanes.open(LANE_COUNT // 2, has_partner=True)
+    # the two share the work, so high numbers are seldom reached
+    blows = [Blow("core", point, number) for point in points_of("core") for number in range(1, 5)]
+    kills = moments.sample(blows, min(moment_count // 2, len(blows)))
+    # one that stands still amid a transaction holds up everybody, as any client of a database
+    stills = [blow for blow in blows if not blow.point.endswith("commit")]
+    drill.strike([*kills, *stops(moments.sample(stills, 4), moment_count // 5)])
+    report = server_lanes.finish(drill)
+    assert report.problems == []
+    assert report.strike_count >= moment_count / 4

@@ -38,6 +38,8 @@ def worker_proxy(system: System) -> Iterator[Proxy]:
         yield proxy
 
 
+@pytest.mark.parametrize("any_broker_url", ["rabbitmq"], indirect=True)
+@pytest.mark.rabbitmq
 def test_deployments_end_truly_when_connections_are_cut(
     system: System, core_proxy: Proxy, worker_proxy: Proxy, moments: random.Random, moment_count: int
 ) -> None:
@@ -51,6 +53,8 @@ def test_deployments_end_truly_when_connections_are_cut(
     assert check_all(system)["completed"] >= moment_count
 
 
+@pytest.mark.parametrize("any_broker_url", ["rabbitmq"], indirect=True)
+@pytest.mark.rabbitmq
 def test_deployments_end_truly_when_connections_freeze_for_a_moment(
     system: System, core_proxy: Proxy, worker_proxy: Proxy, moments: random.Random, moment_count: int
 ) -> None:

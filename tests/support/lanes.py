@@ -56,10 +56,10 @@ class Lanes:
         """Every lane so far."""
         return [lane for lane, _ in self._opened]
 
-    def open(self, count: int) -> Drill:
-        """Open lanes that go straight to the broker."""
+    def open(self, count: int, *, has_partner: bool = False) -> Drill:
+        """Open lanes that go straight to the broker, each with one core or with two."""
         for _ in range(count):
-            self._open("", "")
+            self._open("", "", has_partner=has_partner)
         return Drill(self.opened)
 
     def open_behind_proxy(self, role: str) -> tuple[Lane, FrameProxy]:
@@ -68,7 +68,7 @@ class Lanes:
         proxy = self._stack.enter_context(FrameProxy(url))
         return self._open(role, proxy.url, url), proxy
 
-    def _open(self, role: str, via: str, url: str = "") -> Lane:
+    def _open(self, role: str, via: str, url: str = "", *, has_partner: bool = False) -> Lane:
         url = url or self._new_url()
         folder = self._folder / f"lane-{next(self._numbers)}"
         folder.mkdir()
@@ -84,7 +84,7 @@ class Lanes:
             core_mq=ways["core"],
             worker_mq=ways["worker"],
         )
-        lane = Lane(self._nursery, site, folder.name)
+        lane = Lane(self._nursery, site, folder.name, has_partner=has_partner)
         self._stack.callback(lane.kill)
         lane.open()
         self._opened.append((lane, url))
