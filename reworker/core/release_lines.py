@@ -8,6 +8,7 @@ import os
 from collections.abc import Iterator
 from contextlib import contextmanager
 from datetime import UTC, datetime
+from io import TextIOWrapper
 
 import msgspec
 
@@ -69,6 +70,14 @@ class _Formatter(logging.Formatter):
         return Line(at=at, level=record.levelname, message=message).text().rstrip("\n")
 
 
+class _FileHandler(logging.handlers.WatchedFileHandler):
+    """Writes to a file that others may not read, and to a new one when that is renamed."""
+
+    def _open(self) -> TextIOWrapper:
+        descriptor = open_private(self.baseFilename, os.O_WRONLY | os.O_APPEND)
+        return open(descriptor, "a", encoding=self.encoding, errors=self.errors)
+
+
 def open_private(path: str, flags: int) -> int:
     """Return a descriptor of a log file that is made if missing; a symbolic link is not followed.
 
@@ -91,8 +100,7 @@ def core_log(path: str, level: str) -> Iterator[None]:
         yield
         return
     try:
-        os.close(open_private(path, os.O_WRONLY | os.O_APPEND))
-        handler = logging.handlers.WatchedFileHandler(path, encoding="utf-8", errors="backslashreplace")
+        handler = _FileHandler(path, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror}", key="log_file") from error
     handler.setLevel(level)

@@ -149,7 +149,8 @@ class ReleaseLog:
             if descriptor is None:
                 return False
             place = self._place(own_id, descriptor)
-            os.truncate(descriptor, place.size_bytes)
+            if os.fstat(descriptor).st_size > place.size_bytes:
+                os.truncate(descriptor, place.size_bytes)
             while text := self._text(own_id, place):
                 _write(descriptor, text)
                 place = _after(place, text.splitlines(keepends=True))

@@ -277,6 +277,7 @@ def test_log_of_the_core_goes_to_its_file_with_its_own_level(tmp_path: Path) -> 
     console = logging.getLogger()
     before = (console.level, list(console.handlers))
     with core_log(str(path), "WARNING"):
+        assert stat.S_IMODE(path.stat().st_mode) & 0o007 == 0
         name.info("not this")
         name.warning('look: "%s"', "x")
         try:
@@ -291,6 +292,17 @@ def test_log_of_the_core_goes_to_its_file_with_its_own_level(tmp_path: Path) -> 
     assert found[1]
     assert r"\nValueError: why" in found[1][9]
     assert (console.level, list(console.handlers)) == before
+
+
+def test_log_of_the_core_goes_on_in_a_new_file_when_the_old_one_is_renamed(tmp_path: Path) -> None:
+    path, old = tmp_path / "recore.log", tmp_path / "recore.log.1"
+    with core_log(str(path), "INFO"):
+        logging.getLogger("reworker.test").warning("one")
+        path.rename(old)
+        logging.getLogger("reworker.test").warning("two")
+    assert 'message="one"' in old.read_text()
+    assert 'message="two"' in path.read_text()
+    assert stat.S_IMODE(path.stat().st_mode) & 0o007 == 0
 
 
 def test_error_says_when_the_log_of_the_core_cannot_be_written(tmp_path: Path) -> None:
