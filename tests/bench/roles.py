@@ -16,6 +16,7 @@ import subprocess
 import sys
 import threading
 import time
+from collections.abc import Callable
 from pathlib import Path
 from types import TracebackType
 from typing import Any
@@ -184,4 +185,5 @@ class Role:
 
 
 if __name__ == "__main__":
-    {"core": serve_core, "worker": serve_worker}[sys.argv[1]](*sys.argv[2:])
+    role: Callable[..., None] = serve_core if sys.argv[1] == "core" else serve_worker
+    role(*sys.argv[2:])
