@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from tests.integration.cli_support import reworker, start_system
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
@@ -27,32 +28,12 @@ FAILING = ROLLOUT + "  - noop:Fail: {message: no disk left}\n"
 IN_DOUBT = ROLLOUT.replace("noop:Run: {greeting: hello}", "doubt:Do")
 
 
-def reworker(*arguments, folder, timeout_s=30, **options):
-    return subprocess.run(
-        [sys.executable, "-m", "reworker", *arguments],
-        cwd=folder,
-        capture_output=True,
-        text=True,
-        timeout=timeout_s,
-        check=False,
-        **options,
-    )
-
-
 @pytest.fixture
 def folder(tmp_path):
     (tmp_path / "rollout.yaml").write_text(ROLLOUT)
     (tmp_path / "failing.yaml").write_text(FAILING)
     (tmp_path / "doubt.yaml").write_text(IN_DOUBT)
     return tmp_path
-
-
-def start_system(process, url):
-    """A core and two workers as processes of their own, as an operator runs them."""
-    started = [process("-m", "reworker", "core", "--mq", url)]
-    started += [process("-m", "reworker", "worker", name, url) for name in ("noop", "sleep")]
-    for one, line in zip(started, ("core core runs", "consuming", "consuming"), strict=True):
-        one.wait_for_line(line)
 
 
 @pytest.fixture
@@ -153,7 +134,12 @@ def test_a_doubt_waits_for_a_person_who_decides(system, folder, process, broker_
     decide = re.search(r"^decide: reworker decide (\S+) (\d+) retry", result.stdout, re.MULTILINE)
     assert "the switch did not answer" in result.stdout
     deployment, attempt = decide.groups()
-    assert reworker("decide", deployment, attempt, "complete", folder=folder).stdout == "decided: complete\n"
+    assert reworker("decide", deployment, "complete", folder=folder).returncode == 2
+    decided = reworker("decide", deployment[:14], "complete", "--reason", "I looked", folder=folder)
+    assert decided.stdout == "decided: complete\n"
+    again = reworker("decide", deployment, attempt, "complete", "--reason", "I looked", folder=folder)
+    assert again.returncode == 1
+    assert "waits for no decision" in again.stderr
     second = reworker("watch", deployment, folder=folder)
     assert second.returncode == 4
     attempt = re.search(r"reworker decide \S+ (\d+) retry", second.stdout)[1]
