@@ -1,14 +1,18 @@
 """Locks: names that one deployment holds at a time, taken all at once, first come, first served.
 
 A deployment first takes a place in line for each name; when it is first everywhere and nobody holds any of
-the names, its places become locks. The number of its places is also their fence: whoever gets a name later
-came later, so its number is greater. The tables `lock` and `lock_wait` are touched here and nowhere else.
+the names, its places become locks. The tables `lock` and `lock_wait` are touched here and nowhere else.
+
+On a server several transactions do this at once, and none may overlook another. So who waits locks the row
+that it waits for, and who leaves locks its own rows before it looks who comes next: one of the two is first,
+and the other sees what it did.
 """
 
 from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime
+from typing import Any
 
 from sqlalchemy import (
     BigInteger,
@@ -19,34 +23,34 @@ from sqlalchemy import (
     delete,
     func,
     insert,
+    literal_column,
     select,
     union,
     update,
 )
+from sqlalchemy.dialects import postgresql, sqlite
 
 from reworker.storage import schema
 from reworker.storage.contract import LockResult
 
-#: name of the row that holds the last number given out.
-NUMBER_NAME = "lock_number"
-#: under it locks are taken and dropped, one transaction after the other: else a deployment that takes its
-#: place in line while another leaves might be overlooked by that one, and wait for ever.
-LOCKS = "locks"
+#: names of the two counters, of places in line and of holders: rows of `meta`, or sequences of a server.
+TICKET, FENCE = "lock_ticket", "lock_fence"
 
 _L, _W, _M = schema.lock, schema.lock_wait, schema.meta
 _OWN: BindParameter[str] = bindparam("own")
 _mine = _W.alias("mine")
 
 _FENCE_HELD = select(_L.c.fence).where(_L.c.deployment_id == _OWN).limit(1)
-_TICKET = select(_W.c.ticket).where(_W.c.deployment_id == _OWN).limit(1)
-_LAST_NUMBER = select(cast(_M.c.value, BigInteger)).where(_M.c.name == NUMBER_NAME)
-_NOTE_NUMBER = update(_M).where(_M.c.name == NUMBER_NAME).values(value=bindparam("number"))
+_PLACES = select(func.count()).select_from(_W).where(_W.c.deployment_id == _OWN)
+_LAST_NUMBER = select(cast(_M.c.value, BigInteger)).where(_M.c.name == bindparam("counter"))
+_NOTE_NUMBER = update(_M).where(_M.c.name == bindparam("counter")).values(value=bindparam("number"))
 _HOLDER = (
     select(_L.c.name, _L.c.deployment_id)
     .join(_mine, _mine.c.name == _L.c.name)
     .where(_mine.c.deployment_id == _OWN)
     .order_by(_L.c.name)
     .limit(1)
+    .with_for_update(read=True, of=_L)
 )
 _EARLIER = (
     select(_W.c.name, _W.c.deployment_id)
@@ -54,13 +58,27 @@ _EARLIER = (
     .where(_mine.c.deployment_id == _OWN)
     .order_by(_W.c.ticket, _W.c.name)
     .limit(1)
+    .with_for_update(read=True, of=_W)
 )
-_GRANT = insert(_L).from_select(
-    ["name", "deployment_id", "fence", "at"],
-    select(_W.c.name, _W.c.deployment_id, _W.c.ticket, bindparam("now", type_=schema.UtcDateTime())).where(
-        _W.c.deployment_id == _OWN
-    ),
+_PLACES_TO_LOCKS = (
+    select(
+        _W.c.name,
+        _W.c.deployment_id,
+        literal_column("0"),
+        bindparam("now", type_=schema.UtcDateTime()),
+    )
+    .where(_W.c.deployment_id == _OWN)
+    .order_by(_W.c.name)  # all take names in one order, so that no two wait for each other
 )
+_COLUMNS = ("name", "deployment_id", "fence", "at")
+_GRANTS: dict[str, Any] = {
+    dialect.__name__.rpartition(".")[2]: dialect.insert(_L)
+    .from_select(_COLUMNS, _PLACES_TO_LOCKS)
+    .on_conflict_do_nothing()
+    .execution_options(preserve_rowcount=True)
+    for dialect in (sqlite, postgresql)
+}
+_SET_FENCE = update(_L).where(_L.c.deployment_id == _OWN).values(fence=bindparam("number"))
 _LEAVE = delete(_W).where(_W.c.deployment_id == _OWN)
 _RELEASE = delete(_L).where(_L.c.deployment_id == _OWN)
 _given_up = union(
@@ -89,43 +107,48 @@ class LockTable:
     def take_locks(self, deployment_id: str, names: Collection[str], now: datetime) -> LockResult:
         """Take all or stand in line; see `contract.Locks.take_locks`."""
         run, own = self._connection.execute, {"own": deployment_id}
-        self._serialise(LOCKS)
         held: int | None = run(_FENCE_HELD, own).scalar()
         if held is not None:
             return LockResult(held)
-        ticket: int | None = run(_TICKET, own).scalar()
-        if ticket is None:
-            ticket = self._next_number()
-            places = [
-                {"name": name, "deployment_id": deployment_id, "ticket": ticket}
-                for name in sorted(set(names))
-            ]
-            if places:
-                run(insert(_W), places)
-        obstacle = run(_HOLDER, own).first() or run(_EARLIER, own).first()
-        if obstacle is not None:
-            return LockResult(None, obstacle[0], obstacle[1])
-        run(_GRANT, {**own, "now": now})
+        count: int = run(_PLACES, own).scalar_one() or self._stand_in_line(deployment_id, set(names))
+        while True:
+            obstacle = run(_HOLDER, own).first() or run(_EARLIER, own).first()
+            if obstacle is not None:
+                return LockResult(None, obstacle[0], obstacle[1])
+            if run(_GRANTS[self._connection.dialect.name], {**own, "now": now}).rowcount == count:
+                break
+            # Another one was faster at one of the names.
+            run(_RELEASE, own)
         run(_LEAVE, own)
-        return LockResult(ticket)
+        # Drawn when all names are ours, so that whoever had one before has a smaller number.
+        fence = self._next_number(FENCE)
+        run(_SET_FENCE, {**own, "number": fence})
+        return LockResult(fence)
 
     def drop_locks(self, deployment_id: str) -> list[str]:
         """Give up locks and places; see `contract.Locks.drop_locks`."""
         run, own = self._connection.execute, {"own": deployment_id}
-        self._serialise(LOCKS)
+        self._keep_rows(deployment_id)
         firsts = [row[0] for row in run(_NEXT, own)]
         run(_RELEASE, own)
         run(_LEAVE, own)
         return firsts
 
-    def _serialise(self, what: str) -> None:
-        """Let no other transaction past this point for the same thing until ours ends; SQLite does not."""
+    def _stand_in_line(self, deployment_id: str, names: Collection[str]) -> int:
+        ticket = self._next_number(TICKET)
+        places = [{"name": one, "deployment_id": deployment_id, "ticket": ticket} for one in sorted(names)]
+        if places:
+            self._connection.execute(insert(_W), places)
+        return len(places)
 
-    def _next_number(self) -> int:
-        last: int | None = self._connection.execute(_LAST_NUMBER).scalar()
+    def _keep_rows(self, deployment_id: str) -> None:
+        """Let nobody wait for a deployment's locks and places any more, until our end; SQLite does not."""
+
+    def _next_number(self, counter: str) -> int:
+        last: int | None = self._connection.execute(_LAST_NUMBER, {"counter": counter}).scalar()
         number = (last or 0) + 1
         if last is None:
-            self._connection.execute(insert(_M), [{"name": NUMBER_NAME, "value": str(number)}])
+            self._connection.execute(insert(_M), [{"name": counter, "value": str(number)}])
         else:
-            self._connection.execute(_NOTE_NUMBER, {"number": str(number)})
+            self._connection.execute(_NOTE_NUMBER, {"counter": counter, "number": str(number)})
         return number

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import uuid
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from datetime import datetime
 from typing import Any
@@ -14,6 +14,7 @@ from sqlalchemy import (
     Engine,
     MetaData,
     QueuePool,
+    Sequence,
     create_engine,
     event,
     func,
@@ -27,6 +28,7 @@ from reworker.errors import StorageError
 from reworker.storage import migrations, schema
 from reworker.storage.contract import StorageReport
 from reworker.storage.inspecting import server_report
+from reworker.storage.locks import FENCE, TICKET
 from reworker.storage.log import LogTable
 from reworker.storage.postgres_unit import ADVISORY_CLASS, PostgresUnit, advisory_key
 from reworker.storage.reading import SqlReader
@@ -52,6 +54,8 @@ _KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_coun
 _METADATA = MetaData()
 for _table in (*schema.metadata.sorted_tables, schema.log):
     _table.to_metadata(_METADATA)
+for _counter in (TICKET, FENCE):
+    Sequence(_counter, metadata=_METADATA)
 
 _NOTIFY = text("SELECT pg_notify(:channel, :token)")
 
@@ -185,7 +189,7 @@ def _writer_settings(lock_wait_s: float) -> tuple[str, ...]:
     )
 
 
-def _engine(place: URL, size: int, settings: Sequence[str], *, is_autocommit: bool = False) -> Engine:
+def _engine(place: URL, size: int, settings: tuple[str, ...], *, is_autocommit: bool = False) -> Engine:
     """Return an engine whose connections have these settings.
 
     Those that read ask the server whether it is there before each use; writers do not spend that time, and

@@ -1,8 +1,8 @@
 """One writing transaction on PostgreSQL, beside those of other cores.
 
-Every transaction takes its locks in this order, so that no two wait for each other: deployments by id, then
-what `_serialise` names, then the rows that it writes. Rows of the outbox, and deployments with a timer that
-is due, are never waited for: another core has them in hand.
+Every transaction locks in this order, so that no two wait for each other: deployments by id, then what
+`_serialise` names, then the rows that it writes. Rows of the outbox, and deployments with a timer that is
+due, are never waited for: another core has them in hand.
 """
 
 from __future__ import annotations
@@ -10,7 +10,7 @@ from __future__ import annotations
 import zlib
 from datetime import datetime, timedelta
 
-from sqlalchemy import Integer, bindparam, func, literal, select, text
+from sqlalchemy import Integer, Text, bindparam, func, literal, select, text
 
 from reworker.storage import schema
 from reworker.storage.contract import TimerRow
@@ -31,6 +31,15 @@ _DUE_IDS = (
 )
 _TAKE_DUE = select(_D.c.id).where(_D.c.id.in_(_DUE_IDS)).with_for_update(key_share=True, skip_locked=True)
 _DUE_OF = DUE.where(_T.c.deployment_id.in_(bindparam("ids", expanding=True)))
+_L, _W = schema.lock, schema.lock_wait
+_KEEPS = tuple(
+    select(table.c.name)
+    .where(table.c.deployment_id == bindparam("own"))
+    .order_by(table.c.name)
+    .with_for_update()
+    for table in (_L, _W)
+)
+_NEXT_NUMBER = select(func.nextval(bindparam("counter", type_=Text)))
 _SHIFTS = (
     text("UPDATE timer SET due_at = due_at + :by"),
     text("UPDATE outbox SET claim_until = claim_until + :by WHERE claim_until IS NOT NULL"),
@@ -55,6 +64,15 @@ class PostgresUnit(SqlUnit):
         """Move timers and claims; see `contract.Unit.shift_times`."""
         for statement in _SHIFTS:
             self._connection.execute(statement, {"by": by})
+
+    def _keep_rows(self, deployment_id: str) -> None:
+        for statement in _KEEPS:
+            self._connection.execute(statement, {"own": deployment_id})
+
+    def _next_number(self, counter: str) -> int:
+        """Return a number of the sequence: a row would make all cores wait for each other's commits."""
+        number: int = self._connection.execute(_NEXT_NUMBER, {"counter": counter}).scalar_one()
+        return number
 
     def _serialise(self, what: str) -> None:
         self._connection.execute(_SERIALISE, {"key": advisory_key(what)})

@@ -178,6 +178,9 @@ class SqlUnit(LockTable, Housekeeping):
         moved = [{"row_id": row[0], "until": row[1] + by} for row in self._connection.execute(claims)]
         self._many(_MOVE_CLAIM, moved)
 
+    def _serialise(self, what: str) -> None:
+        """Let no other transaction past this point for the same thing until ours ends; SQLite does not."""
+
     def _insert(self, table: Table, rows: Sequence[msgspec.Struct]) -> None:
         self._many(insert(table), [msgspec.structs.asdict(row) for row in rows])
 
