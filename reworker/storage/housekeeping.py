@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 from datetime import datetime
+from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
+from sqlalchemy.dialects import postgresql, sqlite
 
 from reworker.storage import schema
 from reworker.storage.contract import InstanceRow
@@ -20,6 +22,15 @@ _TABLES = (
     *((table, table.c.deployment_id) for table in (schema.source, schema.plan)),
     (_D, _D.c.id),
 )
+_INSERT_SETTINGS: dict[str, Any] = {
+    "sqlite": sqlite.insert(schema.meta),
+    "postgresql": postgresql.insert(schema.meta),
+}
+#: by dialect; cores that start at the same moment may save the same setting.
+_SAVE_SETTING = {
+    name: one.on_conflict_do_update(index_elements=["name"], set_={"value": one.excluded.value})
+    for name, one in _INSERT_SETTINGS.items()
+}
 _DELETES = tuple(
     delete(table).where(column.in_(bindparam("ids", expanding=True))) for table, column in _TABLES
 )
@@ -49,10 +60,8 @@ class Housekeeping:
 
     def save_setting(self, name: str, value: bytes) -> None:
         """Keep a setting of the database; see `contract.Unit.save_setting`."""
-        table, values = schema.meta, {"name": f"{SETTING_PREFIX}{name}", "value": value.decode("utf-8")}
-        is_it = table.c.name == values["name"]
-        if self._connection.execute(update(table).where(is_it).values(values)).rowcount == 0:
-            self._connection.execute(insert(table), [values])
+        values = {"name": f"{SETTING_PREFIX}{name}", "value": value.decode("utf-8")}
+        self._connection.execute(_SAVE_SETTING[self._connection.dialect.name], values)
 
     def prune(self, ended_before: datetime, event_count: int) -> list[str]:
         """Delete old deployments; see `contract.Unit.prune`."""
