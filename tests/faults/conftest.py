@@ -56,14 +56,14 @@ def moment_count() -> int:
 
 
 @pytest.fixture
-def new_system(process: Callable[..., Process], tmp_path: Path) -> Iterator[Callable[[str], System]]:
+def new_system(process: Callable[..., Process], tmp_path: Path) -> Iterator[Callable[..., System]]:
     """Give a function that makes a system on a broker's URL; nothing of it runs yet."""
     made: list[System] = []
 
-    def new(url: str) -> System:
+    def new(url: str, db: str = "") -> System:
         folder = tmp_path / f"system-{len(made)}"
         folder.mkdir()
-        made.append(System(process, url, folder))
+        made.append(System(process, url, folder, db))
         return made[-1]
 
     yield new
@@ -72,7 +72,7 @@ def new_system(process: Callable[..., Process], tmp_path: Path) -> Iterator[Call
 
 
 @pytest.fixture
-def system(new_system: Callable[[str], System], any_broker_url: str) -> System:
+def system(new_system: Callable[..., System], any_broker_url: str) -> System:
     """Give a system on each kind of broker in turn."""
     return new_system(any_broker_url)
 

@@ -39,16 +39,17 @@ class System:
         start: makes a process that ends with the test (the fixture ``process``).
         url: of the broker; `core_url` and `worker_url` may be set to others that lead there.
         folder: for the database and the file of marks.
+        db: URL of the database, instead of a file; `core_db` may be set to another that leads there.
     """
 
-    def __init__(self, start: Callable[..., Process], url: str, folder: Path) -> None:
+    def __init__(self, start: Callable[..., Process], url: str, folder: Path, db: str = "") -> None:
         self.url = self.core_url = self.worker_url = url
         self.folder = folder
         self.marks_file = folder / "marks"
         self._start = start
-        self._db = f"sqlite:///{folder / 'reworker.db'}"
+        self.core_db = db or f"sqlite:///{folder / 'reworker.db'}"
         self._open = ExitStack()
-        self.storage, logs = self._open.enter_context(opened_storage(self._db))
+        self.storage, logs = self._open.enter_context(opened_storage(self.core_db))
         self.service = Service(self.storage, logs, SystemClock())
         self.cores: list[Process] = []
         self.workers: list[Process] = []
@@ -68,12 +69,12 @@ class System:
         """The worker that was started last."""
         return self.workers[-1]
 
-    def start_core(self) -> Process:
+    def start_core(self, **environment: str) -> Process:
         """Start a core; it connects in its own time."""
         self.cores.append(
             self._start(
-                *("-m", "reworker", "core", "--mq", self.core_url, "--db", self._db),
-                environment=self._environment(),
+                *("-m", "reworker", "core", "--mq", self.core_url, "--db", self.core_db),
+                environment={**self._environment(), **environment},
             )
         )
         return self.core
@@ -160,7 +161,7 @@ class System:
 
     def words(self) -> str:
         """Return the end of what the processes said, for the report of a failure."""
-        named = {"core": self.cores[-1:], "worker": self.workers[-2:]}
+        named = {"core": self.cores[-2:], "worker": self.workers[-2:]}
         return "\n".join(
             f"--- {name}\n{one.output[-4000:]}" for name, found in named.items() for one in found
         )
