@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import sqlite3
 import stat
+import subprocess
+import sys
 from datetime import UTC, datetime
 from pathlib import Path
 from typing import Any
@@ -196,3 +198,15 @@ def test_every_query_of_the_hot_path_uses_an_index(path: Path) -> None:
     # A subquery's own few rows have no index.
     scans = [step for step in steps if step.startswith("SCAN") and "anon_" not in step]
     assert scans == []
+
+
+def test_driver_is_asked_for_by_its_package_when_it_is_missing() -> None:
+    program = (
+        "import sys; sys.modules['psycopg'] = None\n"
+        "from reworker.storage.opening import open_storage\n"
+        "from reworker.errors import ConfigError\n"
+        "try: open_storage('postgresql://db/re')\n"
+        "except ConfigError as error: print(error)\n"
+    )
+    done = subprocess.run([sys.executable, "-c", program], capture_output=True, text=True, check=True)
+    assert "install reworker[server]" in done.stdout
