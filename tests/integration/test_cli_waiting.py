@@ -1,9 +1,7 @@
-"""What people do about deployments that wait, failed or look wrong, by the commands that are shown to them."""
+"""What people do about deployments that wait, failed or look wrong, by the commands they are shown."""
 
 import json
-import os
 import re
-import signal
 import sqlite3
 import subprocess
 import sys
@@ -213,40 +211,39 @@ def test_verify_finds_a_history_that_was_changed(system, folder):
 
 def test_the_beginning_of_an_id_is_enough_when_no_other_begins_so(system, folder):
     ids = [failed(folder)[0] for _ in range(2)]
-    length = len(os.path.commonprefix(ids))
+    length = next(place for place in range(24) if ids[0][place] != ids[1][place])
     shown = reworker("show", ids[0][: length + 1], "-o", "json", folder=folder)
     assert json.loads(shown.stdout)["id"] == ids[0]
     several = reworker("cancel", ids[0][:length], folder=folder)
     assert several.returncode == 2
     assert all(one in several.stderr for one in ids)
-    assert (
-        "no deployment '0'" in reworker("logs", "0", folder=folder).stderr.replace('"', "'")
-        or ids[0][0] == "0"
-    )
+    gone = reworker("logs", "f" * 12, folder=folder)
+    assert gone.returncode == 1
+    assert "no deployment 'ffffffffffff'" in gone.stderr
 
 
 @pytest.mark.parametrize(
-    ("command", "code"), [("run approved.yaml", 130), ("ls", 0), ("plan failing.yaml", 0)]
+    ("command", "codes"), [("run approved.yaml", (130, 4)), ("ls", (0,)), ("plan failing.yaml", (0,))]
 )
-def test_a_reader_that_goes_away_is_no_failure(system, folder, command, code):
+def test_a_reader_that_goes_away_is_no_failure(system, folder, command, codes):
     failed(folder)
     script = f"{sys.executable} -m reworker {command} | head -n 1; exit ${{PIPESTATUS[0]}}"
     result = subprocess.run(
         ["bash", "-c", script], cwd=folder, capture_output=True, text=True, timeout=30, check=False
     )
-    assert result.returncode in (code, 0, 4)
+    assert result.returncode in codes
     assert len(result.stdout.splitlines()) == 1
     assert "Traceback" not in result.stderr
     assert "BrokenPipe" not in result.stderr
 
 
 def test_a_paused_deployment_says_how_to_go_on(system, folder, process):
-    (folder / "slow.yaml").write_text(SKIPPING.replace("noop:Run:", "sleep:Seconds: {seconds: 0.5}"))
+    (folder / "slow.yaml").write_text(FAILING.replace("noop:Run", "sleep:Seconds: {seconds: 60}"))
     deployment = reworker("run", "slow.yaml", "--detach", folder=folder).stdout.strip()
     assert reworker("pause", deployment, folder=folder).returncode == 0
     shown = reworker("show", deployment, folder=folder).stdout
     way_on = re.search(r"^it is paused; to go on: (.*)$", shown, re.MULTILINE)[1]
     follower = process("-m", "reworker", *way_on.split()[1:], "--follow", "--reason", "now")
     follower.wait_for_line("resume requested by .*: now")
-    assert follower.wait(20) == 0
-    assert follower.exit_code != signal.SIGPIPE
+    assert reworker("cancel", deployment, folder=folder).returncode == 0
+    assert follower.wait(20) == 3
