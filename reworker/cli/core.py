@@ -6,6 +6,7 @@ import logging
 import socket
 import sys
 import threading
+from contextlib import ExitStack
 
 import click
 import msgspec
@@ -67,13 +68,14 @@ def core(
         )
         raise ConfigError(reason, key="--mq")
     stop_request = StopRequest()
-    with (
-        core_log(settings.log_file, settings.log_level),
-        stop_signals(stop_request.make),
-        running_core(bus, db, settings, timeout_s=START_S, takes_jobs=drain_s is None) as running,
-    ):
+    with ExitStack() as stack:
+        stack.enter_context(core_log(settings.log_file, settings.log_level))
         for note in found.notes:
             logger.warning("%s: %s", config, note)
+        stack.enter_context(stop_signals(stop_request.make))
+        running = stack.enter_context(
+            running_core(bus, db, settings, timeout_s=START_S, takes_jobs=drain_s is None)
+        )
         logger.info("core %s runs on %s", settings.name, name_of_database(db))
         left = [] if drain_s is None else _drained(running.service.reader, drain_s, stop_request)
         if drain_s is None:

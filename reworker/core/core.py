@@ -154,7 +154,8 @@ class Core:
     def attach(self, *, takes_jobs: bool = True) -> None:
         """Do the part of `start` that needs no thread; tests then call the parts' `turn`."""
         self._storage.lock_core(self._settings.name)
-        self.service.library.keep_rules(self._settings.rules)
+        if self._settings.rules is not None:
+            self.service.library.keep_rules(self._settings.rules)
         with self._storage.begin() as unit:
             unit.release_claims(self._settings.name)
         try:

@@ -41,7 +41,7 @@ class CoreSettings(msgspec.Struct, frozen=True):
         release_log_dir: folder for a log file of each deployment; empty is none.
         log_file: the core's own log, in the line format of 2014, beside standard error; empty is none.
         log_level: lowest level written to `log_file`.
-        rules: what is added to every playbook.
+        rules: what is added to every playbook from now on; None leaves it to what the database holds.
     """
 
     name: str = "core"
@@ -56,7 +56,7 @@ class CoreSettings(msgspec.Struct, frozen=True):
     release_log_dir: str = ""
     log_file: str = ""
     log_level: str = "INFO"
-    rules: Rules = Rules()
+    rules: Rules | None = None
 
 
 class CoreFile(msgspec.Struct, frozen=True):
@@ -104,9 +104,9 @@ def core_file(
     origin = source if isinstance(source, str) else "constructor"
     values = load_mapping(source) if isinstance(source, str) else dict(source or {})
     found = old_settings(values, origin) if is_old(values) else _own(values, origin)
-    rules = found.rules
+    rules = None if source is None else found.rules
     if triggers:
-        rules = replace(rules, triggers=rules_file.triggers_in(triggers))
+        rules = replace(found.rules, triggers=rules_file.triggers_in(triggers))
     scalars = _scalars(found.values, origin, os.environ if environ is None else environ)
     return CoreFile(CoreSettings(**scalars, rules=rules), found.mq, found.notes)
 

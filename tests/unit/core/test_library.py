@@ -63,7 +63,15 @@ def test_rules_of_the_core_hold_for_what_another_process_starts(world: World, wo
         assert len(worker.steps) == 4
     world.settings = msgspec.structs.replace(world.settings, rules=Rules())
     with running(world):
-        assert world.core.service.library.rules() == Rules(), "a core without rules removes them"
+        assert world.core.service.library.rules() == Rules(), "a file without rules removes them"
+
+
+def test_rules_stay_when_a_core_starts_without_settings(world: World) -> None:
+    world.core.service.library.keep_rules(RULES)
+    world.kill()
+    assert core_file(environ={}).settings == world.settings
+    with running(world):
+        assert world.core.service.library.rules() == RULES
 
 
 def test_steps_without_a_timeout_get_that_of_the_rules() -> None:

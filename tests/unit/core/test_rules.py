@@ -142,9 +142,9 @@ def test_parameters_may_hold_notifications_and_dynamic_names() -> None:
 @pytest.mark.parametrize("empty", [None, []])
 def test_keys_may_be_empty(empty: Any) -> None:
     keys = ("TRIGGERS", "PRE_DEPLOY_CHECK", "POST_DEPLOY_ACTION", "PHASE_NOTIFICATION", "MQ", "LOGFILE")
-    assert core_settings(dict.fromkeys(keys[1:4], empty), {}) == CoreSettings()
+    assert core_settings(dict.fromkeys(keys[1:4], empty), {}) == CoreSettings(rules=Rules())
     found = core_file(dict.fromkeys(keys, None), {})
-    assert (found.settings, found.mq) == (CoreSettings(), None)
+    assert (found.settings, found.mq) == (CoreSettings(rules=Rules()), None)
 
 
 @pytest.mark.parametrize(

@@ -9,12 +9,13 @@ import pytest
 
 from reworker.core.settings import KEYS, CoreSettings, core_settings
 from reworker.errors import ConfigError
+from reworker.fsm.rules import Rules
 
 EXAMPLE = Path(__file__).parents[3] / "conf" / "core.yaml"
 
 
 def test_example_shows_every_key_with_its_default() -> None:
-    assert core_settings(str(EXAMPLE), {}) == CoreSettings()
+    assert core_settings(str(EXAMPLE), {}) == CoreSettings(rules=Rules())
     text = EXAMPLE.read_text()
     assert all(f"\n{name}:" in text for name in KEYS)
 
