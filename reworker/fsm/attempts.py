@@ -88,8 +88,10 @@ def observe(turn: Turn, event: AttemptEvent) -> str:
 
 def _judged(turn: Turn, attempt: Attempt, status: AttemptStatus, event: AttemptEvent) -> AttemptStatus:
     """Return what a check's final reply stands for: it is held against what is expected."""
+    if not isinstance(event, ReplyCompleted | ReplyFailed):
+        return status
     expectation = turn.step_of(attempt).expectation
-    if expectation is None or not isinstance(event, ReplyCompleted | ReplyFailed):
+    if expectation is None:
         return status
     return AttemptStatus.COMPLETED if is_met(expectation, event) else AttemptStatus.FAILED
 
