@@ -105,7 +105,7 @@ class Reader:
         assert not missing, f"{said}\nnot found in it: {', '.join(missing)}"
 
     def _behold(self, output: str) -> None:
-        ids = re.findall(r"^([0-9a-f]{24}) (?:completed|failed)", output, re.MULTILINE)
+        ids = re.findall(r"^([0-9a-f]{24}) (?:completed|failed|waits)", output, re.MULTILINE)
         self._last_id = ids[-1] if ids else self._last_id
 
     def _own(self, text: str) -> str:
