@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable
 
 import msgspec
@@ -28,19 +29,13 @@ def queue_counts(settings: MqSettings, queues: Iterable[str]) -> dict[str, Queue
 
     Source: AMQP 0-9-1 queue.declare with ``passive``, queue.declare-ok.
     """
-    found: dict[str, QueueCounts] = {}
     try:
         connection = pika.BlockingConnection(connection_parameters(settings, "reworker inspection"))
-        try:
-            for queue in queues:
-                counts = _counts(connection, queue)
-                if counts is not None:
-                    found[queue] = counts
-        finally:
-            connection.close()
+        with contextlib.closing(connection):
+            counts = {queue: _counts(connection, queue) for queue in queues}
     except (AMQPError, OSError) as error:
         raise CannotConnect(masked_urls(settings), str(error) or type(error).__name__, 1) from error
-    return found
+    return {queue: found for queue, found in counts.items() if found is not None}
 
 
 def _counts(connection: pika.BlockingConnection, queue: str) -> QueueCounts | None:

@@ -19,8 +19,9 @@ from reworker.cli.wiring import opened_storage
 from reworker.clock import SystemClock
 from reworker.config import MqSettings, mq_settings
 from reworker.core.service import Service
+from reworker.core.upkeep import BEAT_S
 from reworker.drill.drill import Drill, Report, blows_of, sample, with_stops
-from reworker.drill.lane import Blow, Lane, Site
+from reworker.drill.lane import OWN_CORES, Blow, Lane, Site
 from reworker.drill.lives import Nursery
 from reworker.drill.orders import GROUP
 from reworker.drill.truth import messages_left
@@ -28,6 +29,7 @@ from reworker.drill.worker import SUFFIX
 from reworker.errors import ConfigError
 from reworker.fsm.states import DeploymentStatus
 from reworker.logs import escaped
+from reworker.storage.contract import Storage
 from reworker.topology import names
 
 #: modules that every core and worker needs: loaded once, for all of them.
@@ -72,6 +74,7 @@ def drill(mq: str, db: str, kills: int, output: str) -> None:
         storage, logs = stack.enter_context(opened_storage(db))
         service = Service(storage, logs, SystemClock())
         refuse_strangers(service)
+        refuse_cores(storage)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reworker-drill-")))
         site = Site(mq=mq, db=db, folder=folder, storage=storage, service=service)
         report = run_drill(settings, site, kills)
@@ -141,6 +144,21 @@ def refuse_strangers(service: Service) -> None:
                 reason = f"deployment {one.row.id} ({one.row.group} / {one.row.name}) is {status} there"
                 cure = "let it end, or give the drill a database of its own"
                 raise ConfigError(f"{reason}; {cure}", key="--db")
+
+
+def refuse_cores(storage: Storage) -> None:
+    """Refuse a database that another core works on, perhaps with another broker.
+
+    Raises:
+        ConfigError: names the core.
+    """
+    now = SystemClock().now()
+    for one in storage.reader.instances():
+        age_s = (now - one.beat_at).total_seconds()
+        if age_s < 3 * BEAT_S and not one.name.startswith(OWN_CORES):
+            reason = f"core {one.name} on {one.host} gave a sign of life there {age_s:.0f} s ago"
+            cure = f"stop it and wait {3 * BEAT_S:.0f} s, or give the drill a database of its own"
+            raise ConfigError(f"{reason}; {cure}", key="--db")
 
 
 def table_of(report: Report) -> str:

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import queue
 import threading
-import time
 from collections import Counter
 from collections.abc import Callable, Iterable, Sequence
 
 import msgspec
 
+from reworker.clock import SystemClock
 from reworker.drill.faults import Action
 from reworker.drill.lane import ROLES, Blow, Lane
 from reworker.drill.truth import Fault, Problem
@@ -85,7 +85,8 @@ class Drill:
 
     def __init__(self, lanes: Sequence[Lane], on_strike: Callable[[Blow], None] = lambda _: None) -> None:
         self._lanes, self._on_strike = lanes, on_strike
-        self._begin_mono_s = time.monotonic()
+        self._clock = SystemClock()
+        self._begin_mono_s = self._clock.mono_s()
         self._strikes: Counter[str] = Counter()
         self._missed_count = 0
         self._lock = threading.Lock()
@@ -147,5 +148,5 @@ class Drill:
             decision_count=sum(lane.decision_count for lane in self._lanes),
             faults={str(fault): counts[fault] for fault in Fault},
             problems=[problem.text for problem in problems],
-            duration_s=time.monotonic() - self._begin_mono_s,
+            duration_s=self._clock.mono_s() - self._begin_mono_s,
         )

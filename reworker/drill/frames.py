@@ -193,16 +193,13 @@ class _Link:
     def pump(self, side: Side) -> Iterator[None]:
         """Forward one direction until its end; yields when the fault comes."""
         source, target = self._ends[side]
-        counter, number = FrameCounter(has_header=side is Side.UP), -1 if side is Side.UP else 0
         with contextlib.suppress(OSError):
-            while data := source.recv(CHUNK_BYTES):
-                for frame in counter.feed(data):
-                    number += 1
-                    if self._fault and (self._fault.side, self._fault.number) == (side, number):
-                        yield
-                        self._harm(self._fault)
-                    self._gate.wait()
-                    target.sendall(frame)
+            for number, frame in _numbered(source, side):
+                if self._fault and (self._fault.side, self._fault.number) == (side, number):
+                    yield
+                    self._harm(self._fault)
+                self._gate.wait()
+                target.sendall(frame)
         self.close()
 
     def _harm(self, fault: FrameFault) -> None:
@@ -229,3 +226,13 @@ class _Link:
                 one.shutdown(socket.SHUT_RD if is_reset else socket.SHUT_RDWR)
             one.close()
         self._gate.set()
+
+
+def _numbered(source: socket.socket, side: Side) -> Iterator[tuple[int, bytes]]:
+    """Yield what comes from a socket, frame by frame; the protocol header is number 0."""
+    counter = FrameCounter(has_header=side is Side.UP)
+    number = 0 if side is Side.UP else 1
+    while data := source.recv(CHUNK_BYTES):
+        for frame in counter.feed(data):
+            yield number, frame
+            number += 1

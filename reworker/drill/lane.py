@@ -14,6 +14,7 @@ from pathlib import Path
 
 import msgspec
 
+from reworker.clock import SystemClock
 from reworker.core.batch import Applied
 from reworker.core.service import Service
 from reworker.drill.faults import EXIT_CODE, VARIABLE, Action, points_of
@@ -51,6 +52,8 @@ INSTANCE_COUNT = 3
 #: what a role says when it works.
 READY_WORDS = {"core": " runs on ", PARTNER: " runs on ", "worker": "consuming "}
 ACTOR = "drill"
+#: how the names of the drill's cores begin.
+OWN_CORES = "drill-"
 
 
 class Blow(msgspec.Struct, frozen=True):
@@ -97,6 +100,7 @@ class Lane:
 
     def __init__(self, nursery: Nursery, site: Site, name: str, *, has_partner: bool = False) -> None:
         self._nursery, self._site, self._name = nursery, site, name
+        self._clock = SystemClock()
         self._roles = (*ROLES, PARTNER) if has_partner else ROLES
         self._lives: dict[str, Life] = {}
         self._marks = site.folder / "marks"
@@ -123,14 +127,10 @@ class Lane:
             VARIABLE: fault,
             MARKS_VARIABLE: str(self._marks),
             "REWORKER_CORE_LEASE_S": str(LEASE_S),
-            "REWORKER_CORE_NAME": f"drill-{role}",
+            "REWORKER_CORE_NAME": f"{OWN_CORES}{role}",
         }
         output = site.folder / f"{role}.log"
         self._lives[role] = self._nursery.start(arguments[role], environment, output)
-        return self._lives[role]
-
-    def life(self, role: str) -> Life:
-        """Return the present process of a role."""
         return self._lives[role]
 
     def open(self) -> None:
@@ -173,10 +173,10 @@ class Lane:
         life = self.start(role, f"{role}.any:0:{Action.COUNT}")
         self.settle(self.submit("counting"))
         lines = life.output.splitlines()
-        self.start_again(role)
+        self._start_again(role)
         return {point: lines.count(f"passed {point}") for point in points_of(role)}
 
-    def start_again(self, role: str) -> None:
+    def _start_again(self, role: str) -> None:
         """Replace a process, without a fault."""
         self._lives[role].kill()
         self.start(role)
@@ -192,7 +192,7 @@ class Lane:
             if self._has_partner_of(blow.role):
                 self.settle(ids)
             # also when it was missed: it must not strike in another's turn
-            self.start_again(blow.role)
+            self._start_again(blow.role)
         self.settle(ids)
         return is_hit
 
@@ -215,7 +215,7 @@ class Lane:
         ids = self.submit(f"{role} killed after {after_s:.3f} s")
         time.sleep(after_s)  # the moment itself
         is_amid = not self._are_at_rest(ids)
-        self.start_again(role)
+        self._start_again(role)
         self.settle(ids)
         return is_amid
 
@@ -237,8 +237,8 @@ class Lane:
 
     def _wait_for_blow(self, life: Life, blow: Blow, ids: Sequence[str]) -> bool:
         """Wait until the process is struck, or until there is nothing left that could bring it about."""
-        until_mono_s, is_over = time.monotonic() + REST_S, False
-        while time.monotonic() < until_mono_s and not is_over:
+        until_mono_s, is_over = self._clock.mono_s() + REST_S, False
+        while self._clock.mono_s() < until_mono_s and not is_over:
             # looked at before the process: some points come after the end of the deployments
             is_over = self._are_at_rest(ids)
             if life.has_ended(LOOK_S):
@@ -259,7 +259,7 @@ class Lane:
 
     def settle(self, ids: Sequence[str]) -> None:
         """Wait for the end of deployments; decide, as a person would, to try again what is in doubt."""
-        until_mono_s, open_ids = time.monotonic() + REST_S, list(ids)
+        until_mono_s, open_ids = self._clock.mono_s() + REST_S, list(ids)
         while open_ids:
             status = self._status(open_ids[0])
             if status in OVER:
@@ -267,7 +267,7 @@ class Lane:
                 continue
             if status == DeploymentStatus.WAITING:
                 self._decide(open_ids[0])
-            if time.monotonic() > until_mono_s:
+            if self._clock.mono_s() > until_mono_s:
                 self._note_stuck(open_ids)
                 return
             time.sleep(LOOK_S)

@@ -13,11 +13,12 @@ import os
 import signal
 import sys
 import threading
-import time
 from collections.abc import Callable, Mapping, Sequence
 from multiprocessing.connection import wait as wait_for
 from multiprocessing.process import BaseProcess
 from pathlib import Path
+
+from reworker.clock import SystemClock
 
 #: what a life does: it gets the arguments of a command line and returns at its end.
 Entry = Callable[[list[str]], None]
@@ -85,9 +86,10 @@ class Life:
 
     def is_said(self, word: str, timeout_s: float) -> bool:
         """Wait until it has said this, and tell whether it has; not, when it ends or takes too long."""
-        until_mono_s = time.monotonic() + timeout_s
+        clock = SystemClock()
+        until_mono_s = clock.mono_s() + timeout_s
         while word not in self.output:
-            if self.has_ended(LOOK_S) or time.monotonic() > until_mono_s:
+            if self.has_ended(LOOK_S) or clock.mono_s() > until_mono_s:
                 return word in self.output
         return True
 
