@@ -70,7 +70,7 @@ class _Formatter(logging.Formatter):
         return Line(at=at, level=record.levelname, message=message).text().rstrip("\n")
 
 
-class _FileHandler(logging.handlers.WatchedFileHandler):
+class _PrivateLog(logging.handlers.WatchedFileHandler):
     """Writes to a file that others may not read, and to a new one when that is renamed."""
 
     def _open(self) -> TextIOWrapper:
@@ -100,7 +100,7 @@ def core_log(path: str, level: str) -> Iterator[None]:
         yield
         return
     try:
-        handler = _FileHandler(path, encoding="utf-8", errors="backslashreplace")
+        handler = _PrivateLog(path, encoding="utf-8", errors="backslashreplace")
     except OSError as error:
         raise ConfigError(f"{path} cannot be written: {error.strerror}", key="log_file") from error
     handler.setLevel(level)
