@@ -2,7 +2,9 @@
 
 The rows that it takes and gives are part of the contract; they stand in `rows.py`. All times are aware UTC.
 Every method raises `StorageUnavailable` when the database cannot be reached or written at the moment,
-and another `StorageError` when it refuses what it was given; in both cases nothing was changed.
+and another `StorageError` when it refuses what it was given; in both cases nothing was changed. One case is
+in doubt: a server that is lost during COMMIT may have carried it out. To read again and try again is safe
+then: versions, dedup keys and idempotency keys tell what is there already.
 """
 
 from __future__ import annotations

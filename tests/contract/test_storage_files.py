@@ -193,7 +193,7 @@ def test_every_query_of_the_hot_path_uses_an_index(path: Path) -> None:
             if one[0].split()[0] in {"SELECT", "UPDATE", "DELETE"}
         ]
     storage.close()
-    assert len(plans) == 19
+    assert len(plans) >= 19
     steps = [row[3] for plan in plans for row in plan]
     # A subquery's own few rows have no index.
     scans = [step for step in steps if step.startswith("SCAN") and "anon_" not in step]

@@ -27,6 +27,7 @@ from tests.contract.storage_kit import (
     save,
     timer,
 )
+from tests.support.waiting import wait_until
 
 
 def test_deployment_is_read_as_it_was_saved(storage: Storage) -> None:
@@ -226,7 +227,7 @@ def test_writes_of_others_are_noticed_once_and_own_ones_are_not(open_storage: Ca
     save(first, created=[(deployment(), b"{}")])
     assert not first.has_foreign_writes()
     save(second, created=[(deployment(OTHER), b"{}")])
-    assert first.has_foreign_writes()
+    wait_until(first.has_foreign_writes, message="word of the other's commit")
     assert not first.has_foreign_writes()
 
 
