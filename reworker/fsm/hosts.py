@@ -122,23 +122,25 @@ def _open(turn: Turn) -> bool:
     now = turn.deployment
     busy = Counter(turn.plan.place(track.index)[0] for track in now.tracks)
     changes = [_open_hosts(turn, state, busy[state.index]) for state in now.sequences]
-    return any(changes) or _open_sequence(turn)
+    return any(changes) or _open_sequences(turn)
 
 
-def _has_room(turn: Turn) -> bool:
+def _room(turn: Turn) -> int:
+    """Return how many more hosts may begin."""
     is_paused = turn.deployment.status is DeploymentStatus.PAUSED
-    return not is_paused and len(turn.deployment.tracks) < MAX_TRACKS
+    return 0 if is_paused else MAX_TRACKS - len(turn.deployment.tracks)
 
 
-def _open_sequence(turn: Turn) -> bool:
-    """Let the next sequence begin that waits for no other any more."""
+def _open_sequences(turn: Turn) -> bool:
+    """Let sequences begin that wait for no other any more, but no more than there is room for."""
     now = turn.deployment
-    if not now.ready or not _has_room(turn):
+    if not now.ready or not _room(turn):
         return False
-    index = now.ready[0][0]
+    start, end = now.ready[0]
+    end = min(end, start + _room(turn))
     turn.change(
-        ready=ranges.without(now.ready, ((index, index + 1),)),
-        sequences=(*now.sequences, SequenceState(index=index)),
+        ready=ranges.without(now.ready, ((start, end),)),
+        sequences=(*now.sequences, *(SequenceState(index=index) for index in range(start, end))),
     )
     return True
 
@@ -156,7 +158,7 @@ def _open_hosts(turn: Turn, state: SequenceState, busy_count: int) -> bool:
         start = first + state.next_host * size
         index = _first_open(turn, range(start, start + size))
         if index is not None:
-            if not _has_room(turn):
+            if not _room(turn):
                 break
             state = _open_host(turn, state, index)
             busy_count += 1
@@ -164,8 +166,10 @@ def _open_hosts(turn: Turn, state: SequenceState, busy_count: int) -> bool:
     if state.next_host == len(sequence.hosts) and not busy_count:
         _end_sequence(turn, state)
         return True
+    if state is before:
+        return False
     turn.put_sequence(state)
-    return state != before
+    return True
 
 
 def _open_host(turn: Turn, state: SequenceState, index: int) -> SequenceState:

@@ -174,8 +174,7 @@ def _time_out(turn: Turn, event: DeploymentTimedOut) -> str:
     reason = f"it did not end within its timeout of {turn.plan.timeout_s or 0:g} s"
     turn.change(failure=Failure(step_index=-1, host="", step="", attempt=0, reason=reason))
     for state in now.sequences:
-        if state.is_begun:
-            turn.notify_sequence(state.index, "failed", reason)
+        turn.notify_sequence(state.index, "failed", reason)
     for attempt in now.attempts:
         if attempt.status.is_live:
             turn.tell_to_cancel(attempt, reason)

@@ -66,8 +66,7 @@ class Turn:
         status = DEPLOYMENT_TRANSITIONS.get((self.deployment.status, trigger))
         if status is None:
             return False
-        if status is not self.deployment.status:
-            self.change(status=status)
+        self.change(status=status)
         return True
 
     def step(self, index: int, role: Role = Role.STEP) -> PlannedStep:

@@ -260,3 +260,11 @@ def test_work_is_linear_when_a_plan_has_2_000_steps(drive, step):
     small = calls_of_a_run(drive(*[step("a:B")] * 200))
     large = calls_of_a_run(drive(*[step("a:B")] * 2_000))
     assert large < 10.1 * small
+
+
+def test_heartbeat_leaves_the_snapshot_alone_when_several_hosts_are_at_work(drive):
+    driver = drive(hosts=("h1", "h2"), batch_count=2).submit()
+    driver.feed_on("h1", ReplyRunning)
+    before = driver.deployment
+    driver.feed_on("h1", ReplyRunning)
+    assert driver.deployment == before

@@ -7,11 +7,12 @@ from reworker.fsm.commands import (
     SendNotification,
 )
 from reworker.fsm.events import (
+    DelayEnded,
     ReplyCompleted,
     ReplyFailed,
     ReplyUnknown,
 )
-from reworker.fsm.playbook import OnUnknown
+from reworker.fsm.playbook import Approval, OnUnknown, Retry
 
 NOTIFY = {phase: {"irc": ("#web",), "email": ("a@b",)} for phase in ("started", "completed", "failed")}
 
@@ -62,3 +63,40 @@ def test_sequence_notifies_failure_when_a_step_fails(drive):
 def test_slug_is_cut_when_names_are_long(drive, step):
     driver = drive(step("a" * 100 + ":B", notify=NOTIFY)).submit()
     assert len(driver.all(SendNotification)[0].slug) == 80
+
+
+def test_sequence_tells_of_its_failure_once_when_a_second_host_fails(drive):
+    driver = drive(hosts=("h1", "h2"), batch_count=2, notify=NOTIFY).submit()
+    driver.feed_on("h1", ReplyFailed)
+    assert phases(driver) == [("irc", "failed"), ("email", "failed")]
+    driver.feed_on("h2", ReplyFailed)
+    assert phases(driver) == []
+
+
+def test_sequence_does_not_complete_when_its_approval_cannot_be_asked_for(drive, step):
+    approval = step("approval", approval=Approval(text="well?"))
+    driver = drive(approval, unattended=True, notify=NOTIFY).submit()
+    assert phases(driver) == [
+        ("irc", "started"),
+        ("email", "started"),
+        ("irc", "failed"),
+        ("email", "failed"),
+    ]
+
+
+def test_approval_tells_whom_it_asks_when_it_notifies(drive, step):
+    driver = drive(step("approval", approval=Approval(text="well?"), notify=NOTIFY)).submit()
+    assert phases(driver) == [("irc", "started"), ("email", "started")]
+    assert "approval: well?" in driver.all(SendNotification)[0].message
+
+
+def test_step_tells_of_its_failure_when_its_retry_is_dropped(drive, step):
+    again = step("a:B", retry=Retry(attempts=2), notify=NOTIFY)
+    driver = drive(again, hosts=("h1", "h2"), batch_count=2).submit()
+    driver.feed_on("h1", ReplyFailed)
+    assert phases(driver) == []
+    driver.feed_on("h2", ReplyFailed)
+    driver.feed(DelayEnded, attempt=4)
+    driver.feed(ReplyFailed, attempt=4)
+    slugs = [one.slug for one in driver.all(SendNotification) if one.transport == "irc"]
+    assert slugs == ["Failed step: a:B on h2", "Failed step: a:B on h1"]

@@ -16,7 +16,7 @@ from reworker.fsm.events import (
     ReplyFailed,
     ReplyUnknown,
 )
-from reworker.fsm.playbook import OnUnknown, Retry
+from reworker.fsm.playbook import OnUnknown, Retry, Sequence
 from reworker.fsm.states import AttemptStatus, DeploymentStatus
 
 TWICE = Retry(attempts=2, backoff_s=2.0)
@@ -73,3 +73,14 @@ def test_retry_is_dropped_and_counts_as_failed_when_another_host_fails(drive, st
     assert (driver.deployment.failed_count, driver.deployment.skipped_count) == (2, 0)
     dropped = [one for one in driver.all(RecordAttempt) if one.attempt == 3]
     assert [one.status for one in dropped] == [AttemptStatus.CANCELLED]
+
+
+def test_step_is_not_tried_again_when_the_deployment_is_failing(drive_plan, step):
+    driver = drive_plan(
+        Sequence(hosts=("h1",), steps=(step("a:B"),), needs=()),
+        Sequence(hosts=("h2",), steps=(step("a:C", retry=TWICE),), needs=()),
+    ).submit()
+    driver.feed_on("h1", ReplyFailed)
+    driver.feed_on("h2", ReplyFailed)
+    assert driver.deployment.status is DeploymentStatus.FAILED
+    assert (driver.deployment.attempt_count, driver.deployment.failed_count) == (2, 2)
