@@ -14,6 +14,7 @@ from pathlib import Path
 import msgspec
 import pytest
 
+from reworker.broker.server import BrokerThread
 from reworker.cli.drill import opened_lane
 from reworker.cli.wiring import opened_service, opened_storage
 from reworker.clock import SystemClock
@@ -22,7 +23,9 @@ from reworker.drill.faults import EXIT_CODE, VARIABLE, Action
 from reworker.drill.lane import Blow, Lane, Site
 from reworker.drill.truth import Fault
 from reworker.drill.worker import Mark, marks_in
+from tests.conftest import fresh_vhost
 from tests.support.processes import Process
+from tests.support.waiting import wait_until
 
 PLAYBOOK = json.dumps(
     {"group": "web", "name": "mine", "execution": [{"hosts": ["a"], "steps": ["noop:Run"]}]}
@@ -59,6 +62,20 @@ def test_drill_is_refused_when_another_core_runs_there(
     assert run.exit_code == 2
     assert "re.replies" in run.output
     assert "virtual host" in run.output
+    assert core.is_running
+
+
+def test_drill_is_refused_when_another_core_works_on_the_database(
+    process: Callable[..., Process], broker: BrokerThread, tmp_path: Path
+) -> None:
+    ours, theirs = broker.url(fresh_vhost()), broker.url(fresh_vhost())
+    core = process("-m", "reworker", "core", "--mq", theirs, "--db", f"sqlite:///{tmp_path / 'db'}")
+    core.wait_for_line(" runs on ")
+    with opened_storage(f"sqlite:///{tmp_path / 'db'}") as (storage, _):
+        wait_until(storage.reader.instances, message="the core's first sign of life")
+    run = run_drill(process, ours, tmp_path / "db")
+    assert run.exit_code == 2
+    assert "core core" in run.output
     assert core.is_running
 
 
