@@ -9,7 +9,7 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Sequence
-from datetime import datetime, timedelta
+from datetime import timedelta
 
 import msgspec
 
@@ -229,22 +229,22 @@ class Loop:
         self._timers.forget()
 
     def _fire_timers(self) -> None:
-        now = self._clock.now()
         try:
-            changes = self._fire(now, self._timer_count)
+            changes = self._fire(self._timer_count)
         except (StorageUnavailable, StaleVersion) as error:
             self._hold((), error)
         except Exception as error:  # noqa: BLE001  # one timer must not stop the others
             self._forget_guesses()
             if self._timer_count == 1:
-                self._postpone(now, error)
+                self._postpone(error)
             self._timer_count = 1
         else:
             self._timer_count = TIMER_COUNT
             self._committed(changes)
 
-    def _fire(self, now: datetime, count: int) -> Changes:
+    def _fire(self, count: int) -> Changes:
         with self._storage.begin() as unit:
+            now = self._clock.now()  # not earlier: what another core did first has an earlier time
             batch = Batch(unit, self._plans, self._publisher.claim_at_once(now))
             due = unit.due_timers(now, count)
             requests = [timer_request(row, now) for row in due]
@@ -258,7 +258,8 @@ class Loop:
         self._counters.add("timers_fired", len(due))
         return batch.changes
 
-    def _postpone(self, now: datetime, error: Exception) -> None:
+    def _postpone(self, error: Exception) -> None:
+        now = self._clock.now()
         with self._storage.begin() as unit:
             later = now + timedelta(seconds=POSTPONED_S)
             late = [msgspec.structs.replace(row, due_at=later) for row in unit.due_timers(now, 1)]

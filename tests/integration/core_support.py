@@ -6,7 +6,7 @@ import itertools
 import json
 import threading
 from collections import Counter
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 
 from reworker.bus.connection import PikaBus
@@ -15,6 +15,7 @@ from reworker.clock import SystemClock
 from reworker.config import mq_settings
 from reworker.core.service import Service
 from reworker.storage.log import SqlLog, log_path
+from reworker.storage.opening import open_logs, open_storage
 from reworker.storage.sql import SqlStorage
 from reworker.topology import names
 from reworker.topology.model import worker_topology
@@ -31,11 +32,11 @@ class EchoWorker:
         self.runs: Counter[str] = Counter()
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
-        self._bus = PikaBus(mq_settings(url), name="echo")
-        self._bus.open(timeout_s=10)
+        self.bus = PikaBus(mq_settings(url), name="echo")
+        self.bus.open(timeout_s=10)
         queue = names.worker_queue("noop")
-        self._bus.declare(worker_topology(queue, [names.step_key("noop")]))
-        self._bus.consume(queue, self._on_delivery, prefetch=50)
+        self.bus.declare(worker_topology(queue, [names.step_key("noop")]))
+        self.bus.consume(queue, self._on_delivery, prefetch=50)
 
     def _on_delivery(self, delivery: Delivery) -> None:
         correlation_id = delivery.properties.correlation_id or ""
@@ -45,11 +46,11 @@ class EchoWorker:
             message_id = f"echo-{id(self)}-{next(self._numbers)}"
             properties = Properties(correlation_id=correlation_id, message_id=message_id, delivery_mode=2)
             body = json.dumps({"status": status}).encode()
-            self._bus.publish(Outgoing("", delivery.properties.reply_to or "", body, properties))
+            self.bus.publish(Outgoing("", delivery.properties.reply_to or "", body, properties))
         delivery.settle(Verdict.ACK)
 
     def close(self) -> None:
-        self._bus.close()
+        self.bus.close()
 
 
 class CoreProcess:
@@ -73,6 +74,43 @@ class CoreProcess:
     def process(self) -> Process:
         assert self._process is not None
         return self._process
+
+    def close(self) -> None:
+        self._storage.close()
+        self._logs.close()
+
+
+class Cores:
+    """Several cores of different names on one database, each a process that can be stopped in any way."""
+
+    def __init__(self, start: Callable[..., Process], mq: str, db: str) -> None:
+        self._start, self._mq, self._db = start, mq, db
+        self._storage, self._logs = open_storage(db), open_logs(db)
+        self.reader = self._storage.reader
+        self.service = Service(self._storage, self._logs, SystemClock())
+
+    def start(self, name: str, *options: str, lease_s: float = LEASE_S) -> Process:
+        """Start a core and wait until it runs."""
+        made = self.launch(name, *options, lease_s=lease_s)
+        made.wait_for_line(f"core {name} runs on")
+        return made
+
+    def launch(self, name: str, *options: str, lease_s: float = LEASE_S) -> Process:
+        """Start a core."""
+        return self._start(
+            *("-m", "reworker", "core", "--mq", self._mq, "--db", self._db, *options),
+            environment={"REWORKER_CORE_LEASE_S": str(lease_s), "REWORKER_CORE_NAME": name},
+        )
+
+    def run(self, *command: str, has_mq: bool = True) -> Process:
+        """Start another command on the same database and broker."""
+        return self._start(
+            "-m", "reworker", *command, "--db", self._db, *(("--mq", self._mq) if has_mq else ())
+        )
+
+    def statuses(self, ids: Iterable[str]) -> Counter[str]:
+        """Return how many of the deployments are in which status."""
+        return Counter(str(self.service.deployment(one).state.status) for one in ids)
 
     def close(self) -> None:
         self._storage.close()
