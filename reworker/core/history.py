@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from dataclasses import replace
 
 import msgspec
@@ -10,7 +10,7 @@ import msgspec
 from reworker.core import codec
 from reworker.fsm.deployment import FORMAT, Deployment
 from reworker.fsm.machine import replay
-from reworker.storage.contract import EventRow, Reader
+from reworker.storage.contract import DeploymentRow, EventRow, Reader
 
 #: events read at once.
 PAGE_COUNT = 1000
@@ -30,14 +30,24 @@ def problems(reader: Reader, deployment_id: str) -> list[str]:
         if event.seq != last_seq + 1 or event.hash != expected.hash:
             found.append(f"event {event.seq} is not what was written after event {last_seq}")
         last_hash, last_seq = event.hash, event.seq
-        events.append(codec.decode_event(event))
+        events.append(event)
     if (last_seq, last_hash) != (row.last_seq, row.last_hash):
         found.append(f"the history ends with event {last_seq}, the deployment's row says {row.last_seq}")
-    plan = codec.decode_plan(reader.plan(deployment_id))
-    stored = codec.decode_snapshot(row.snapshot)
-    if not found and _shown(replay(plan, deployment_id, events), stored) != stored:
-        found.append("replaying the events does not give the stored snapshot")
-    return found
+    return found or _replay_problems(row, reader.plan(deployment_id), events)
+
+
+def _replay_problems(row: DeploymentRow, plan: bytes, events: Iterable[EventRow]) -> list[str]:
+    """Return what is wrong with the stored state, given that the events are what was written."""
+    try:
+        stored = codec.decode_snapshot(row.snapshot)
+        replayed = replay(codec.decode_plan(plan), row.id, map(codec.decode_event, events))
+    except (KeyError, TypeError, ValueError, msgspec.MsgspecError) as error:
+        return [f"its plan, its events or its snapshot cannot be read: {error}"]
+    if _shown(replayed, stored) != stored:
+        return ["replaying the events does not give the stored snapshot"]
+    if str(stored.status) != row.status:
+        return [f"its snapshot says {stored.status}, its row {row.status}"]
+    return []
 
 
 def _shown(replayed: Deployment, stored: Deployment) -> Deployment:

@@ -104,14 +104,31 @@ class Library:
             f"to {rules.notice.topic}" if rules.notice else "off",
         )
 
-    def draft(
-        self, text: str, dynamic: Mapping[str, Any], source: str, rules: bytes | None = None
-    ) -> submission.Draft:
-        """Return the plan of a playbook's text with the rules of the database, or those of an earlier draft.
+    def draft(self, text: str, dynamic: Mapping[str, Any], source: str) -> submission.Draft:
+        """Return the plan of a playbook's text with the rules of the database.
 
         Raises:
-            PlaybookInvalid: the playbook is wrong, a dynamic value is missing, or a message is too large.
+            PlaybookInvalid: the playbook is wrong, a value is missing or wrong, or a message is too large.
+        """
+        return self.draft_again(text, dynamic, source, None, {})
+
+    def draft_again(
+        self,
+        text: str,
+        dynamic: Mapping[str, Any],
+        source: str,
+        rules: bytes | None,
+        before: Mapping[str, Any],
+    ) -> submission.Draft:
+        """Return the plan of a text with the rules and values of an earlier deployment; see `draft`.
+
+        Args:
+            text: YAML or JSON.
+            dynamic: values that are new.
+            source: name of the playbook for errors.
+            rules: of the earlier draft; None takes those of the database.
+            before: values of the earlier deployment.
         """
         found = self.rules() if rules is None else rules_from_json(msgspec.json.decode(rules))
-        plan = submission.plan_of(text, dynamic, source, found)
+        plan = submission.plan_of(text, dynamic, source, found, before)
         return submission.Draft(plan, text, codec.encode(rules_to_json(found)))

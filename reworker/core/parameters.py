@@ -99,6 +99,12 @@ def as_typed(playbook: Playbook, values: Mapping[str, Any], texts: Mapping[str, 
     return found
 
 
+def known(playbook: Playbook, values: Mapping[str, Any], rules: Rules | None = None) -> dict[str, Any]:
+    """Return those values that a playbook, or a rule, has a use for; without `params`, all of them."""
+    names = {*playbook.params, *_listed(playbook, rules or Rules())} if playbook.params else values.keys()
+    return {name: value for name, value in values.items() if name in names}
+
+
 def _listed(playbook: Playbook, rules: Rules) -> frozenset[str]:
     """Return the names that steps list under `dynamic`."""
     own = (step for sequence in playbook.execution for step in sequence.steps)

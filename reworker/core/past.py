@@ -46,14 +46,17 @@ def past_of(reader: Reader, row: DeploymentRow, *, has_start: bool) -> Past:
     _require_resumable(row, state, has_start=has_start)
     plan = codec.decode_plan(reader.plan(row.id))
     attempts = [one for one in _attempts(reader, row.id) if one.role != Role.ROLLBACK]
-    failed = {one.host for one in attempts if _is_failure(one, state)} - {""}
+    skipped = frozenset(_skipped(reader, row.id, attempts))
+    failed = {one.host for one in attempts if _is_failure(one, state) and one.step_index not in skipped} - {
+        ""
+    }
     if state.rollback_end >= 0:
         return Past(plan, left_out=state.left_out, failed_hosts=frozenset(failed))
     return Past(
         plan,
         completed=state.completed,
         left_out=state.left_out,
-        skipped=frozenset(_skipped(reader, row.id, attempts)),
+        skipped=skipped,
         failed_hosts=frozenset(failed),
         outcomes=_outcomes(reader, row, plan, attempts),
     )

@@ -52,15 +52,29 @@ class Draft(msgspec.Struct, frozen=True):
     rules: bytes | None = None
 
 
-def plan_of(text: str, dynamic: Mapping[str, Any], source: str, rules: Rules | None = None) -> Plan:
+def plan_of(
+    text: str,
+    dynamic: Mapping[str, Any],
+    source: str,
+    rules: Rules | None = None,
+    before: Mapping[str, Any] | None = None,
+) -> Plan:
     """Return the plan of a playbook's text and what the operator adds, all of whose steps can be sent.
+
+    Args:
+        text: YAML or JSON.
+        dynamic: values by name.
+        source: name of the playbook for errors.
+        rules: what the operator adds.
+        before: values of an earlier deployment, which hold unless there are new ones.
 
     Raises:
         PlaybookInvalid: the playbook is wrong, a value is missing or does not fit, or a step's message is
             too large.
     """
     playbook = parse(text, source=source)
-    values = parameters.complete(playbook, dynamic, rules, source=source)
+    given = {**parameters.known(playbook, before or {}, rules), **dynamic}
+    values = parameters.complete(playbook, given, rules, source=source)
     plan = compile_plan(playbook, values, rules=rules, source=source)
     _require_sendable(plan, source)
     return plan

@@ -8,9 +8,12 @@ from typing import Any
 import pytest
 
 from reworker.core import history
+from reworker.core.batch import Applied
 from reworker.core.resumption import Scope
 from reworker.errors import NotResumable, PlaybookInvalid
 from reworker.fsm.events import Decision
+from reworker.fsm.playbook import Step
+from reworker.fsm.rules import Rules, TriggerRule
 from tests.unit.core.kit import Worker, World, playbook
 
 COMPLETED = ({"status": "started"}, {"status": "completed"})
@@ -29,7 +32,7 @@ class Site(Worker):
 
     def _on_delivery(self, delivery: Any) -> None:
         parameters = json.loads(delivery.body)["parameters"]
-        name = f"{parameters['hosts'][0]} {parameters['subcommand']}"
+        name = f"{parameters.get('hosts', '-')[0]} {parameters['subcommand']}"
         self.seen.append(name)
         self.script = FAILED if name in self.failing else COMPLETED
         if name in self.doubtful:
@@ -331,3 +334,84 @@ def test_resume_is_refused_when_the_edited_playbook_is_wrong(world: World, site:
     first = submitted(world, playbook("noop:A"))
     with pytest.raises(PlaybookInvalid):
         retried(world, first, text="group: web\n")
+
+
+def test_values_that_the_edited_playbook_does_not_know_any_more_are_dropped(world: World, site: Site) -> None:
+    def whole(params: dict[str, Any], *names: str) -> str:
+        steps: list[Any] = ["noop:A", {"noop:B": {"dynamic": list(names)}}]
+        return json.dumps({**json.loads(playbook(*steps)), "params": params})
+
+    site.failing = {"web1 B"}
+    size, color = {"size": {"type": "integer"}}, {"color": {"enum": ["red"]}}
+    first = submitted(world, whole(size | color, "size", "color"), size=1, color="red")
+    site.failing.clear()
+    second = retried(world, first, text=whole(color, "color"))
+    assert world.status(second) == "completed"
+    assert world.core.service.plan(second).dynamic == {"color": "red"}
+
+
+def test_rules_of_the_first_deployment_hold_for_the_one_that_continues_it(world: World, site: Site) -> None:
+    service = world.core.service
+    before = Step(key="noop:Before", command="noop", subcommand="Before")
+    check = Step(key="noop:Check", command="noop", subcommand="Check")
+    rules = Rules(triggers=(TriggerRule(step=before, next_subcommand="B"),), checks=(check,))
+    service.library.keep_rules(rules)
+    site.failing = {"web1 B"}
+    first = submitted(world, playbook("noop:A", "noop:B"))
+    assert site.take_seen() == ["- Check", "web1 A", "web1 Before", "web1 B"]
+    service.library.keep_rules(Rules())
+    site.failing.clear()
+    retried(world, first, text=playbook("noop:A", "noop:B", "noop:C"))
+    assert site.take_seen() == ["- Check", "web1 B", "web1 C"]
+    third = submitted(world, playbook("noop:A"))
+    assert (world.status(third), site.take_seen()) == ("completed", ["web1 A"])
+
+
+def test_resume_of_a_deployment_that_was_made_from_nothing_kept_needs_its_playbook(
+    world: World, site: Site
+) -> None:
+    site.failing = {"web1 B"}
+    first = submitted(world, playbook("noop:A", "noop:B"))
+    with world.storage.begin() as unit:
+        unit._connection.exec_driver_sql("DELETE FROM source")
+    with pytest.raises(NotResumable, match="was not kept; give its playbook"):
+        retried(world, first, dynamic={"color": "red"})
+    site.failing.clear()
+    assert world.status(retried(world, first)) == "completed"
+    assert site.take_seen() == ["web1 A", "web1 B", "web1 B"]
+
+
+def test_approvals_are_given_to_all_that_wait_or_to_one(world: World, site: Site) -> None:
+    service = world.core.service
+    text = playbook({"approval": "go?"}, "noop:A", hosts=("web1", "web2", "web3"), strategy={"batch": 3})
+    own_id = submitted(world, text)
+    assert world.status(own_id) == "waiting"
+    assert service.approve(own_id, 2, actor="ann").applied is Applied.CHANGED
+    world.run()
+    assert site.take_seen() == ["web2 A"]
+    assert service.approve(own_id, actor="ann").applied is Applied.CHANGED
+    world.run()
+    assert world.status(own_id) == "completed"
+    assert service.approve(own_id, actor="ann").reason == "it is completed and waits for no approval"
+
+
+def test_approval_that_is_refused_fails_its_host(world: World, site: Site) -> None:
+    own_id = submitted(world, playbook({"approval": "go?"}, "noop:A"))
+    assert world.core.service.refuse(own_id, actor="ann", reason="too late").applied is Applied.CHANGED
+    world.run()
+    state = world.deployment(own_id).state
+    assert (state.status, state.failure and state.failure.reason) == ("failed", "too late")
+    second = retried(world, own_id)
+    assert world.status(second) == "waiting"
+
+
+def test_decision_needs_a_number_when_several_attempts_are_in_doubt(world: World, site: Site) -> None:
+    site.doubtful = {"web1 A", "web2 A"}
+    own_id = submitted(world, playbook("noop:A", hosts=TWO_HOSTS, strategy={"batch": 2}))
+    result = world.core.service.decide(own_id, 0, Decision.COMPLETE)
+    assert result.applied is Applied.IGNORED
+    assert result.reason == "these attempts wait for a decision, say which: 1, 2"
+    assert world.core.service.decide(own_id, 1, Decision.COMPLETE).applied is Applied.CHANGED
+    assert world.core.service.decide(own_id, 0, Decision.COMPLETE).applied is Applied.CHANGED
+    world.run()
+    assert world.status(own_id) == "completed"
