@@ -37,3 +37,4 @@ def up(state: Path, mq_port: int, workers: tuple[str, ...], log_level: str, json
         click.echo(f"run a playbook:  reworker run PLAYBOOK --db {system.db}")
         click.echo(f"add a worker:    reworker worker NAME {system.url}")
         stop_request.wait()
+        click.echo("stopping: a step that runs is finished; a second signal ends it at once")

@@ -1,4 +1,4 @@
-"""Signals of the process, as contexts: SIGTERM and SIGINT stop, SIGUSR1 shows all stacks."""
+"""Signals of the process, as contexts: SIGTERM and SIGINT stop, SIGHUP does not, SIGUSR1 shows all stacks."""
 
 from __future__ import annotations
 
@@ -46,7 +46,8 @@ class StopRequested(BaseException):
 def stop_signals(request_stop: Callable[[], None]) -> Iterator[None]:
     """Call `request_stop` at the first SIGTERM or SIGINT; end the process at once at the second.
 
-    The old handlers come back at the end. Off the main thread nothing happens: signals belong to that.
+    SIGHUP, which ends a process by default, changes nothing: there are no settings to read again. The old
+    handlers come back at the end. Off the main thread nothing happens: signals belong to that.
 
     Args:
         request_stop: called inside the signal handler; must not take a lock.
@@ -63,6 +64,9 @@ def stop_signals(request_stop: Callable[[], None]) -> Iterator[None]:
         request_stop()
 
     old: dict[int, Any] = {one: signal.signal(one, on_signal) for one in (signal.SIGTERM, signal.SIGINT)}
+    if signal.getsignal(signal.SIGHUP) is signal.SIG_DFL:
+        # no SIG_IGN: programs that we start would inherit it
+        old[signal.SIGHUP] = signal.signal(signal.SIGHUP, _ignore)
     has_dump = _dump_stacks_on_usr1()
     try:
         yield
@@ -92,6 +96,10 @@ def leave_on_signals() -> Iterator[None]:
     finally:
         for number, handler in old.items():
             signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+
+
+def _ignore(_number: int, _frame: FrameType | None) -> None:
+    return None
 
 
 def _dump_stacks_on_usr1() -> bool:

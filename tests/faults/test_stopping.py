@@ -6,14 +6,19 @@ import logging
 import random
 import signal
 import threading
+from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from reworker.broker.server import BrokerThread
 from reworker.bus.contract import Verdict
 from reworker.drill.worker import AGAIN, ONCE
+from reworker.pool.signals import AT_ONCE_EXIT_CODE
 from tests.support.beds import QUEUE, TOPOLOGY, NetworkBed, consuming, publish_all
-from tests.support.system import READY_S, System
+from tests.support.processes import Process
+from tests.support.proxy import Proxy
+from tests.support.system import READY_S, AllInOne, System
 from tests.support.truth import check_all
 from tests.support.waiting import wait_until
 
@@ -61,6 +66,49 @@ def test_core_leaves_no_doubt_when_it_is_told_to_stop(system: System, moments: r
         system.start_core()
     system.wait_for_rest()
     assert check_all(system) == {"completed": 9}
+
+
+def test_core_and_worker_go_on_when_they_are_told_to_hang_up(
+    new_system: Callable[..., System], broker_url: str
+) -> None:
+    system = new_system(broker_url)
+    system.run()
+    own_id = system.submit(ONCE, seconds=0.3, hosts=["a"], step_count=2)
+    wait_for_begin(system)
+    for one in (system.core, system.worker):
+        one.send_signal(signal.SIGHUP)
+    assert system.wait_for_rest([own_id])[0].state.status == "completed"
+    assert check_all(system) == {"completed": 1}
+
+
+def test_core_stops_at_once_when_it_is_told_twice(new_system: Callable[..., System], broker_url: str) -> None:
+    system = new_system(broker_url)
+    with Proxy.for_url(broker_url) as proxy:
+        system.core_url = proxy.url(broker_url)
+        system.run()
+        proxy.freeze()
+        system.submit(AGAIN, hosts=["a"], step_count=1)
+        system.core.send_signal(signal.SIGTERM)
+        system.core.wait_for_line("stopping", READY_S)
+        assert system.core.terminate(timeout_s=2) == AT_ONCE_EXIT_CODE
+    system.cores.clear()
+    system.core_url = broker_url
+    system.start_core()
+    assert check_all(system) == {"completed": 1}
+
+
+def test_up_goes_on_when_told_to_hang_up_and_stops_at_once_when_told_twice(
+    process: Callable[..., Process], tmp_path: Path
+) -> None:
+    system = AllInOne(process, tmp_path)
+    system.start_up().send_signal(signal.SIGHUP)
+    system.submit(ONCE, seconds=3, hosts=["a"], step_count=1)
+    wait_for_begin(system)
+    system.core.send_signal(signal.SIGTERM)
+    system.core.wait_for_line("stopping", READY_S)
+    assert system.core.terminate(timeout_s=2) == AT_ONCE_EXIT_CODE
+    assert len(system.marks()) == 1, "it did not finish what it had begun"
+    system.close()
 
 
 def consumer_count(bed: NetworkBed) -> int:
