@@ -78,6 +78,7 @@ CLOSED = {
 LIBRARIES = {
     "pika": ("reworker.bus", "reworker.broker.codec", "reworker.worker"),
     "sqlalchemy": ("reworker.storage",),
+    "psycopg": ("reworker.storage",),
     "starlette": ("reworker.web",),
 }
 
