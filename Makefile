@@ -40,9 +40,10 @@ format: $(VENV)/.for-check ## Format the code and repair what ruff can.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.for-test ## Measure; prints figures and passes always.
+bench: $(VENV)/.for-test ## Measure, print figures, and put the core's into docs/benchmarks.md.
 	@tests/services.sh
 	$(BIN)/python -m pytest tests/bench --capture=no --timeout=1800 $(PYTEST_ARGS)
+	$(BIN)/python -m tests.bench.bench_core --db sqlite postgres --write docs/benchmarks.md
 
 docs: $(VENV)/.for-docs ## Build the documentation in docs/_build.
 	$(BIN)/python -m sphinx --fail-on-warning --quiet docs docs/_build/html
