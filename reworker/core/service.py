@@ -163,6 +163,8 @@ class Service:
         now = self._clock.now()
         with self._storage.begin() as unit:
             batch = self._batch(unit)
+            # locked, so that two people who continue it at the same time take turns
+            unit.deployments({begun.resumes} - {""})
             found = unit.find_deployment(
                 idempotency_key=origin.idempotency_key,
                 request_digest=origin.request_digest if origin.is_redelivered else "",

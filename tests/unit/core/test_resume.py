@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import queue
+import threading
 from typing import Any
 
 import pytest
@@ -10,10 +12,13 @@ import pytest
 from reworker.core import history
 from reworker.core.batch import Applied
 from reworker.core.resumption import Scope
+from reworker.core.service import Service
 from reworker.errors import NotResumable, PlaybookInvalid
 from reworker.fsm.events import Decision
 from reworker.fsm.playbook import Step
 from reworker.fsm.rules import Rules, TriggerRule
+from reworker.storage.log import SqlLog, log_path
+from reworker.storage.sql import SqlStorage
 from tests.unit.core.kit import Worker, World, playbook
 
 COMPLETED = ({"status": "started"}, {"status": "completed"})
@@ -243,6 +248,32 @@ def test_second_resume_of_one_deployment_is_refused_and_names_the_first(world: W
     second = retried(world, first)
     with pytest.raises(NotResumable, match=f"goes on as deployment {second}"):
         retried(world, first)
+    assert len(world.core.service.deployments()) == 2
+
+
+def test_one_of_two_resumes_is_refused_when_both_come_at_once(world: World, site: Site) -> None:
+    site.failing = {"web1 B"}
+    first = submitted(world, playbook(*THREE))
+    gate, results = threading.Barrier(2), queue.SimpleQueue[str]()
+
+    def resume() -> None:
+        storage, logs = SqlStorage(world.path), SqlLog(log_path(world.path))
+        service = Service(storage, logs, world.clock)
+        gate.wait(10)
+        try:
+            results.put(service.retry(first))
+        except NotResumable as error:
+            results.put(str(error))
+        storage.close()
+        logs.close()
+
+    threads = [threading.Thread(target=resume) for _ in range(2)]
+    for one in threads:
+        one.start()
+    for one in threads:
+        one.join(20)
+    answers = sorted((results.get(timeout=1) for _ in threads), key=len)
+    assert f"goes on as deployment {answers[0]} already" in answers[1]
     assert len(world.core.service.deployments()) == 2
 
 
