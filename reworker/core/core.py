@@ -158,6 +158,7 @@ class Core:
             self.service.library.keep_rules(self._settings.rules)
         with self._storage.begin() as unit:
             unit.release_claims(self._settings.name)
+            self.loop.note_clock(unit)
         try:
             self._bus.declare(core_topology(self._settings.exchange, self._settings.job_queue))
         except ConnectionLost as error:

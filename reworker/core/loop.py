@@ -20,9 +20,9 @@ from reworker.core.codec import PlanCache
 from reworker.core.counters import Counters
 from reworker.core.inbound import Intake, Item, PublishedItem
 from reworker.core.publisher import Publisher, doubt
-from reworker.core.timers import BUSY_S, ClockWatch, Timers, timer_request
+from reworker.core.timers import BUSY_S, JUMP_S, ClockWatch, Timers, timer_request
 from reworker.errors import StaleVersion, StorageUnavailable
-from reworker.storage.contract import Changes, EventRow, Storage
+from reworker.storage.contract import Changes, EventRow, Storage, Unit
 
 logger = logging.getLogger(__name__)
 
@@ -90,6 +90,10 @@ class Loop:
         is_left = self._publisher.in_flight_count > 0 or not self._intake.is_empty()
         return is_left and not self.storage_error and self._clock.mono_s() < self._stop_at_mono_s
 
+    def note_clock(self, unit: Unit) -> None:
+        """Take note of what cores have done about jumps of the clock before this one began."""
+        self._watch.shifted_s = unit.shifted_s()
+
     def wake(self) -> None:
         """Look into the database now: somebody in this process has written to it. Any thread."""
         self._is_woken = True
@@ -114,6 +118,7 @@ class Loop:
         if not items:
             is_busy = self._publisher.has_work() or self._timers.has_work(self._clock.now())
             items = self._intake.take(self._batch_count, 0.0 if is_busy else wait_s, self._prepare)
+        self._follow_clock()
         is_timer_due = self._timers.has_work(self._clock.now())
         if not items and not is_timer_due and not self._publisher.has_work():
             return False
@@ -129,7 +134,6 @@ class Loop:
             self._look_at_mono_s = self._clock.mono_s() + LOOK_S
             try:
                 is_woken = self._storage.has_foreign_writes() or is_woken
-                self._follow_clock()
             except StorageUnavailable:
                 is_woken = True  # the transaction that follows finds out why
         if is_woken:
@@ -142,11 +146,25 @@ class Loop:
         if jump is None:
             self._watch.accept()
             return
-        with self._storage.begin() as unit:
-            unit.shift_times(jump)
-        self._watch.accept()
         self._timers.forget()
+        try:
+            total_s = self._shift(jump)
+        except StorageUnavailable:
+            return  # the transaction that follows finds out why
+        self._watch.accept()
+        self._watch.shifted_s = total_s
         logger.warning("the clock has jumped by %s; timers were moved along", jump)
+
+    def _shift(self, jump: timedelta) -> float:
+        """Move timers by what other cores have not moved them; return by how much they were moved ever."""
+        with self._storage.begin() as unit:
+            total_s = unit.shifted_s()
+            left = jump - timedelta(seconds=total_s - self._watch.shifted_s)
+            if abs(left.total_seconds()) > JUMP_S / 2:
+                unit.shift_times(left)
+                total_s += left.total_seconds()
+                unit.note_shift(total_s)
+        return total_s
 
     def _take_in(self, items: Sequence[Item]) -> None:
         try:

@@ -82,6 +82,8 @@ class ClockWatch:
 
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
+        #: by how much timers had been moved when this began, or when a jump was dealt with; all cores' doing.
+        self.shifted_s = 0.0
         self._wall_at, self._mono_s = clock.now(), clock.mono_s()
 
     def jump(self) -> timedelta | None:

@@ -82,6 +82,14 @@ class Queues(Protocol):
         """Move timers and claims: the clock has jumped by this much, and durations must stay."""
         ...
 
+    def shifted_s(self) -> float:
+        """Return by how much `note_shift` says they were moved ever; nobody else notes until we end."""
+        ...
+
+    def note_shift(self, total_s: float) -> None:
+        """Note by how much they were moved ever: of several cores that see a jump, one moves them."""
+        ...
+
 
 class Locks(Protocol):
     """Names that one deployment holds at a time, in the order in which they were asked for."""

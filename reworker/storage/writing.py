@@ -10,6 +10,7 @@ import msgspec
 from sqlalchemy import (
     Connection,
     Table,
+    Text,
     and_,
     bindparam,
     func,
@@ -56,6 +57,12 @@ _WAITING = (
 )
 DUE = SELECT_TIMER.where(_T.c.due_at <= bindparam("now")).order_by(_T.c.due_at).limit(bindparam("count"))
 _MOVE_CLAIM = update(_O).where(_O.c.id == bindparam("row_id")).values(claim_until=bindparam("until"))
+#: name of the row that holds by how many seconds times were moved after jumps of the clock.
+SHIFT_NAME = "clock_shift_s"
+_SHIFTED = select(schema.meta.c.value).where(schema.meta.c.name == SHIFT_NAME)
+_NOTE_SHIFT = (
+    update(schema.meta).where(schema.meta.c.name == SHIFT_NAME).values(value=bindparam("value", type_=Text))
+)
 _NEXT_DUE = select(func.min(_T.c.due_at))
 
 
@@ -180,6 +187,18 @@ class SqlUnit(LockTable, Housekeeping):
 
     def _serialise(self, what: str) -> None:
         """Let no other transaction past this point for the same thing until ours ends; SQLite does not."""
+
+    def shifted_s(self) -> float:
+        """Return by how much times were moved ever; see `contract.Unit.shifted_s`."""
+        self._serialise(SHIFT_NAME)
+        found: str | None = self._connection.execute(_SHIFTED).scalar()
+        return float(found or 0)
+
+    def note_shift(self, total_s: float) -> None:
+        """Note by how much times were moved ever; see `contract.Unit.note_shift`."""
+        values = {"value": str(total_s)}
+        if self._connection.execute(_NOTE_SHIFT, values).rowcount == 0:
+            self._connection.execute(insert(schema.meta), [{"name": SHIFT_NAME, **values}])
 
     def _insert(self, table: Table, rows: Sequence[msgspec.Struct]) -> None:
         self._many(insert(table), [msgspec.structs.asdict(row) for row in rows])

@@ -193,3 +193,23 @@ def test_step_is_not_published_by_a_frozen_core_when_a_person_has_had_it_repeate
     assert world.status(own_id) == "completed"
     assert executions(worker) == {f"{own_id}.2": 1}
     assert world.storage.reader.outbox_count() == 0
+
+
+@pytest.mark.parametrize("jump_s", [3600.0, -3600.0])
+def test_timers_are_moved_once_when_two_cores_see_the_clock_jump(
+    world: World, other: World, worker: Worker, jump_s: float
+) -> None:
+    worker.script = ()
+    step = {"noop:Do": {"a": 1}, "queue_timeout": "60s"}
+    own_id = world.core.service.submit(playbook(step))
+    run_all(world, other, advance_s=LOOK_S)
+    for _ in range(2):
+        world.clock.jump(jump_s)
+        run_all(world, other, advance_s=10.0)
+    assert world.status(own_id) == "running"
+    with running(world.beside("third")) as third:
+        world.clock.jump(jump_s)
+        run_all(world, other, third, advance_s=35.0)
+        assert world.status(own_id) == "running"
+        run_all(world, other, third, advance_s=10.0)
+        assert world.status(own_id) == "failed"
