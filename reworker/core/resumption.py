@@ -255,11 +255,18 @@ def index_of(plan: Plan, text: str, hosts: frozenset[str] | None = None) -> int:
 
 
 def _named(plan: Plan, name: str) -> Iterator[tuple[int, str]]:
+    """Yield (index, host) of each step of this name."""
     for number, sequence in enumerate(plan.sequences):
-        for offset, step in enumerate(sequence.steps):
-            if name in (step.id, step.key):
-                for host_index, host in enumerate(sequence.hosts):
-                    yield plan.first_index(number) + host_index * len(sequence.steps) + offset, host
+        offsets = [offset for offset, one in enumerate(sequence.steps) if name in (one.id, one.key)]
+        for first, host in _starts(plan, number):
+            yield from ((first + offset, host) for offset in offsets)
+
+
+def _starts(plan: Plan, number: int) -> Iterator[tuple[int, str]]:
+    """Yield (index of the first step, host) for each host of a sequence."""
+    sequence, first = plan.sequences[number], plan.first_index(number)
+    for host_index, host in enumerate(sequence.hosts):
+        yield first + host_index * len(sequence.steps), host
 
 
 def _is_anything_left(plan: Plan, done: Ranges, left_out: Ranges) -> bool:
@@ -272,18 +279,14 @@ def _facts(past: Past, plan: Plan, done: Ranges, left_out: Ranges) -> Iterator[s
     Of a host that is through with a sequence, only those that other sequences ask for.
     """
     for number, sequence in enumerate(plan.sequences):
-        size = len(sequence.steps)
         watched = [(offset, one.id) for offset, one in enumerate(sequence.steps) if one.id in plan.watchers]
-        for host_index, host in enumerate(sequence.hosts if watched else ()):
-            first = plan.first_index(number) + host_index * size
-            is_over = all(
-                ranges.contains(done, index) or ranges.contains(left_out, index)
-                for index in range(first, first + size)
+        for host_index, (first, host) in enumerate(_starts(plan, number) if watched else ()):
+            indexes = range(first, first + len(sequence.steps))
+            is_over = all(ranges.contains(done, one) or ranges.contains(left_out, one) for one in indexes)
+            known = [name for offset, name in watched if ranges.contains(done, first + offset)]
+            facts = (
+                fact
+                for name in known
+                for fact in facts_of(plan.watchers[name], number, host_index, past.outcomes.get((name, host)))
             )
-            for offset, name in watched:
-                if not ranges.contains(done, first + offset):
-                    continue
-                data = past.outcomes.get((name, host))
-                for fact in facts_of(plan.watchers[name], number, host_index, data):
-                    if not (is_over and "@" in fact):
-                        yield fact
+            yield from (fact for fact in facts if not (is_over and "@" in fact))

@@ -10,8 +10,6 @@ from typing import Any
 import pytest
 
 from reworker.core import history
-from reworker.core.batch import Applied
-from reworker.core.resumption import Scope
 from reworker.core.service import Service
 from reworker.errors import NotResumable, PlaybookInvalid
 from reworker.fsm.events import Decision
@@ -19,54 +17,13 @@ from reworker.fsm.playbook import Step
 from reworker.fsm.rules import Rules, TriggerRule
 from reworker.storage.log import SqlLog, log_path
 from reworker.storage.sql import SqlStorage
-from tests.unit.core.kit import Worker, World, playbook
-
-COMPLETED = ({"status": "started"}, {"status": "completed"})
-FAILED = ({"status": "started"}, {"status": "failed", "message": "no disk left"})
-
-
-class Site(Worker):
-    """A worker that fails the steps it is told to; `seen` is what it was given, as ``host subcommand``."""
-
-    def __init__(self, world: World) -> None:
-        super().__init__(world.broker)
-        self.failing: set[str] = set()
-        self.doubtful: set[str] = set()
-        self.seen: list[str] = []
-        self.data: dict[str, Any] = {}
-
-    def _on_delivery(self, delivery: Any) -> None:
-        parameters = json.loads(delivery.body)["parameters"]
-        name = f"{parameters.get('hosts', '-')[0]} {parameters['subcommand']}"
-        self.seen.append(name)
-        self.script = FAILED if name in self.failing else COMPLETED
-        if name in self.doubtful:
-            self.script = ({"status": "unknown", "reason": "the switch did not answer"},)
-        if name in self.data:
-            self.script = (COMPLETED[0], {**COMPLETED[1], "data": self.data[name]})
-        super()._on_delivery(delivery)
-
-    def take_seen(self) -> list[str]:
-        """Return what it was given since the last call."""
-        seen, self.seen = self.seen, []
-        return seen
+from tests.unit.core.kit import World, playbook
+from tests.unit.core.site import Site, retried, submitted
 
 
 @pytest.fixture
 def site(world: World) -> Site:
     return Site(world)
-
-
-def submitted(world: World, text: str, **dynamic: Any) -> str:
-    own_id = world.core.service.submit(text, dynamic)
-    world.run()
-    return own_id
-
-
-def retried(world: World, own_id: str, *, start: str = "", hosts: tuple[str, ...] = (), **more: Any) -> str:
-    new_id = world.core.service.retry(own_id, Scope(start, hosts), **more)
-    world.run()
-    return new_id
 
 
 THREE = ("noop:A", "noop:B", "noop:C")
@@ -410,39 +367,3 @@ def test_resume_of_a_deployment_that_was_made_from_nothing_kept_needs_its_playbo
     site.failing.clear()
     assert world.status(retried(world, first)) == "completed"
     assert site.take_seen() == ["web1 A", "web1 B", "web1 B"]
-
-
-def test_approvals_are_given_to_all_that_wait_or_to_one(world: World, site: Site) -> None:
-    service = world.core.service
-    text = playbook({"approval": "go?"}, "noop:A", hosts=("web1", "web2", "web3"), strategy={"batch": 3})
-    own_id = submitted(world, text)
-    assert world.status(own_id) == "waiting"
-    assert service.approve(own_id, 2, actor="ann").applied is Applied.CHANGED
-    world.run()
-    assert site.take_seen() == ["web2 A"]
-    assert service.approve(own_id, actor="ann").applied is Applied.CHANGED
-    world.run()
-    assert world.status(own_id) == "completed"
-    assert service.approve(own_id, actor="ann").reason == "it is completed and waits for no approval"
-
-
-def test_approval_that_is_refused_fails_its_host(world: World, site: Site) -> None:
-    own_id = submitted(world, playbook({"approval": "go?"}, "noop:A"))
-    assert world.core.service.refuse(own_id, actor="ann", reason="too late").applied is Applied.CHANGED
-    world.run()
-    state = world.deployment(own_id).state
-    assert (state.status, state.failure and state.failure.reason) == ("failed", "too late")
-    second = retried(world, own_id)
-    assert world.status(second) == "waiting"
-
-
-def test_decision_needs_a_number_when_several_attempts_are_in_doubt(world: World, site: Site) -> None:
-    site.doubtful = {"web1 A", "web2 A"}
-    own_id = submitted(world, playbook("noop:A", hosts=TWO_HOSTS, strategy={"batch": 2}))
-    result = world.core.service.decide(own_id, 0, Decision.COMPLETE)
-    assert result.applied is Applied.IGNORED
-    assert result.reason == "these attempts wait for a decision, say which: 1, 2"
-    assert world.core.service.decide(own_id, 1, Decision.COMPLETE).applied is Applied.CHANGED
-    assert world.core.service.decide(own_id, 0, Decision.COMPLETE).applied is Applied.CHANGED
-    world.run()
-    assert world.status(own_id) == "completed"
