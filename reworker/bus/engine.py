@@ -46,7 +46,7 @@ class Engine:
 
     def __init__(self, clock: Clock, rand: Callable[[], float]) -> None:
         self.publisher = Publisher(self.guard)
-        self.publishing = PublishChannel(self.publisher, clock)
+        self.publishing = PublishChannel(self.publisher, clock, self._redeclare)
         self.settler = Settler(self.wake)
         self.subscriptions: list[Subscription] = []
         self.link: Link | None = None

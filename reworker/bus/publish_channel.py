@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
 from typing import Any
 
 from pika.exceptions import ChannelClosedByBroker
 
 from reworker.bus import frames
 from reworker.bus.contract import Outcome, Published
-from reworker.bus.publisher import Publisher
+from reworker.bus.publisher import NOT_FOUND, Publisher
 from reworker.bus.transport import WireConnection
 from reworker.clock import Clock
 
@@ -22,11 +23,17 @@ UNWRITTEN_LIMIT_BYTES = 8 << 20
 
 
 class PublishChannel:
-    """Writes what the `Publisher` has waiting, while the channel is ready and the broker not blocked."""
+    """Writes what the `Publisher` has waiting, while the channel is ready and the broker not blocked.
 
-    def __init__(self, publisher: Publisher, clock: Clock) -> None:
+    Args:
+        on_missing: called when an exchange is gone, with what to do once it is declared again.
+    """
+
+    def __init__(
+        self, publisher: Publisher, clock: Clock, on_missing: Callable[[Callable[[], object]], object]
+    ) -> None:
         self.is_blocked = False
-        self._publisher, self._clock = publisher, clock
+        self._publisher, self._clock, self._on_missing = publisher, clock, on_missing
         self._connection: WireConnection | None = None
         self._is_ready = False
 
@@ -84,8 +91,12 @@ class PublishChannel:
         logger.warning("the broker closed the publishing channel: %s; it is opened again", reason.reply_text)
         self._connection.reader.confirm_channel = 0
         self._publisher.channel_closed(reason.reply_code, reason.reply_text)
+        is_missing = reason.reply_code == NOT_FOUND
         # pika forgets the channel only after this callback; until then its number is taken.
-        self._connection.ioloop.call_later(0, self._open)
+        self._connection.ioloop.call_later(0, self._reopen_after_repair if is_missing else self._open)
+
+    def _reopen_after_repair(self) -> None:
+        self._on_missing(self._open)
 
 
 def _never_called(_frame: Any) -> None:
