@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import logging
+import socket
 import threading
 import time
+from typing import Any
 
 import msgspec
 import pytest
@@ -79,6 +81,55 @@ def test_open_takes_the_next_server_when_the_first_does_not_answer(network_bed: 
     settings = changed(network_bed, servers=(dead, f"127.0.0.1:{network_bed.proxy.port}"))
     bus = PikaBus(settings)
     bus.open(timeout_s=PATIENCE_S)
+    assert bus.health().is_connected
+    bus.close()
+
+
+class NameServer:
+    """Answers for one name, in the place of the machine's resolver.
+
+    Args:
+        addresses: of the name; none is a name that nobody knows.
+    """
+
+    NAME = "broker.test"
+
+    def __init__(self, *addresses: str) -> None:
+        self.addresses = addresses
+        self._ask_others = socket.getaddrinfo
+
+    def __call__(self, host: object, port: int, *arguments: int, **options: int) -> list[Any]:
+        if host != self.NAME:
+            return self._ask_others(host, port, *arguments, **options)
+        if not self.addresses:
+            raise socket.gaierror(socket.EAI_NONAME, "Name or service not known")
+        families = {True: socket.AF_INET6, False: socket.AF_INET}
+        kind, protocol = socket.SOCK_STREAM, socket.IPPROTO_TCP
+        return [(families[":" in one], kind, protocol, "", (one, port)) for one in self.addresses]
+
+
+def test_open_takes_the_other_address_when_a_name_has_two(
+    network_bed: NetworkBed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(socket, "getaddrinfo", NameServer("::1", "127.0.0.2", "127.0.0.1"))
+    bus = PikaBus(changed(network_bed, servers=(NameServer.NAME,), port=network_bed.proxy.port))
+    bus.open(timeout_s=PATIENCE_S)
+    assert bus.health().is_connected
+    bus.close()
+
+
+def test_open_names_the_name_that_nobody_knows_and_connects_once_somebody_does(
+    network_bed: NetworkBed, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    name_server = NameServer()
+    monkeypatch.setattr(socket, "getaddrinfo", name_server)
+    bus = PikaBus(changed(network_bed, servers=(NameServer.NAME,)), rand=lambda: 0.0)
+    with pytest.raises(CannotConnect, match=f"{NameServer.NAME}.*Name or service not known"):
+        bus.open(timeout_s=0.5)
+    opening = threading.Thread(target=bus.open, kwargs={"timeout_s": PATIENCE_S})
+    opening.start()
+    name_server.addresses = ("127.0.0.1",)
+    opening.join(PATIENCE_S)
     assert bus.health().is_connected
     bus.close()
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import ssl
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import msgspec
@@ -26,22 +27,30 @@ def certificate(tmp_path_factory: pytest.TempPathFactory) -> tuple[Path, Path]:
     request = (
         "req -x509 -newkey rsa:2048 -nodes -days 2 -subj /CN=localhost -addext subjectAltName=DNS:localhost"
     )
-    subprocess.run(
-        ["openssl", *request.split(), "-keyout", str(key), "-out", str(cert)],
-        check=True,
-        capture_output=True,
-    )
+    openssl(*request.split(), "-keyout", str(key), "-out", str(cert))
     return cert, key
+
+
+def openssl(*arguments: str) -> None:
+    """Run the program that makes certificates."""
+    subprocess.run(["openssl", *arguments], check=True, capture_output=True)
+
+
+@contextmanager
+def tls_broker(cert: Path, key: Path) -> Iterator[MqSettings]:
+    """Run a broker that speaks only TLS; give settings that trust its certificate."""
+    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
+    context.load_cert_chain(cert, key)
+    with BrokerThread(tls=context) as broker:
+        plain = mq_settings(broker.url())
+        yield msgspec.structs.replace(plain, servers=("localhost",), tls=TlsSettings(ca=str(cert)))
 
 
 @pytest.fixture
 def settings(certificate: tuple[Path, Path]) -> Iterator[MqSettings]:
     """Give settings for a broker that speaks only TLS."""
-    context = ssl.SSLContext(ssl.PROTOCOL_TLS_SERVER)
-    context.load_cert_chain(*certificate)
-    with BrokerThread(tls=context) as broker:
-        plain = mq_settings(broker.url())
-        yield msgspec.structs.replace(plain, servers=("localhost",), tls=TlsSettings(ca=str(certificate[0])))
+    with tls_broker(*certificate) as made:
+        yield made
 
 
 def test_large_and_small_messages_pass(settings: MqSettings) -> None:
@@ -69,6 +78,27 @@ def test_open_raises_when_the_certificate_does_not_fit(
 ) -> None:
     bus = PikaBus(msgspec.structs.replace(settings, **change))
     with pytest.raises(CannotConnect, match=words):
+        bus.open(timeout_s=0.5)
+
+
+def test_open_raises_when_the_certificate_has_expired(certificate: tuple[Path, Path], tmp_path: Path) -> None:
+    expired = tmp_path / "expired.pem"
+    options = ["-signkey", str(certificate[1]), "-days", "-1", "-out", str(expired)]
+    openssl("x509", "-in", str(certificate[0]), *options)
+    with tls_broker(expired, certificate[1]) as settings:
+        bus = PikaBus(settings)
+        with pytest.raises(CannotConnect, match="certificate has expired"):
+            bus.open(timeout_s=0.5)
+
+
+def test_open_raises_when_another_authority_has_signed(
+    settings: MqSettings, certificate: tuple[Path, Path], tmp_path: Path
+) -> None:
+    other = tmp_path / "other.pem"
+    new_key = ["-newkey", "rsa:2048", "-nodes", "-keyout", str(tmp_path / "key.pem")]
+    openssl("req", "-x509", *new_key, "-subj", "/CN=another authority", "-out", str(other))
+    bus = PikaBus(msgspec.structs.replace(settings, tls=TlsSettings(ca=str(other))))
+    with pytest.raises(CannotConnect, match="certificate verify failed: self-signed certificate"):
         bus.open(timeout_s=0.5)
 
 
