@@ -265,3 +265,55 @@ def test_reply_is_recorded_and_ignored_when_its_time_was_up(
     world.run()
     assert ignored(world, own_id) == ["ReplyCompleted"]
     assert world.status(own_id) == "failed"
+
+
+def test_reply_approves_nothing(world: World, worker: Worker) -> None:
+    own_id = world.core.service.submit(playbook({"approval": "go on?"}, "noop:Do"))
+    world.run()
+    for status in ("started", "running", "completed", "failed", "unknown", "cancelled"):
+        worker.reply({"status": status}, f"{own_id}.1")
+        world.run()
+        assert world.status(own_id) == "waiting"
+    assert worker.steps == []
+    world.core.service.approve(own_id, actor="ann")
+    world.run()
+    assert world.status(own_id) == "completed"
+
+
+def test_reply_starts_nothing_when_the_deployment_waits_for_a_lock(
+    world: World, worker: Worker, own_id: str
+) -> None:
+    waiting_id = world.core.service.submit(playbook())
+    world.run()
+    worker.reply(COMPLETED, f"{waiting_id}.1")
+    world.run()
+    assert world.status(waiting_id) == "queued"
+    assert "attempt" in dead_letters(world)[0][1]
+    for number in (1, 2):
+        worker.reply(COMPLETED, f"{own_id}.{number}")
+        world.run()
+    worker.reply(COMPLETED, f"{waiting_id}.1")
+    world.run()
+    assert [world.status(one) for one in (own_id, waiting_id)] == ["completed", "completed"]
+
+
+def test_late_failure_changes_nothing_when_its_step_is_being_rolled_back(
+    world: World, worker: Worker
+) -> None:
+    worker.script = ()
+    steps = ({"noop:One": {}, "rollback": "noop:Undo"}, "noop:Two")
+    own_id = world.core.service.submit(playbook(*steps))
+    world.run()
+    for number, reply in ((1, COMPLETED), (2, FAILED)):
+        worker.reply(reply, f"{own_id}.{number}")
+        world.run()
+    assert world.status(own_id) == "rolling_back"
+    for number in (1, 2):
+        worker.reply(COMPLETED, f"{own_id}.{number}", message_id=f"late {number}")
+        worker.reply(FAILED, f"{own_id}.{number}", message_id=f"later {number}")
+    world.run()
+    assert world.status(own_id) == "rolling_back"
+    assert len(ignored(world, own_id)) == 4
+    worker.reply(COMPLETED, f"{own_id}.3")
+    world.run()
+    assert world.status(own_id) == "rolled_back"
