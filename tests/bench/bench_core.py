@@ -305,18 +305,11 @@ def measured(url: str, db: str, names: list[str], scale: float) -> Iterator[str]
         names: of workloads; empty is all.
         scale: part of each workload's size.
     """
-    servers = Servers(url, db)
-    try:
+    with contextlib.closing(Servers(url, db)) as servers:
         yield servers.title
         for name in names or [name for name in WORKLOADS if servers.is_server or name not in ON_SERVER]:
-            bed = servers.bed()
-            try:
-                for line in WORKLOADS[name](bed, scale):
-                    yield f"- {line}"
-            finally:
-                bed.close()
-    finally:
-        servers.close()
+            with contextlib.closing(servers.bed()) as bed:
+                yield from (f"- {line}" for line in WORKLOADS[name](bed, scale))
 
 
 def written(page: str, lines: list[str]) -> str:
