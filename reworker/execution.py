@@ -208,10 +208,10 @@ def _is_known_at_level_1(attempt: Attempt) -> bool:
 
 
 def _redelivery(worker: Performer, attempt: Attempt) -> Reply | None:
-    """Return the answer to a step that was with another worker before; None is to run it."""
+    """Return the answer to a step that comes too late, or was with another worker; None is to run it."""
     station, headers, step = attempt.station, attempt.headers, attempt.step
     if not attempt.delivery.redelivered:
-        return None
+        return _too_late(attempt)
     count = station.ledger.count_return(attempt.key)
     if count >= MAX_RETURNS:
         attempt.override(Verdict.DEAD_LETTER)
@@ -226,6 +226,18 @@ def _redelivery(worker: Performer, attempt: Attempt) -> Reply | None:
     if station.settings.is_run_on_redelivery:
         return None
     return Reply("failed", message="worker was lost while running this step")
+
+
+def _too_late(attempt: Attempt) -> Reply | None:
+    """Refuse a step that the core has given up: another attempt, or deployment, may be at work by now."""
+    limit_s = attempt.headers.not_after_s if attempt.headers is not None else None
+    now = attempt.station.clock.now()
+    if limit_s is None or now.timestamp() <= limit_s:
+        return None
+    late_s = now.timestamp() - limit_s
+    return Reply(
+        "cancelled", reason=f"it came {late_s:.1f} s too late to begin, by the clock of this machine"
+    )
 
 
 def _keep_evidence(attempt: Attempt) -> None:

@@ -97,6 +97,10 @@ class Control(msgspec.Struct, frozen=True):
     reason: str = ""
 
 
+#: headers of a step that say until when it may begin: how long after its publish, and the moment itself.
+QUEUE_TIMEOUT_HEADER, NOT_AFTER_HEADER = "x-queue-timeout-s", "x-not-after"
+
+
 class StepHeaders(msgspec.Struct, frozen=True):
     """Level 2 headers of a step message.
 
@@ -108,6 +112,8 @@ class StepHeaders(msgspec.Struct, frozen=True):
         deadline_s: seconds the step may run; None is without limit.
         heartbeat_s: seconds between `running` replies; None is none wanted.
         traceparent: W3C trace context.
+        queue_timeout_s: seconds after its publish in which it has to begin; None is without limit.
+        not_after_s: that moment, in seconds since 1970; set when it is published.
     """
 
     attempt: int = 1
@@ -117,6 +123,8 @@ class StepHeaders(msgspec.Struct, frozen=True):
     deadline_s: float | None = None
     heartbeat_s: float | None = None
     traceparent: str | None = None
+    queue_timeout_s: float | None = None
+    not_after_s: float | None = None
 
 
 class ReplyHeaders(msgspec.Struct, frozen=True):
@@ -257,6 +265,10 @@ def headers_of_step(headers: StepHeaders) -> dict[str, Any]:
         table["x-deadline-s"] = str(headers.deadline_s)
     if headers.heartbeat_s is not None:
         table["x-heartbeat-s"] = str(headers.heartbeat_s)
+    if headers.queue_timeout_s is not None:
+        table[QUEUE_TIMEOUT_HEADER] = str(headers.queue_timeout_s)
+    if headers.not_after_s is not None:
+        table[NOT_AFTER_HEADER] = str(headers.not_after_s)
     if headers.traceparent:
         table["traceparent"] = headers.traceparent
     return table
@@ -273,6 +285,8 @@ def step_headers_of(table: Mapping[str, Any] | None) -> StepHeaders | None:
         fence=_int_of(table.get("x-fence"), 0),
         deadline_s=_seconds_of(table.get("x-deadline-s")),
         heartbeat_s=_seconds_of(table.get("x-heartbeat-s")),
+        queue_timeout_s=_seconds_of(table.get(QUEUE_TIMEOUT_HEADER)),
+        not_after_s=_seconds_of(table.get(NOT_AFTER_HEADER)),
         traceparent=str(table["traceparent"]) if table.get("traceparent") else None,
     )
 

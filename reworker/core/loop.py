@@ -36,6 +36,9 @@ RACE_COUNT = 20
 TIMER_COUNT = 50
 #: seconds by which a timer is put off whose event cannot be stored; a bug, that must not block the others.
 POSTPONED_S = 60.0
+#: seconds for which timers rest after a start, or after this process stood still for as long: replies that
+#: have arrived meanwhile come first, for they may say that what the timer waits for has happened.
+CATCH_UP_S = 1.0
 
 
 class Loop:
@@ -65,6 +68,7 @@ class Loop:
         self._timer_count = TIMER_COUNT
         self._failure_count = 0
         self._retry_at_mono_s = self._look_at_mono_s = self._stop_at_mono_s = 0.0
+        self._seen_mono_s, self._catch_up_mono_s = float("-inf"), 0.0
         self._is_woken = False
         self._stopping = threading.Event()
         #: why the database cannot be used, in words; empty when it can.
@@ -73,11 +77,21 @@ class Loop:
     def run(self) -> None:
         """Do rounds until `stop`, then finish what was taken; the body of the core's thread."""
         while not self._stopping.is_set() or self._can_finish():
+            self._notice_pause()
             try:
                 self.turn(LOOK_S)
             except Exception:  # the thread's top: it must live, whatever it meets
                 logger.exception("the core met an error of its own; it goes on")
                 self._stopping.wait(RETRY_CAP_S)
+
+    def _notice_pause(self) -> None:
+        now_s = self._clock.mono_s()
+        if now_s - self._seen_mono_s > CATCH_UP_S:
+            self._catch_up_mono_s = now_s + CATCH_UP_S
+        self._seen_mono_s = now_s
+
+    def _is_timer_due(self) -> bool:
+        return self._clock.mono_s() >= self._catch_up_mono_s and self._timers.has_work(self._clock.now())
 
     def stop(self, *, deadline_s: float) -> None:
         """Let `run` return when all is finished, or at the deadline."""
@@ -116,10 +130,10 @@ class Loop:
         items, self._held = self._held, []
         self._look_outside()
         if not items:
-            is_busy = self._publisher.has_work() or self._timers.has_work(self._clock.now())
+            is_busy = self._publisher.has_work() or self._is_timer_due()
             items = self._intake.take(self._batch_count, 0.0 if is_busy else wait_s, self._prepare)
         self._follow_clock()
-        is_timer_due = self._timers.has_work(self._clock.now())
+        is_timer_due = self._is_timer_due()
         if not items and not is_timer_due and not self._publisher.has_work():
             return False
         self._take_in(items)

@@ -32,8 +32,8 @@ class Cause(msgspec.Struct, frozen=True):
     at: datetime
 
 
-def outgoing_of(row: OutboxRow, exchange: str) -> Outgoing:
-    """Return what the bus publishes for a row.
+def outgoing_of(row: OutboxRow, exchange: str, now: datetime) -> Outgoing:
+    """Return what the bus publishes for a row at this time.
 
     Rows name the exchange of steps as the protocol does; who writes one, perhaps in another process, need
     not know that the core has been told to use another, `exchange`.
@@ -42,9 +42,23 @@ def outgoing_of(row: OutboxRow, exchange: str) -> Outgoing:
         exchange=exchange if row.exchange == names.EXCHANGE else row.exchange,
         routing_key=row.routing_key,
         body=row.body,
-        properties=_properties.decode(row.properties),
+        properties=_limited(_properties.decode(row.properties), now),
         may_resend=row.is_idempotent,
     )
+
+
+def _limited(properties: Properties, now: datetime) -> Properties:
+    """Tell the worker until when a step may begin.
+
+    Once its queue timeout has passed the step counts as not done: a worker that comes later must leave it.
+    The row may have waited for the broker, so the time counts from now on.
+    """
+    headers = messages.step_headers_of(properties.headers)
+    if headers is None or headers.queue_timeout_s is None:
+        return properties
+    not_after = str(now.timestamp() + headers.queue_timeout_s)
+    table = {**(properties.headers or {}), messages.NOT_AFTER_HEADER: not_after}
+    return msgspec.structs.replace(properties, headers=table)
 
 
 def step_body(plan: Plan, step: PlannedStep) -> bytes:
@@ -83,6 +97,7 @@ def step_row(cause: Cause, command: DispatchStep, plan: Plan) -> OutboxRow:
         fence=command.fence,
         deadline_s=step.timeout_s,
         heartbeat_s=HEARTBEAT_S,
+        queue_timeout_s=step.queue_timeout_s,
     )
     return _row(
         cause,

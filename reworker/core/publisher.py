@@ -121,7 +121,8 @@ class Publisher:
 
     def publish(self, rows: Iterable[OutboxRow]) -> None:
         """Publish rows that are claimed, unless their claim has ended: this process may have been frozen."""
-        passed_s = (self._clock.now() - self._claimed_at).total_seconds()
+        now = self._clock.now()
+        passed_s = (now - self._claimed_at).total_seconds()
         deadline_s = self._lease_s * DEADLINE_OF_LEASE - max(passed_s, 0.0)
         for row in rows:
             self._in_flight.add(row.id)
@@ -129,7 +130,8 @@ class Publisher:
                 self._on_result(row, LATE)
                 continue
             on_done = partial(self._on_result, row)
-            self._bus.publish(outgoing_of(row, self._exchange), on_done, deadline_s=deadline_s)
+            message = outgoing_of(row, self._exchange, now)
+            self._bus.publish(message, on_done, deadline_s=deadline_s)
 
     def finished(self, row: OutboxRow) -> None:
         """Note that the result of a row has been stored."""

@@ -191,7 +191,7 @@ def test_cut_line_cuts_a_long_line_with_a_mark(text):
 
 
 def test_step_headers_survive_the_wire():
-    headers = messages.StepHeaders(3, True, "key", 7, 60.0, 2.5, "00-abc-def-01")
+    headers = messages.StepHeaders(3, True, "key", 7, 60.0, 2.5, "00-abc-def-01", 20.0, 1e9)
     assert messages.step_headers_of(messages.headers_of_step(headers)) == headers
     plain = messages.StepHeaders()
     assert messages.step_headers_of(messages.headers_of_step(plain)) == plain

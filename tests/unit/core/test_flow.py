@@ -54,6 +54,14 @@ def test_step_message_speaks_both_levels_when_dispatched(world: World, worker: W
     assert headers["x-deadline-s"] == "300.0"
 
 
+def test_step_message_says_until_when_it_may_begin_when_it_is_published(world: World, worker: Worker) -> None:
+    world.core.service.submit(playbook({"noop:Do": {"a": 1}, "queue_timeout": "20s"}))
+    world.run()
+    headers = worker.steps[0].properties.headers or {}
+    assert headers["x-queue-timeout-s"] == "20.0"
+    assert headers["x-not-after"] == str(world.clock.now().timestamp() + 20)
+
+
 def test_deployment_fails_with_host_step_and_reason_when_a_step_fails(world: World, worker: Worker) -> None:
     worker.script = ({"status": "started"}, {"status": "failed", "data": "disk is full"})
     own_id = world.core.service.submit(playbook("noop:One", "noop:Two", hosts=("a", "b")))

@@ -12,7 +12,8 @@ from reworker.errors import (
     ConnectionLost,
     JobRetry,
 )
-from reworker.testing import Harness
+from reworker.messages import StepHeaders, headers_of_step
+from reworker.testing import FakeClock, Harness
 from reworker.testing.harness import CORRELATION_ID, RecordingBus
 from reworker.testing.scripted import ScriptedWorker
 from reworker.worker import Worker
@@ -177,3 +178,20 @@ def test_step_fails_when_the_broker_does_not_let_it_wait(monkeypatch: pytest.Mon
 
     monkeypatch.setattr(RecordingBus, "declare", refuse)
     assert "could not be tried again: gone" in raising(JobRetry(5)).message
+
+
+# given up by the core
+
+
+@pytest.mark.parametrize(("late_s", "statuses"), [(-0.5, ["started", "completed"]), (0.5, ["cancelled"])])
+def test_step_is_refused_when_it_comes_after_its_queue_timeout(late_s: float, statuses: list[str]) -> None:
+    clock = FakeClock()
+    headers = headers_of_step(StepHeaders(not_after_s=clock.now().timestamp() - late_s))
+    harness = Harness(StepWorker, clock=clock)
+    transcript = harness.run(harness.delivery(step_body(), headers=headers))
+    assert (transcript.statuses, transcript.settled) == (statuses, "ack")
+
+
+def test_step_runs_again_when_it_was_begun_in_time_and_may_be_repeated() -> None:
+    headers = headers_of_step(StepHeaders(is_idempotent=True, not_after_s=1.0))
+    assert redelivered(StepWorker, step_body(), headers).statuses == ["started", "completed"]
