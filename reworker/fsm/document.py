@@ -120,13 +120,20 @@ def read_document(text: bytes | str, problems: Problems) -> Node:
             builder.feed(event)
     except yaml.MarkedYAMLError as error:
         line = min(_line_of(error.problem_mark), clean.count("\n") + 1)
-        what = " ".join(part for part in (error.context, error.problem) if part)
         raise PlaybookInvalid(
-            f"the text is not valid YAML or JSON: {what}", line=line, source=problems.source
+            f"the text is not valid YAML or JSON: {_what_of(error)}", line=line, source=problems.source
         ) from error
     if builder.root is None:
         raise PlaybookInvalid("the document is empty", line=1, source=problems.source)
     return builder.root
+
+
+def _what_of(error: yaml.MarkedYAMLError) -> str:
+    what = " ".join(part for part in (error.context, error.problem) if part)
+    # What one meets when the first key is put beside a step without parameters.
+    if "mapping values are not allowed" in what:
+        what += "; a step with keys below it ends with a colon, and a text with ': ' in it stands in quotes"
+    return what
 
 
 def _decoded(text: bytes | str, source: str) -> str:
