@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from reworker.fsm.deployment import Deployment
 from reworker.fsm.events import Event, ReplyCompleted, Submitted
 from reworker.fsm.machine import reduce
-from reworker.fsm.plan import compile_plan
 from reworker.fsm.parsing import MAX_PLANNED_STEPS, parse
+from reworker.fsm.plan import compile_plan
 from reworker.fsm.states import DeploymentStatus
 
 AT = datetime(2026, 1, 1, tzinfo=UTC)
