@@ -122,6 +122,7 @@ def _settle(turn: Turn, attempt: Attempt, status: AttemptStatus, event: AttemptE
     if status is AttemptStatus.COMPLETED:
         complete(turn, attempt, event)
     elif turn.is_winding_down():
+        turn.call_back(changed(attempt, is_unconfirmed=isinstance(event, DispatchUnknown)), reason)
         fail(turn, attempt, reason, is_doubtful=_is_doubtful(turn, attempt, status))
     elif attempt.role is Role.VERIFY:
         _settle_verification(turn, attempt, status, reason)
@@ -183,16 +184,19 @@ def _retry_or_fail(turn: Turn, attempt: Attempt, status: AttemptStatus, reason: 
 def _doubt(turn: Turn, attempt: Attempt, reason: str, *, is_unconfirmed: bool) -> None:
     """Nobody knows whether the step took effect: do what it says under `on_unknown`."""
     step, track = turn.step_of(attempt), hosts.track_of(turn, attempt)
+    attempt = changed(attempt, is_unconfirmed=is_unconfirmed)
     # Nothing can be verified while the message may still lie in a queue.
     can_verify = attempt.role is Role.STEP and step.verify is not None and not is_unconfirmed
     if step.on_unknown is OnUnknown.VERIFY and can_verify:
         _go_back(turn, attempt, changed(track, role=Role.VERIFY, is_doubtful=True))
     elif step.on_unknown is OnUnknown.RETRY and track.tries < MAX_TRIES_IN_DOUBT:
+        turn.call_back(attempt, reason)
         _go_back(turn, attempt, changed(track, is_doubtful=True))
     elif step.on_unknown is OnUnknown.FAIL:
+        turn.call_back(attempt, reason)
         fail(turn, attempt, _doubt_text(reason), is_doubtful=True)
     else:
-        _ask(turn, changed(attempt, is_unconfirmed=is_unconfirmed), reason)
+        _ask(turn, attempt, reason)
 
 
 def _go_back(turn: Turn, attempt: Attempt, track: Track) -> None:
@@ -204,6 +208,7 @@ def _go_back(turn: Turn, attempt: Attempt, track: Track) -> None:
 def _ask(turn: Turn, attempt: Attempt, reason: str) -> None:
     """Leave the attempt to people; where nobody can be asked, that is a failure."""
     if turn.deployment.is_unattended:
+        turn.call_back(attempt, reason)
         fail(turn, attempt, _doubt_text(reason), is_doubtful=True)
     else:
         turn.put(changed(attempt, status=AttemptStatus.UNKNOWN, reason=reason))

@@ -107,6 +107,7 @@ def _wind_down(turn: Turn) -> bool:
         if attempt.status is AttemptStatus.WAITING:
             turn.drop(attempt, "the deployment has failed")
         elif attempt.status is AttemptStatus.UNKNOWN:
+            turn.call_back(attempt, "the deployment has failed")
             hosts.fail(turn, attempt, attempt.reason, is_doubtful=True)
     if turn.deployment.attempts:
         return False

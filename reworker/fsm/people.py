@@ -44,6 +44,7 @@ def decide(turn: Turn, event: Decided) -> str:
         return f"attempt {event.attempt} waits for no decision"
     if event.decision not in _DECISIONS:
         return f"{event.decision!r} is no decision: {', '.join(Decision)}"
+    turn.call_back(attempt, event_text(event) or f"decided: {event.decision}")
     _DECISIONS[event.decision](turn, attempt, event)
     flow.go_on(turn)
     return ""

@@ -243,6 +243,11 @@ class Turn:
         command = self.step_of(attempt).command
         self.do(SendControl(attempt=attempt.number, command=command, reason=reason))
 
+    def call_back(self, attempt: Attempt, reason: str) -> None:
+        """Have a message refused that may still lie in a queue, now that its attempt is given up."""
+        if attempt.is_unconfirmed:
+            self.tell_to_cancel(attempt, reason)
+
     def notify_step(self, step: PlannedStep, phase: str, detail: str = "") -> None:
         """Send what the step asks for at this phase."""
         where = f" on {step.host}" if step.host else ""

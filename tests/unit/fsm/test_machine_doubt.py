@@ -211,3 +211,25 @@ def test_doubt_has_a_reason_when_the_event_brings_none(drive):
     driver.feed(DispatchUnknown)
     reason = "the message may or may not have reached the broker"
     assert driver.deployment.reason == driver.only(RecordAttempt).message == reason
+
+
+@pytest.mark.parametrize("decision", list(Decision))
+def test_message_is_called_back_when_a_person_ends_the_doubt_about_its_publish(drive, decision):
+    driver = drive().submit()
+    driver.feed(DispatchUnknown)
+    assert not driver.all(SendControl), "while people think, an answer may still end the doubt"
+    driver.feed(Decided, decision=decision)
+    assert driver.only(SendControl).attempt == 1
+
+
+@pytest.mark.parametrize("policy", [OnUnknown.FAIL, OnUnknown.RETRY, OnUnknown.ASK])
+def test_message_is_called_back_when_its_attempt_is_given_up_by_the_policy(drive, step, policy):
+    driver = drive(step(on_unknown=policy)).submit(unattended=True)
+    driver.feed(DispatchUnknown)
+    assert driver.only(SendControl).attempt == 1
+
+
+def test_nothing_is_called_back_when_the_worker_is_in_doubt(drive):
+    driver = ask(drive())
+    driver.feed(Decided, decision=Decision.RETRY)
+    assert not driver.all(SendControl)
