@@ -10,14 +10,20 @@ from reworker.fsm.deployment import Attempt
 from reworker.fsm.plan import Plan, Role
 from reworker.fsm.states import AttemptStatus, DeploymentStatus
 from reworker.logs import escaped
+from reworker.storage.server_url import is_server, masked_url
 
 #: attempts that are told of one by one.
 SHOWN_COUNT = 5
 
 
 def db_words(db: str) -> str:
-    """Return the option that names a database, with a space before it; empty for the usual one."""
-    return "" if db == DEFAULT_DB else f" --db {db}"
+    """Return the option that names a database, with a space before it; empty for the usual one.
+
+    It has no password: what is printed ends up in the logs of CI systems.
+    """
+    if db == DEFAULT_DB:
+        return ""
+    return f" --db {masked_url(db) if is_server(db) else db}"
 
 
 def waits(view: DeploymentView, plan: Plan, db: str) -> list[str]:
