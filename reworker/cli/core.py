@@ -98,10 +98,12 @@ def _drained(reader: Reader, limit_s: float, stop_request: StopRequest) -> list[
     end_mono_s = clock.mono_s() + limit_s
 
     def watch() -> None:
-        while clock.mono_s() < end_mono_s and not is_over.wait(LOOK_S):
-            if draining.is_over():
-                is_over.set()
-        stop_request.make()
+        try:
+            while clock.mono_s() < end_mono_s and not is_over.wait(LOOK_S):
+                if draining.is_over():
+                    is_over.set()
+        finally:
+            stop_request.make()
 
     threading.Thread(target=watch, name="core drain", daemon=True).start()
     stop_request.wait()

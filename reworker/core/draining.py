@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from reworker.core import codec
 from reworker.core.upkeep import open_ids
+from reworker.errors import StorageUnavailable
 from reworker.fsm.deployment import Deployment
 from reworker.fsm.states import DeploymentStatus
 from reworker.storage.contract import Reader
@@ -32,8 +33,12 @@ class Draining:
         """Tell whether nothing moves any more without people; to be asked about twice a second.
 
         The answer is yes the second time that nothing moves: who waits for a lock may be about to begin.
+        While the database is away it is no.
         """
-        is_still = not any(self._is_any_moving(status) for status in (*_MOVING, *_HALTED))
+        try:
+            is_still = not any(self._is_any_moving(status) for status in (*_MOVING, *_HALTED))
+        except StorageUnavailable:
+            is_still = False
         was_still, self._was_still = self._was_still, is_still
         return is_still and was_still
 

@@ -2,10 +2,26 @@
 
 from __future__ import annotations
 
+from typing import Any, cast
+
 import pytest
 
 from reworker.core.draining import Draining
+from reworker.errors import StorageUnavailable
+from reworker.storage.contract import DeploymentRow, Reader
 from tests.unit.core.kit import Worker, World, playbook
+
+
+class SometimesAway:
+    """A reader whose database comes and goes."""
+
+    def __init__(self, reader: Reader) -> None:
+        self._reader, self.is_away = reader, False
+
+    def deployments(self, **wanted: Any) -> list[DeploymentRow]:
+        if self.is_away:
+            raise StorageUnavailable("the server is away")
+        return self._reader.deployments(**wanted)
 
 
 def is_over(world: World, draining: Draining) -> bool:
@@ -29,6 +45,15 @@ def test_draining_ends_when_everything_that_was_open_has_ended(world: World, wor
 def test_draining_is_over_at_the_second_look_only(world: World) -> None:
     draining = Draining(world.storage.reader)
     assert [draining.is_over() for _ in range(3)] == [False, True, True]
+
+
+def test_draining_is_not_over_while_the_database_is_away(world: World) -> None:
+    reader = SometimesAway(world.storage.reader)
+    draining = Draining(cast(Reader, reader))
+    answers = []
+    for reader.is_away in (False, True, False, False):
+        answers.append(draining.is_over())
+    assert answers == [False, False, False, True]
 
 
 def test_draining_waits_for_no_deployment_that_came_later(world: World, worker: Worker) -> None:
