@@ -110,7 +110,7 @@ class FileLedger:
     """
 
     def __init__(self, path: str, *, clock: Clock | None = None, max_age_s: float = MAX_AGE_S) -> None:
-        self._path, self._clock, self._max_age_s = path, clock or SystemClock(), max_age_s
+        self._clock, self._max_age_s = clock or SystemClock(), max_age_s
         self._memory = MemoryLedger()
         self._lock = threading.Lock()
         self._recorded_count = 0

@@ -23,7 +23,6 @@ OUTPUT_LIMIT_BYTES = 64 << 10
 SLUG_LIMIT = 80
 CUT_MARK = " [cut]"
 
-Phase = Literal["started", "completed", "failed"]
 Status = Literal["started", "running", "completed", "failed", "unknown", "cancelled"]
 #: statuses that end an attempt.
 FINAL_STATUSES = frozenset({"completed", "failed", "unknown", "cancelled"})
