@@ -18,6 +18,7 @@ from reworker.cli.options import db_option, mq_option, output_option
 from reworker.cli.wiring import opened_storage
 from reworker.clock import SystemClock
 from reworker.config import MqSettings, mq_settings
+from reworker.core.database_clock import DatabaseClock
 from reworker.core.service import Service
 from reworker.core.upkeep import BEAT_S
 from reworker.drill.drill import Drill, Report, blows_of, sample, with_stops
@@ -152,7 +153,7 @@ def refuse_cores(storage: Storage) -> None:
     Raises:
         ConfigError: names the core.
     """
-    now = SystemClock().now()
+    now = DatabaseClock(storage, SystemClock()).now()
     for one in storage.reader.instances():
         age_s = (now - one.beat_at).total_seconds()
         if age_s < 3 * BEAT_S and not one.name.startswith(OWN_CORES):
