@@ -224,9 +224,14 @@ def refuse_unknown(
 def did_you_mean(word: str, known: Iterable[str]) -> str:
     """Return ``; did you mean 'hosts'?`` or, when nothing is near, the known words."""
     known = list(known)
-    near = get_close_matches(word[:WORD_CHARACTERS].lower(), known, n=1)
     shown = [*known[:MAX_SHOWN], "..."] if len(known) > MAX_SHOWN else known
-    return f"; did you mean {near[0]!r}?" if near else f"; known: {', '.join(shown)}"
+    return nearest(word, known) or f"; known: {', '.join(shown)}"
+
+
+def nearest(word: str, known: Iterable[str]) -> str:
+    """Return ``; did you mean 'hosts'?``, or nothing when no known word is near."""
+    near = get_close_matches(word[:WORD_CHARACTERS].lower(), list(known), n=1)
+    return f"; did you mean {near[0]!r}?" if near else ""
 
 
 def shown(value: str) -> str:

@@ -94,7 +94,8 @@ class StepReader:
             elif name in CONTROL_KEYS:
                 reason = f"{name!r} has no meaning for {place.what}; known: {', '.join(place.controls)}"
             elif is_bare:
-                reason = f"parameters stand under their step: indent {name!r} further than {key!r}"
+                near = checks.nearest(name, place.controls)
+                reason = f"parameters stand under their step: indent {name!r} further than {key!r}{near}"
             else:
                 near = checks.did_you_mean(name, place.controls)
                 reason = f"unknown key {checks.shown(name)}{near}"

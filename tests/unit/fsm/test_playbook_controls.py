@@ -178,6 +178,7 @@ def test_parse_chooses_retry_in_doubt_when_rollback_is_idempotent():
         ({"a:B": {}, "timeout": 0}, "0 is no duration"),
         ({"a:B": {}, "timeot": 1}, "unknown key 'timeot'; did you mean 'timeout'?"),
         ({"a:B": None, "service": "x"}, "indent 'service' further than 'a:B'"),
+        ({"a:B": None, "timeot": 1}, "indent 'timeot' further than 'a:B'; did you mean 'timeout'?"),
         ({"a:B": {}, "id": "x"}, "'id' has no meaning for a "),
         ({"a:B": {}, "when": "x"}, "'when' has no meaning for a "),
         ({"a:B": {}, "delay": 1}, "'delay' has no meaning for a "),
