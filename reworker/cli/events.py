@@ -80,7 +80,8 @@ def _words(event: EventView, *, is_step: bool) -> str:
     if data.get("decision"):
         words = f"decided: {data['decision']}"
     if event.kind == "ReplyStarted" and event.ignored:
-        words = f"delivered and started once more, by {event.actor or 'a worker without a name'}"
+        # Of several cores, one may read a `started` after another has read what came behind it.
+        words = f"started, late or once more, by {event.actor or 'a worker without a name'}"
     if event.kind == "LocksAwaited":
         words = f"waits for {data['lock'].replace(':', ' ', 1)}, held by {data['holder']}"
     if data.get("resumes"):

@@ -56,7 +56,7 @@ def drawn(plan, deployment, last=""):
         (event("ReplyFailed", "late", attempt=1), "03:04:05.678  web1  noop:Run  failed  (ignored: late)"),
         (
             event("ReplyStarted", "late", "w2", attempt=1),
-            "03:04:05.678  web1  noop:Run  delivered and started once more, by w2  (ignored: late)",
+            "03:04:05.678  web1  noop:Run  started, late or once more, by w2  (ignored: late)",
         ),
         (event("Approved", None, "ann", attempt=1), "03:04:05.678  web1  noop:Run  approved by ann"),
         (
