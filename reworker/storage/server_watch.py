@@ -56,7 +56,8 @@ class ServerWatch:
                 is_granted = _has_waited_for(connection, name)
             if not is_granted:
                 raise StorageError(
-                    f"another core named {name!r} runs on this database; stop it, or give one another name"
+                    f"another core named {name!r} runs on this database; stop it, or give one another name "
+                    "(REWORKER_CORE_NAME, or `name` in its settings)"
                 )
             self._names.append(name)
 
