@@ -177,7 +177,7 @@ class Chaos:
         elif dice < 0.001:
             service.cancel(own_id, actor="bob", reason="changed my mind")
             self.counts["cancelled"] += 1
-        elif dice < 0.006:
+        elif dice < 0.003:
             service.pause(own_id)
             self.counts["paused"] += 1
 

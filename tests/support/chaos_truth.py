@@ -42,6 +42,13 @@ class Case(msgspec.Struct, frozen=True):
         said = [one.data for one in self.events if one.kind == "Decided" and one.ignored is None]
         return {one["attempt"]: one["decision"] for one in said}
 
+    def story(self) -> str:
+        """Return all that is known of it, for the report of a failure."""
+        rows = [f"{one.number} {one.role} {one.step_index} {one.host} {one.status}" for one in self.attempts]
+        marks = [f"{one.kind} {one.deed} {one.attempt.partition('.')[2]}" for one in self.marks]
+        events = [f"{one.seq} {one.kind} {one.data} {one.ignored or ''}" for one in self.events]
+        return "\n".join((*rows, " / ".join(marks), *events))
+
 
 def cases_of(service: Service, ids: list[str], marks: list[Mark]) -> list[Case]:
     """Read all that is known."""
@@ -64,7 +71,7 @@ def problems(storage: Storage, service: Service, ids: list[str], marks: list[Mar
     """Return everything that is wrong; all should be over by now."""
     cases = cases_of(service, ids, marks)
     found = [
-        f"{case.own_id} ({case.state.status}): {text}"
+        f"{case.own_id} ({case.state.status}): {text}\n{case.story()}"
         for case in cases
         for check in (_stuck, _lost, _doubled, _disorder, _repeated, _rollback, _conditions)
         for text in check(case)
@@ -206,7 +213,9 @@ def _begins(case: Case, row: AttemptRow, states: dict[int, str]) -> Iterator[str
 
 
 def _doubts(case: Case) -> set[int]:
-    return {row.step_index for row in case.attempts if row.status in (_A.UNKNOWN, _A.CANCELLED)}
+    decided = case.decisions()
+    is_doubted = (_A.UNKNOWN, _A.CANCELLED)
+    return {row.step_index for row in case.attempts if row.status in is_doubted or row.number in decided}
 
 
 def _needs(case: Case, rows: dict[str, AttemptRow]) -> Iterator[str]:
