@@ -47,8 +47,9 @@ POOL_WAIT_S, LOCK_WAIT_S, CONNECT_WAIT_S = 5.0, 5.0, 5
 IDLE_S = 10.0
 #: seconds between two looks of a core at what other cores have left; they do not say when they have written.
 PEER_LOOK_S = 1.0
-#: how libpq notices that the other machine is gone: seconds of silence, between probes, and their count.
-_KEEPALIVES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
+#: how either end notices that the other machine is gone: seconds of silence, between probes, and their count.
+#: The server's own default of two hours would keep a core's name, and what it has locked, for as long.
+_PROBES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 
 #: both files of SQLite's, in one database.
 _METADATA = MetaData()
@@ -203,10 +204,11 @@ def _engine(place: URL, size: int, settings: tuple[str, ...], *, is_autocommit: 
         max_overflow=0,
         pool_timeout=POOL_WAIT_S,
         pool_pre_ping=is_autocommit,
-        connect_args={"connect_timeout": CONNECT_WAIT_S, **_KEEPALIVES},
+        connect_args={"connect_timeout": CONNECT_WAIT_S, **_PROBES},
         **options,
     )
-    event.listen(engine, "connect", _on_connect("; ".join(f"SET {one}" for one in settings)))
+    probes = (f"tcp_{name} = {value}" for name, value in _PROBES.items())
+    event.listen(engine, "connect", _on_connect("; ".join(f"SET {one}" for one in (*probes, *settings))))
     return engine
 
 

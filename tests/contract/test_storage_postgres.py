@@ -134,6 +134,15 @@ def test_writers_are_durable_and_leave_nothing_locked(open_one: Callable[..., Po
         assert shown("SHOW transaction_isolation").scalar() == "read committed"
 
 
+def test_server_soon_notices_that_a_core_s_machine_is_gone(open_one: Callable[..., PostgresStorage]) -> None:
+    storage = open_one()
+    with storage._writers.connect() as connection:
+        assert connection.exec_driver_sql("SHOW tcp_keepalives_idle").scalar() == "10"
+    watch = storage._connect()
+    assert watch.execute("SHOW tcp_keepalives_idle").fetchone() == ("10",)
+    watch.close()
+
+
 def test_storage_goes_on_when_its_connections_were_cut(
     open_one: Callable[..., PostgresStorage], postgres_url: str
 ) -> None:
