@@ -74,7 +74,8 @@ def old_settings(values: Mapping[str, Any], path: str) -> OldSettings:
 
 def _mq(given: Any, path: str) -> MqSettings:
     if not isinstance(given, Mapping):
-        raise ConfigError(f"expected a mapping, found {str(given)[:60]!a}", key="MQ", path=path)
+        # not what was found: it may be a URL with a password
+        raise ConfigError(f"expected a mapping, found {type(given).__name__}", key="MQ", path=path)
     known = (*_MQ, *_MQ_NAMES)
     for key in given:
         if key not in known:

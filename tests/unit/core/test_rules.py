@@ -232,6 +232,12 @@ def test_error_names_place_and_reason_when_a_value_is_wrong(
     assert "constructor" in str(caught.value) or "no-such-file" in str(caught.value)
 
 
+def test_password_is_not_repeated_when_mq_is_a_url() -> None:
+    with pytest.raises(ConfigError, match="expected a mapping, found str") as caught:
+        core_file({"MQ": "amqp://ann:s3cret@mq1"}, {})
+    assert "s3cret" not in str(caught.value)
+
+
 @pytest.mark.parametrize(
     ("text", "words"),
     [
