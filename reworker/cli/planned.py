@@ -110,8 +110,8 @@ def _title(plan: Plan, number: int) -> str:
 
 
 def _number(plan: Plan, number: int) -> int:
-    """Return a sequence's number in the playbook, from 1."""
-    return sum(one.kind is SequenceKind.EXECUTION for one in plan.sequences[: number + 1])
+    """Return a sequence's number in the playbook, from 1; all checks are one sequence before those."""
+    return number + (plan.sequences[0].kind is SequenceKind.EXECUTION)
 
 
 def _step_line(plan: Plan, step: PlannedStep, back: list[str], rules: Rules | None) -> str:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import hashlib
 import json
+from collections import Counter
 from collections.abc import Iterator, Mapping
 from typing import Any
 
@@ -193,16 +194,27 @@ def _matched(old: Plan, new: Plan) -> dict[int, int]:
     """Return which sequence of the old plan each of the new one is: by id, else description, else place."""
     before, after = _execution(old), _execution(new)
     found: dict[int, int] = {}
-    for name in ("id", "description"):
-        for number, sequence in after.items():
-            wanted = getattr(sequence, name)
-            same = [one for one in before if getattr(before[one], name) == wanted and wanted]
-            if number not in found and len(same) == 1 and same[0] not in found.values():
-                found[number] = same[0]
-    for number, old_number in zip(after, before, strict=False):
-        if number not in found and old_number not in found.values():
+    taken: set[int] = set()
+
+    def match(number: int, old_number: int | None) -> None:
+        if number not in found and old_number is not None and old_number not in taken:
             found[number] = old_number
+            taken.add(old_number)
+
+    for name in ("id", "description"):
+        named = _alone(before, name)
+        for number, sequence in after.items():
+            match(number, named.get(getattr(sequence, name)))
+    for number, old_number in zip(after, before, strict=False):
+        match(number, old_number)
     return found
+
+
+def _alone(sequences: Mapping[int, Sequence], field: str) -> dict[str, int]:
+    """Return the number of each sequence by its id or description, of those that no other has as well."""
+    values = {number: str(getattr(one, field)) for number, one in sequences.items()}
+    counts = Counter(values.values())
+    return {value: number for number, value in values.items() if value and counts[value] == 1}
 
 
 def _execution(plan: Plan) -> dict[int, Sequence]:
