@@ -1,84 +1,34 @@
-"""One turn of the machine: the snapshot being changed and the commands gathered, for one event.
+"""One turn of the machine: how attempts are opened, recorded, timed and closed, for one event.
 
-Knows how things are done (timers, records, notifications), not when: the rules are in `attempts`, `people`,
-`flow` and `hosts`.
+When that is done is not known here: the rules are in `attempts`, `people`, `flow` and `hosts`.
 """
 
 from __future__ import annotations
 
-from datetime import datetime
-from typing import Any
-
 from reworker.fsm import ranges
 from reworker.fsm.changing import changed
 from reworker.fsm.commands import (
-    Command,
     DispatchStep,
     FinishDeployment,
     RecordAttempt,
     ReleaseLocks,
     SendControl,
-    SendNotification,
     StartTimer,
     StopTimer,
     TimerKind,
 )
-from reworker.fsm.deployment import Attempt, Deployment, SequenceState, Track
+from reworker.fsm.deployment import Attempt, Track
 from reworker.fsm.events import Event
-from reworker.fsm.plan import Plan, PlannedStep, Role
-from reworker.fsm.playbook import Notify
-from reworker.fsm.states import DEPLOYMENT_TRANSITIONS, AttemptStatus, DeploymentStatus, Stage, Trigger
+from reworker.fsm.notices import Notices
+from reworker.fsm.plan import Role
+from reworker.fsm.states import AttemptStatus, DeploymentStatus, Trigger
 
 #: characters of a reason that the snapshot keeps; it is rewritten with every event and must stay small.
 REASON_CHARACTERS = 500
 
-#: characters of a notification's slug; the protocol's limit.
-SLUG_CHARACTERS = 80
 
-_Key = tuple[int, Role]
-
-
-class Turn:
+class Turn(Notices):
     """The working state of one `reduce`; it lives for one event and one thread."""
-
-    def __init__(self, plan: Plan, deployment: Deployment, at: datetime) -> None:
-        self.plan = plan
-        self.deployment = deployment
-        self.at = at
-        self.commands: list[Command] = []
-        self._steps: dict[_Key, PlannedStep] = {}
-
-    def is_winding_down(self) -> bool:
-        """Tell whether the deployment has failed and only waits for what is under way."""
-        now = self.deployment
-        return now.is_failing and now.stage in (Stage.CHECKS, Stage.EXECUTION)
-
-    def do(self, command: Command) -> None:
-        """Add a command."""
-        self.commands.append(command)
-
-    def change(self, **fields: Any) -> None:
-        """Change fields of the snapshot."""
-        self.deployment = changed(self.deployment, **fields)
-
-    def move(self, trigger: Trigger) -> bool:
-        """Make the deployment's transition; False, with nothing changed, when the table has none."""
-        status = DEPLOYMENT_TRANSITIONS.get((self.deployment.status, trigger))
-        if status is None:
-            return False
-        self.change(status=status)
-        return True
-
-    def step(self, index: int, role: Role = Role.STEP) -> PlannedStep:
-        """Return a step of the plan, made once per turn."""
-        key = (index, role)
-        if key not in self._steps:
-            self._steps[key] = self.plan.step(index, role)
-        return self._steps[key]
-
-    def step_of(self, attempt: Attempt) -> PlannedStep:
-        """Return what an attempt does."""
-        return self.step(attempt.step_index, attempt.role)
 
     def finish(self, trigger: Trigger, reason: str = "") -> None:
         """End the deployment; every step that did not complete or fail counts as skipped."""
@@ -148,12 +98,6 @@ class Turn:
         skipped = Attempt(number=number, step_index=track.index, status=status)
         self.record(skipped, status, message=reason, is_new=True)
 
-    def put(self, changed: Attempt) -> None:
-        """Keep an attempt in place of the open one of its number."""
-        # In its old place: a heartbeat must leave a snapshot that equals the one before.
-        kept = (changed if one.number == changed.number else one for one in self.deployment.attempts)
-        self.change(attempts=tuple(kept))
-
     def close(self, attempt: Attempt, status: AttemptStatus | None = None) -> None:
         """Forget an attempt: nothing said about it later counts. Count its step if it completed or failed."""
         now = self.deployment
@@ -166,27 +110,11 @@ class Turn:
         elif status is AttemptStatus.FAILED:
             self.change(failed_count=now.failed_count + 1)
 
-    def doubt(self, index: int) -> None:
-        """Remember that a step may have taken effect."""
-        if self.plan.has_rollback:
-            self.change(doubtful=ranges.added(self.deployment.doubtful, index))
-
     def drop(self, attempt: Attempt, reason: str) -> None:
         """Close an attempt that waits for a delay or for people."""
         self.stop_timers(attempt)
         self.record(attempt, AttemptStatus.CANCELLED, message=reason)
         self.close(attempt)
-
-    def move_track(self, before: Track, after: Track | None) -> None:
-        """Put a track in place of another, or take it away."""
-        kept = (after if track.index == before.index else track for track in self.deployment.tracks)
-        self.change(tracks=tuple(track for track in kept if track is not None))
-
-    def put_sequence(self, state: SequenceState) -> None:
-        """Keep the state of a sequence in place of the one before."""
-        self.change(
-            sequences=tuple(state if one.index == state.index else one for one in self.deployment.sequences)
-        )
 
     def begin(self, attempt: Attempt) -> Attempt:
         """Mark an attempt as started: it waits in no queue any more; return it."""
@@ -247,49 +175,6 @@ class Turn:
         """Have a message refused that may still lie in a queue, now that its attempt is given up."""
         if attempt.is_unconfirmed:
             self.tell_to_cancel(attempt, reason)
-
-    def notify_step(self, step: PlannedStep, phase: str, detail: str = "") -> None:
-        """Send what the step asks for at this phase."""
-        where = f" on {step.host}" if step.host else ""
-        self._notify(step.notify, phase, f"step: {step.key}{where}", detail)
-
-    def notify_sequence(self, index: int, phase: str, detail: str = "") -> None:
-        """Send what a sequence asks for at this phase."""
-        sequence = self.plan.sequences[index]
-        what = sequence.description or f"number {index + 1}"
-        self._notify(sequence.notify, phase, f"sequence: {what}", detail)
-
-    def _notify(self, notify: Notify, phase: str, what: str, detail: str) -> None:
-        title = f"{phase.capitalize()} {what}"
-        message = f"{title}: {detail}" if detail else title
-        for transport, targets in notify.get(phase, {}).items():
-            self.do(
-                SendNotification(
-                    transport=transport,
-                    targets=targets,
-                    phase=phase,
-                    slug=title[:SLUG_CHARACTERS],
-                    message=f"{message} ({self.plan.name}, deployment {self.deployment.id})",
-                )
-            )
-
-    def give_notice(self, phase: str) -> None:
-        """Tell of the start or end of the deployment, if the plan says whom."""
-        notice = self.plan.notice
-        if notice is None:
-            return
-        title = f"Release {self.deployment.id} {phase}"
-        url = notice.url.replace("%s", self.deployment.id)
-        self.do(
-            SendNotification(
-                transport="",
-                targets=notice.targets,
-                phase=phase,
-                slug=title[:SLUG_CHARACTERS],
-                message=f"{title}. See {url}" if url else title,
-                topic=notice.topic,
-            )
-        )
 
 
 def event_text(event: Event) -> str:

@@ -14,7 +14,8 @@ from sqlalchemy import Integer, Text, bindparam, func, literal, select, text
 
 from reworker.storage import schema
 from reworker.storage.contract import TimerRow
-from reworker.storage.writing import DUE, SqlUnit
+from reworker.storage.queues import DUE
+from reworker.storage.writing import SqlUnit
 
 #: first half of the key of all advisory locks of this program; any number, as long as it stays.
 ADVISORY_CLASS = 1919252335

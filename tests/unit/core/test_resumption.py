@@ -41,17 +41,18 @@ def run(
     waiting: list[Event] = [submitted]
     while waiting:
         deployment, commands = reduce(plan, deployment, waiting.pop(0))
+        if any(isinstance(command, RequestLocks) for command in commands):
+            waiting.append(LocksGranted(at=AT, fence=1))
         for command in commands:
-            if isinstance(command, RequestLocks):
-                waiting.append(LocksGranted(at=AT, fence=1))
-            if isinstance(command, DispatchStep):
-                step = plan.step(command.step_index)
-                waiting.append(DispatchConfirmed(at=AT, attempt=command.attempt))
-                if is_good(step.host, step.key):
-                    done.append((step.host, step.key))
-                    waiting.append(ReplyCompleted(at=AT, attempt=command.attempt))
-                else:
-                    waiting.append(ReplyFailed(at=AT, attempt=command.attempt))
+            if not isinstance(command, DispatchStep):
+                continue
+            step = plan.step(command.step_index)
+            waiting.append(DispatchConfirmed(at=AT, attempt=command.attempt))
+            if is_good(step.host, step.key):
+                done.append((step.host, step.key))
+                waiting.append(ReplyCompleted(at=AT, attempt=command.attempt))
+            else:
+                waiting.append(ReplyFailed(at=AT, attempt=command.attempt))
     return deployment, done
 
 
