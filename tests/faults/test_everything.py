@@ -25,7 +25,7 @@ from tests.support.system import READY_S
 pytestmark = [pytest.mark.fault, pytest.mark.slow]
 
 #: seconds of trouble per moment.
-MOMENT_S = 0.3
+MOMENT_S = 0.25
 QUEUES = (names.worker_queue(SUFFIX), names.REPLY_QUEUE, names.DEAD_QUEUE)
 
 
@@ -43,6 +43,8 @@ def make_trouble(place: Place, moments: random.Random, core_count: int, duration
     print(chaos.counts, {one: outcomes.count(one) for one in outcomes}, left)
     print(chaos.words())
     found = problems(place.storage, place.service, chaos.ids, marks_in(chaos.marks_file))
+    strike_count = sum(count for what, count in chaos.counts.items() if what.endswith(("killed", "stopped")))
+    assert strike_count >= duration_s / 2, "it has to be trouble"
     return found + [f"{count} messages are left in {name}" for name, count in left.items() if count]
 
 
