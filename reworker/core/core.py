@@ -182,9 +182,10 @@ class Core:
         self.recorder.stop()
         self.upkeep.stop()
         self.loop.stop(deadline_s=deadline_s)
-        if self.release_log is not None:
-            self.release_log.stop()
         for thread in self._threads:
+            if self.release_log is not None and thread is self._threads[-1]:
+                # Last of all: until the loop has ended there is more for it to write.
+                self.release_log.stop()
             thread.join(deadline_s + 1)
         self._threads = []
 
