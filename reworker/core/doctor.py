@@ -11,7 +11,7 @@ from reworker.bus.contract import Bus, DeclareMode, TopologySpec
 from reworker.bus.inspection import QueueCounts
 from reworker.core import codec, history
 from reworker.core.upkeep import BEAT_S, open_ids
-from reworker.errors import BusError, ReworkerError
+from reworker.errors import BusError, DeploymentNotFound, ReworkerError
 from reworker.fsm.commands import TimerKind
 from reworker.fsm.deployment import Deployment
 from reworker.fsm.states import AttemptStatus, DeploymentStatus
@@ -90,14 +90,22 @@ def examine_waiting(reader: Reader, now: datetime) -> Iterator[Finding]:
 
 def _orphaned_locks(reader: Reader) -> Finding:
     locks = reader.locks()
-    is_open = set(open_ids(reader, len(locks) + REPLAY_COUNT))
-    lost = sorted({row.deployment_id for row in locks if row.deployment_id not in is_open})
+    ended = {one for one in {row.deployment_id for row in locks} if _has_ended(reader, one)}
+    # Looked at again: one that has ended between the two reads gave its locks up then.
+    lost = sorted(ended & {row.deployment_id for row in reader.locks()}) if ended else []
     held_count = sum(row.is_held for row in locks)
     text = f"{held_count} locks are held, {len(locks) - held_count} are waited for"
     if lost:
         text += f"; some belong to deployments that have ended: {_shown(lost)}"
     advice = "report it with the output of reworker show; their rows in tables lock and lock_wait may go"
     return Finding("database", "locks", not lost, text, advice if lost else "")
+
+
+def _has_ended(reader: Reader, own_id: str) -> bool:
+    try:
+        return reader.deployment(own_id).ended_at is not None
+    except DeploymentNotFound:  # it was pruned
+        return True
 
 
 def examine_deployments(storage: Storage, pause: Callable[[], None]) -> Iterator[Finding]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable
+from typing import Any, cast
 
 import pytest
 
@@ -10,7 +11,7 @@ from reworker.bus.inspection import QueueCounts
 from reworker.bus.memory import MemoryBus
 from reworker.core import doctor
 from reworker.core.doctor import Finding
-from reworker.storage.contract import StorageReport
+from reworker.storage.contract import LockRow, Reader, StorageReport
 from reworker.topology import names
 from reworker.topology.model import core_topology
 from tests.unit.core.kit import FusedStorage, Worker, World, playbook
@@ -24,6 +25,21 @@ class FullStorage(FusedStorage):
 
     def clock_offset_s(self) -> float:
         return -90.0
+
+
+class EndsMeanwhile:
+    """A reader: all deployments end just after the locks were read."""
+
+    def __init__(self, world: World) -> None:
+        self._world = world
+
+    def __getattr__(self, name: str) -> Any:
+        return getattr(self._world.storage.reader, name)
+
+    def locks(self) -> list[LockRow]:
+        found = self._world.storage.reader.locks()
+        self._world.run()
+        return found
 
 
 def findings(world: World, pause: Callable[[], None] | None = None) -> dict[str, Finding]:
@@ -126,6 +142,17 @@ def test_deployment_is_stuck_when_what_it_waits_for_is_gone(
     found = findings(world)["stuck"]
     assert not found.is_ok
     assert f"{own_id} ({reason})" in found.text
+
+
+def test_locks_are_well_when_their_deployment_ends_while_they_are_looked_at(
+    world: World, worker: Worker
+) -> None:
+    own_id = world.core.service.submit(playbook())
+    reader = EndsMeanwhile(world)
+    found = {one.check: one for one in doctor.examine_waiting(cast(Reader, reader), world.clock.now())}
+    assert world.status(own_id) == "completed"
+    assert found["locks"].is_ok
+    assert found["locks"].text.startswith("1 locks are held")
 
 
 def test_deployment_is_stuck_when_its_locks_are_free_and_nothing_wakes_it(
