@@ -221,11 +221,12 @@ class DeploymentNotFound(StorageError):
 
 
 class PlaybookNotFound(StorageError):
-    """No stored playbook has this id."""
+    """No stored playbook has this id; or, when somebody named a group, none of that group has."""
 
-    def __init__(self, playbook_id: str) -> None:
+    def __init__(self, playbook_id: str, group: str | None = None) -> None:
         self.playbook_id = playbook_id
-        super().__init__(f"no playbook {playbook_id!r} is stored")
+        of_group = "" if group is None else f" of the group {group!r}"
+        super().__init__(f"no playbook {playbook_id!r}{of_group} is stored")
 
 
 class StaleVersion(StorageError):

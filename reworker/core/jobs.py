@@ -141,7 +141,7 @@ class JobDesk:
     def _draft(self, request: messages.JobRequest) -> submission.Draft:
         row = self._service.library.playbook(request.playbook_id) if is_id(request.playbook_id) else None
         if row is None or row.group != request.group:
-            raise PlaybookNotFound(f"{request.playbook_id[:40]} of group {request.group[:40]}")
+            raise PlaybookNotFound(request.playbook_id[:40], request.group[:40])
         return self._service.library.draft(row.text, request.dynamic, f"playbook {row.id}")
 
     def _answer(self, delivery: Delivery, own_id: str | None, error: str = "") -> OutboxRow | None:

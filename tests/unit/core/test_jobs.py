@@ -91,7 +91,8 @@ def test_job_is_refused_when_the_playbook_is_of_another_group(
     world: World, worker: Worker, playbook_id: str, answers: Queue
 ) -> None:
     ask(world, worker, {"group": "database", "playbook_id": playbook_id})
-    assert answers.bodies()[0]["id"] is None
+    reason = f"no playbook '{playbook_id}' of the group 'database' is stored"
+    assert answers.bodies()[0] == {"id": None, "error": reason}
 
 
 def test_job_is_refused_when_a_dynamic_value_is_missing(world: World, worker: Worker, answers: Queue) -> None:
