@@ -28,6 +28,8 @@ logger = logging.getLogger(__name__)
 
 #: seconds between two looks whether another process has written to the database.
 LOOK_S = 0.05
+#: seconds until the next look when that failed: it would make a new connection each time.
+BLIND_LOOK_S = 1.0
 #: seconds before the database is tried again, at first and at most.
 RETRY_BASE_S, RETRY_CAP_S = 0.05, 5.0
 #: times that a batch is tried again at once when another core has changed its deployments meanwhile.
@@ -69,7 +71,7 @@ class Loop:
         self._failure_count = 0
         self._retry_at_mono_s = self._look_at_mono_s = self._stop_at_mono_s = 0.0
         self._seen_mono_s, self._catch_up_mono_s = float("-inf"), 0.0
-        self._is_woken = False
+        self._is_woken = self._is_blind = False
         self._stopping = threading.Event()
         #: why the database cannot be used, in words; empty when it can.
         self.storage_error = ""
@@ -146,13 +148,20 @@ class Loop:
         is_woken, self._is_woken = self._is_woken, False
         if self._clock.mono_s() >= self._look_at_mono_s:
             self._look_at_mono_s = self._clock.mono_s() + LOOK_S
-            try:
-                is_woken = self._storage.has_foreign_writes() or is_woken
-            except StorageUnavailable:
-                is_woken = True  # the transaction that follows finds out why
+            is_woken = self._has_foreign_writes() or is_woken
         if is_woken:
             self._publisher.poll_soon()
             self._timers.forget()
+
+    def _has_foreign_writes(self) -> bool:
+        try:
+            found, self._is_blind = self._storage.has_foreign_writes(), False
+        except StorageUnavailable as error:
+            self._look_at_mono_s += BLIND_LOOK_S - LOOK_S
+            if not self._is_blind:
+                logger.warning("commits of other processes cannot be watched: %s", error)
+            found = self._is_blind = True  # the transaction that follows finds out whether all of it is away
+        return found
 
     def _follow_clock(self) -> None:
         """Move timers along when the wall clock was set: they measure how long something took."""

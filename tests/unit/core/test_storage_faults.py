@@ -3,12 +3,23 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
 import pytest
 
 from reworker.errors import StaleVersion, StorageUnavailable
 from reworker.topology import names
-from tests.unit.core.kit import Worker, World, playbook
+from tests.unit.core.kit import FusedStorage, Worker, World, playbook, running
+
+
+class BlindStorage(FusedStorage):
+    """A database that cannot be watched, as when another process has taken the core's name."""
+
+    look_count = 0
+
+    def has_foreign_writes(self) -> bool:
+        self.look_count += 1
+        raise StorageUnavailable("another connection still holds the name")
 
 
 def raising(error: Exception) -> Callable[[], None]:
@@ -92,6 +103,22 @@ def test_core_is_red_and_says_what_to_do_when_its_file_is_replaced(world: World,
     moved.rename(world.path)
     world.advance(10)
     assert world.status(own_id) == "completed", "it is there again"
+
+
+def test_core_works_on_and_looks_seldom_when_it_cannot_watch_other_processes(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    world = World(tmp_path)
+    world.make_storage = BlindStorage
+    with running(world):
+        worker = Worker(world.broker)
+        own_id = world.core.service.submit(playbook())
+        for _ in range(100):
+            world.advance(0.05)
+        assert world.status(own_id) == "completed", worker.steps
+        assert isinstance(world.storage, BlindStorage)
+        assert 4 <= world.storage.look_count <= 6
+        assert caplog.text.count("another connection still holds the name") == 1
 
 
 def test_other_timers_fire_when_one_cannot_be_handled(world: World, worker: Worker) -> None:
