@@ -210,14 +210,19 @@ def _is_known_at_level_1(attempt: Attempt) -> bool:
 def _redelivery(worker: Performer, attempt: Attempt) -> Reply | None:
     """Return the answer to a step that comes too late, or was with another worker; None is to run it."""
     station, headers, step = attempt.station, attempt.headers, attempt.step
+    late_s = _late_s(attempt)
     if not attempt.delivery.redelivered:
-        return _too_late(attempt)
+        text = f"it came {late_s:.1f} s too late to begin, by the clock of this machine"
+        return Reply("cancelled", reason=text) if late_s > 0 else None
     count = station.ledger.count_return(attempt.key)
     if count >= MAX_RETURNS:
         attempt.override(Verdict.DEAD_LETTER)
         return Reply("failed", message=f"dead-lettered: {count} workers were lost while they had this step")
     is_idempotent = bool(headers and headers.is_idempotent)
-    if is_idempotent or (step is not None and worker._is_idempotent_step(step.parameters.get("subcommand"))):
+    may_run = is_idempotent or (
+        step is not None and worker._is_idempotent_step(step.parameters.get("subcommand"))
+    )
+    if may_run and late_s <= 0:
         return None
     if headers is not None:
         return Reply(
@@ -228,16 +233,10 @@ def _redelivery(worker: Performer, attempt: Attempt) -> Reply | None:
     return Reply("failed", message="worker was lost while running this step")
 
 
-def _too_late(attempt: Attempt) -> Reply | None:
-    """Refuse a step that the core has given up: another attempt, or deployment, may be at work by now."""
+def _late_s(attempt: Attempt) -> float:
+    """Return by how much it is too late to begin: the core has given it up, another may be at work by now."""
     limit_s = attempt.headers.not_after_s if attempt.headers is not None else None
-    now = attempt.station.clock.now()
-    if limit_s is None or now.timestamp() <= limit_s:
-        return None
-    late_s = now.timestamp() - limit_s
-    return Reply(
-        "cancelled", reason=f"it came {late_s:.1f} s too late to begin, by the clock of this machine"
-    )
+    return 0.0 if limit_s is None else attempt.station.clock.now().timestamp() - limit_s
 
 
 def _keep_evidence(attempt: Attempt) -> None:

@@ -331,7 +331,7 @@ class Attempt:
         verdict = self._verdict or Verdict.ACK
         for delivery in deliveries:
             if verdict is Verdict.REQUEUE and self._is_answered:
-                return_to_queue(self.station.bus, delivery, self._return_queue)
+                return_to_queue(self.station.bus, delivery, self._return_queue, is_begun=True)
             else:
                 delivery.settle(verdict if self._is_answered else Verdict.REQUEUE)
 

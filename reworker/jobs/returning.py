@@ -16,6 +16,7 @@ from reworker.bus.contract import (
     Verdict,
 )
 from reworker.jobs.station import Publisher
+from reworker.messages import NOT_AFTER_HEADER
 from reworker.topology.names import owes_status
 
 #: seconds a retry waits at the broker: it is rounded up to one of these, each a queue of its own.
@@ -33,7 +34,7 @@ def returns_of(delivery: Delivery) -> int:
     return count if isinstance(count, int) else 0
 
 
-def return_to_queue(bus: Publisher, delivery: Delivery, queue: str = "") -> None:
+def return_to_queue(bus: Publisher, delivery: Delivery, queue: str = "", *, is_begun: bool = False) -> None:
     """Give a delivery back, unstarted, or to be tried again; any thread, returns at once.
 
     A step is published to the queue anew and the old delivery acknowledged when that is confirmed: a plain
@@ -43,6 +44,7 @@ def return_to_queue(bus: Publisher, delivery: Delivery, queue: str = "") -> None
         bus: publishes.
         delivery: to give back.
         queue: another queue than its own; from `declare_delay`.
+        is_begun: it has been begun in time, so that it may go on at any time.
     """
     if not owes_status(delivery.routing_key):
         delivery.settle(Verdict.REQUEUE)
@@ -51,7 +53,7 @@ def return_to_queue(bus: Publisher, delivery: Delivery, queue: str = "") -> None
     def on_done(result: Published) -> None:
         delivery.settle(Verdict.ACK if result.outcome is Outcome.CONFIRMED else Verdict.REQUEUE)
 
-    bus.publish(copy_of(delivery, queue or delivery.queue), on_done)
+    bus.publish(copy_of(delivery, queue or delivery.queue, is_begun=is_begun), on_done)
 
 
 def declare_delay(bus: Publisher, queue: str, delay_s: float) -> str:
@@ -77,10 +79,12 @@ def declare_delay(bus: Publisher, queue: str, delay_s: float) -> str:
     return name
 
 
-def copy_of(delivery: Delivery, queue: str) -> Outgoing:
+def copy_of(delivery: Delivery, queue: str, *, is_begun: bool = False) -> Outgoing:
     """Return the message of a delivery, addressed to a queue, with one more return counted."""
     old = delivery.properties
     headers = {**(old.headers or {}), RETURNS_HEADER: returns_of(delivery) + 1}
+    if is_begun:
+        headers.pop(NOT_AFTER_HEADER, None)
     properties = Properties(
         content_type="application/json",
         content_encoding=old.content_encoding,

@@ -192,6 +192,21 @@ def test_step_is_refused_when_it_comes_after_its_queue_timeout(late_s: float, st
     assert (transcript.statuses, transcript.settled) == (statuses, "ack")
 
 
-def test_step_runs_again_when_it_was_begun_in_time_and_may_be_repeated() -> None:
-    headers = headers_of_step(StepHeaders(is_idempotent=True, not_after_s=1.0))
-    assert redelivered(StepWorker, step_body(), headers).statuses == ["started", "completed"]
+@pytest.mark.parametrize(("late_s", "status"), [(-0.5, "completed"), (0.5, "unknown")])
+def test_step_that_may_be_repeated_is_left_to_the_core_when_it_comes_back_late(
+    late_s: float, status: str
+) -> None:
+    clock = FakeClock()
+    not_after_s = clock.now().timestamp() - late_s
+    headers = headers_of_step(StepHeaders(is_idempotent=True, not_after_s=not_after_s))
+    assert redelivered(StepWorker, step_body(), headers, clock=clock).statuses[-1] == status
+
+
+def test_step_may_go_on_at_any_time_when_it_has_been_begun_and_given_back() -> None:
+    clock = FakeClock()
+    harness = Harness(StepWorker, clock=clock)
+    harness.worker.error = JobRetry(7)  # type: ignore[attr-defined]  # of StepWorker
+    headers = headers_of_step(StepHeaders(not_after_s=clock.now().timestamp() + 1))
+    sent = harness.run(harness.delivery(step_body(), headers=headers)).sent[-1]
+    assert sent.properties.headers["x-returns"] == 1
+    assert "x-not-after" not in sent.properties.headers
