@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterator
 
 from reworker.cli.options import DEFAULT_DB
@@ -17,11 +18,11 @@ SHOWN_COUNT = 5
 
 
 def db_words(db: str) -> str:
-    """Return the option that names a database, with a space before it; empty for the usual one.
+    """Return the option that names a database, with a space before it; empty for the one meant without it.
 
     It has no password: what is printed ends up in the logs of CI systems.
     """
-    if db == DEFAULT_DB:
+    if db == (os.environ.get("REWORKER_DB") or DEFAULT_DB):
         return ""
     return f" --db {masked_url(db) if is_server(db) else db}"
 
