@@ -121,7 +121,7 @@ class PictureView:
 
     def note(self, text: str) -> None:
         """Print it above the picture, which stays whole."""
-        self._live.console.print(text, style="bold", highlight=False)
+        self._live.console.print(text, style="bold", highlight=False, markup=False)
 
 
 def picture(plan: Plan, deployment: Deployment, last_line: str) -> RenderableType:

@@ -208,3 +208,9 @@ def test_a_terminal_gets_the_picture(monkeypatch, capsys):
         assert isinstance(view, PictureView)
         view.update(Deployment(id="d", status=DeploymentStatus.RUNNING), [event("Submitted")], {})
     assert "running" in capsys.readouterr().out
+
+
+def test_note_is_shown_as_it_is_when_it_looks_like_markup(capsys):
+    with PictureView(plan_of(1)) as view:
+        view.note("is `reworker core` running on /srv/[/b]/[red]x.db?")
+    assert "/srv/[/b]/[red]x.db?" in capsys.readouterr().out
