@@ -45,6 +45,8 @@ LINGER_S = 0.01
 REPUBLISH_S = 1.0
 #: replies that nothing follows from.
 _UNHURRIED = (ReplyStarted, ReplyRunning)
+#: characters of a message id that are kept; AMQP allows 255 bytes, which escaping may make more of.
+ID_CHARACTERS = 255
 #: characters of a worker's name that are kept.
 WORKER_CHARACTERS = 200
 
@@ -249,8 +251,16 @@ def reply_request(delivery: Delivery, now: datetime) -> Request:
 def _dedup_key(message_id: str | None, attempt: str, status: str, body: bytes) -> str | None:
     """Return the reply's identity; the digest tells apart other content under a message id used twice."""
     if message_id:
-        return f"{escaped(message_id)}|{hashlib.blake2b(body, digest_size=8).hexdigest()}"
+        return f"{storable_id(message_id)}|{hashlib.blake2b(body, digest_size=8).hexdigest()}"
     return None if status == "running" else f"{attempt}|{status}"
+
+
+def storable_id(message_id: str) -> str:
+    """Return a message id as the database keeps it: its digest, when escaping makes it too long for that."""
+    shown = escaped(message_id)
+    if len(shown) <= ID_CHARACTERS:
+        return shown
+    return hashlib.sha256(message_id.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def _worker_of(delivery: Delivery) -> str:

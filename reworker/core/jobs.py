@@ -21,6 +21,7 @@ from reworker.clock import Clock
 from reworker.core import submission
 from reworker.core.counters import Counters
 from reworker.core.dead_letters import DeadLetters
+from reworker.core.inbound import storable_id
 from reworker.core.outgoing import answer_row
 from reworker.core.service import Service
 from reworker.errors import (
@@ -192,7 +193,7 @@ def _origin(delivery: Delivery, request: messages.JobRequest) -> submission.Orig
     return submission.Origin(
         actor=escaped((request.user_id or delivery.properties.app_id or "")[:ACTOR_CHARACTERS]),
         playbook_id=request.playbook_id,
-        idempotency_key=f"job|{escaped(message_id)}|{digest[:16]}" if message_id else "",
+        idempotency_key=f"job|{storable_id(message_id)}|{digest[:16]}" if message_id else "",
         request_digest="" if message_id else digest,
         is_redelivered=delivery.redelivered,
         source_ip=escaped((request.source_ip or "")[:ACTOR_CHARACTERS]),

@@ -317,3 +317,15 @@ def test_late_failure_changes_nothing_when_its_step_is_being_rolled_back(
     worker.reply(COMPLETED, f"{own_id}.3")
     world.run()
     assert world.status(own_id) == "rolled_back"
+
+
+def test_reply_is_stored_under_a_key_that_fits_when_its_message_id_is_all_control_characters(
+    world: World, worker: Worker, own_id: str
+) -> None:
+    for _ in range(2):
+        worker.reply(COMPLETED, f"{own_id}.1", message_id="\x01" * 255)
+        world.run()
+    events = world.storage.reader.events(own_id)
+    keys = [event.dedup_key for event in events if event.kind == "ReplyCompleted"]
+    assert len(keys) == 1
+    assert len(keys[0] or "") < 300, "the column of PostgreSQL takes no more"
