@@ -11,7 +11,7 @@ from reworker.bus.contract import Bus, DeclareMode, TopologySpec
 from reworker.bus.inspection import QueueCounts
 from reworker.core import codec, history
 from reworker.core.upkeep import BEAT_S, open_ids
-from reworker.errors import BusError, DeploymentNotFound, ReworkerError
+from reworker.errors import BusError, DeploymentNotFound
 from reworker.fsm.commands import TimerKind
 from reworker.fsm.deployment import Deployment
 from reworker.fsm.states import AttemptStatus, DeploymentStatus
@@ -117,7 +117,7 @@ def examine_deployments(storage: Storage, pause: Callable[[], None]) -> Iterator
     """
     reader = storage.reader
     ids = open_ids(reader, REPLAY_COUNT)
-    broken = {own_id: found[0] for own_id in ids if (found := _history(reader, own_id))}
+    broken = {own_id: found[0] for own_id in ids if (found := history.problems(reader, own_id))}
     text = f"{len(ids)} open deployments replayed"
     if broken:
         text += f", {len(broken)} are not what their history says: {_shown(broken, broken)}"
@@ -133,13 +133,6 @@ def examine_deployments(storage: Storage, pause: Callable[[], None]) -> Iterator
     advice = "report it with the output of reworker show; then cancel them: reworker cancel ID"
     text += f": {_shown(stuck, reasons)}" if stuck else ""
     yield Finding("deployments", "stuck", not stuck, text, advice if stuck else "")
-
-
-def _history(reader: Reader, own_id: str) -> list[str]:
-    try:
-        return history.problems(reader, own_id)
-    except (ReworkerError, ValueError, KeyError, TypeError) as error:
-        return [f"cannot be read: {error}"]
 
 
 def _stuck(reader: Reader, ids: Iterable[str]) -> dict[str, tuple[int, str]]:

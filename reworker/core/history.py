@@ -8,6 +8,7 @@ from dataclasses import replace
 import msgspec
 
 from reworker.core import codec
+from reworker.errors import DeploymentNotFound
 from reworker.fsm.deployment import FORMAT, Deployment
 from reworker.fsm.machine import replay
 from reworker.storage.contract import DeploymentRow, EventRow, Reader
@@ -21,7 +22,15 @@ def problems(reader: Reader, deployment_id: str) -> list[str]:
 
     Raises:
         DeploymentNotFound: no such deployment.
+        StorageUnavailable: the database is away, which says nothing about the history.
     """
+    try:
+        return _problems(reader, deployment_id)
+    except (TypeError, ValueError) as error:
+        return [f"its history cannot be read: {error}"]
+
+
+def _problems(reader: Reader, deployment_id: str) -> list[str]:
     row = reader.deployment(deployment_id)
     found: list[str] = []
     last_hash, last_seq, events = "", 0, []
@@ -33,7 +42,13 @@ def problems(reader: Reader, deployment_id: str) -> list[str]:
         events.append(event)
     if (last_seq, last_hash) != (row.last_seq, row.last_hash):
         found.append(f"the history ends with event {last_seq}, the deployment's row says {row.last_seq}")
-    return found or _replay_problems(row, reader.plan(deployment_id), events)
+    if found:
+        return found
+    try:
+        plan = reader.plan(deployment_id)
+    except DeploymentNotFound:  # not the deployment: its row was read just now
+        return ["its plan is gone"]
+    return _replay_problems(row, plan, events)
 
 
 def _replay_problems(row: DeploymentRow, plan: bytes, events: Iterable[EventRow]) -> list[str]:

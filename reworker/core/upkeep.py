@@ -14,7 +14,7 @@ from reworker import __version__
 from reworker.clock import Clock
 from reworker.core import history
 from reworker.core.counters import Counters
-from reworker.errors import ReworkerError, StorageError, StorageUnavailable
+from reworker.errors import StorageError
 from reworker.fsm.states import DeploymentStatus
 from reworker.storage.contract import InstanceRow, LogStore, Reader, Storage
 
@@ -112,13 +112,7 @@ class Upkeep:
         for own_id in open_ids(self._storage.reader, REPLAY_COUNT):
             if self._stopping.wait(0.001):
                 return
-            try:
-                found = history.problems(self._storage.reader, own_id)
-            except StorageUnavailable:
-                raise
-            except (ReworkerError, ValueError, KeyError, TypeError) as error:
-                found = [f"its history cannot be read: {error}"]
-            for problem in found:
+            for problem in history.problems(self._storage.reader, own_id):
                 self._counters.add("history_problems")
                 logger.error("deployment %s: %s; see `reworker doctor`", own_id, problem)
 
