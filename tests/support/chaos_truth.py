@@ -140,7 +140,7 @@ def _doubled(case: Case) -> Iterator[str]:
             yield f"attempts at one step began in the order {numbers}"
     for row in case.attempts:
         is_never = row.status in (_A.TIMED_OUT, _A.UNROUTABLE, _A.SKIPPED) and row.started_at is None
-        if is_never and begun[row.id] and not _is_idempotent(case, row):
+        if is_never and begun[row.id]:
             yield f"attempt {row.number} is {row.status}, but it began"
 
 
