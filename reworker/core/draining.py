@@ -5,6 +5,7 @@ from __future__ import annotations
 from reworker.core import codec
 from reworker.core.upkeep import open_ids
 from reworker.errors import StorageUnavailable
+from reworker.fsm.commands import TimerKind
 from reworker.fsm.deployment import Deployment
 from reworker.fsm.states import DeploymentStatus
 from reworker.storage.contract import Reader
@@ -36,11 +37,18 @@ class Draining:
         While the database is away it is no.
         """
         try:
-            is_still = not any(self._is_any_moving(status) for status in (*_MOVING, *_HALTED))
+            is_moving = any(self._is_any_moving(status) for status in (*_MOVING, *_HALTED))
+            is_still = not is_moving and not self._is_any_woken()
         except StorageUnavailable:
             is_still = False
         was_still, self._was_still = self._was_still, is_still
         return is_still and was_still
+
+    def _is_any_woken(self) -> bool:
+        """Tell whether one is about to get its locks; a core that has just started lets timers rest."""
+        return any(
+            row.kind == TimerKind.LOCKS and row.deployment_id in self._ids for row in self._reader.timers()
+        )
 
     def _is_any_moving(self, status: DeploymentStatus) -> bool:
         before_id = ""

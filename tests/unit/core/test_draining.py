@@ -8,7 +8,7 @@ import pytest
 
 from reworker.core.draining import Draining
 from reworker.errors import StorageUnavailable
-from reworker.storage.contract import DeploymentRow, Reader
+from reworker.storage.contract import DeploymentRow, Reader, TimerRow
 from tests.unit.core.kit import Worker, World, playbook
 
 
@@ -22,6 +22,9 @@ class SometimesAway:
         if self.is_away:
             raise StorageUnavailable("the server is away")
         return self._reader.deployments(**wanted)
+
+    def timers(self) -> list[TimerRow]:
+        return self._reader.timers()
 
 
 def is_over(world: World, draining: Draining) -> bool:
@@ -54,6 +57,15 @@ def test_draining_is_not_over_while_the_database_is_away(world: World) -> None:
     for reader.is_away in (False, True, False, False):
         answers.append(draining.is_over())
     assert answers == [False, False, False, True]
+
+
+def test_draining_is_not_over_while_one_is_about_to_get_its_locks(world: World) -> None:
+    asking = playbook({"approval": {"text": "well?"}})
+    first, _ = (world.core.service.submit(asking) for _ in range(2))
+    draining = Draining(world.storage.reader)
+    world.core.service.cancel(first)
+    assert world.status(first) == "cancelled", world.kinds(first)
+    assert [draining.is_over() for _ in range(3)] == [False, False, False]
 
 
 def test_draining_waits_for_no_deployment_that_came_later(world: World, worker: Worker) -> None:
