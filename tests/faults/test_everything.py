@@ -25,7 +25,7 @@ from tests.support.system import READY_S
 pytestmark = [pytest.mark.fault, pytest.mark.slow]
 
 #: seconds of trouble per moment.
-MOMENT_S = 0.25
+MOMENT_S = 0.2
 QUEUES = (names.worker_queue(SUFFIX), names.REPLY_QUEUE, names.DEAD_QUEUE)
 
 
