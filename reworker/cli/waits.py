@@ -38,6 +38,8 @@ def _waits(view: DeploymentView, plan: Plan, option: str) -> Iterator[str]:
         yield f"it {state.reason}; to withdraw it: reworker cancel {own_id}{option}"
     if state.status is DeploymentStatus.PAUSED:
         yield f"it is paused; to go on: reworker resume {own_id}{option}"
+    if state.status is DeploymentStatus.CANCELLING:
+        yield from (_last_word(attempt, plan) for attempt in state.attempts[:SHOWN_COUNT])
     asking = [attempt for attempt in state.attempts if attempt.is_for_people]
     for attempt in asking[:SHOWN_COUNT]:
         yield from _question(attempt, plan, own_id, option)
@@ -45,6 +47,15 @@ def _waits(view: DeploymentView, plan: Plan, option: str) -> Iterator[str]:
         yield f"{len(asking) - SHOWN_COUNT} more wait for people: reworker show {own_id}{option}"
     if view.is_over:
         yield from _way_on(view, option)
+
+
+def _last_word(attempt: Attempt, plan: Plan) -> str:
+    step = plan.step(attempt.step_index, attempt.role)
+    what = f"{step.key}{place(step.host)}"
+    if attempt.status is AttemptStatus.SENT:
+        limit = f"{step.queue_timeout_s:g} s after it was sent"
+        return f"{what} lies in a queue: the cancel ends when a worker refuses it, at the latest {limit}"
+    return f"{what}: its worker was told to stop"
 
 
 def _question(attempt: Attempt, plan: Plan, own_id: str, option: str) -> Iterator[str]:

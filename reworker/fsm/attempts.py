@@ -64,7 +64,7 @@ def observe(turn: Turn, event: AttemptEvent) -> str:
     if attempt is None:
         return f"{kind.__name__}: attempt {event.attempt} is not open"
     status = ATTEMPT_TRANSITIONS.get((attempt.status, kind.__name__))
-    is_late = kind in _TIMER_OF and _TIMER_OF[kind] not in attempt.timers
+    is_late = kind in _TIMER_OF and _TIMER_OF[kind] not in attempt.timers and not _is_old(attempt, event)
     is_settled = attempt.status is AttemptStatus.UNKNOWN and not attempt.is_unconfirmed
     if status is None or is_late or is_settled:
         return f"{kind.__name__}: attempt {event.attempt} is {attempt.status}"
@@ -100,14 +100,34 @@ def _progress(turn: Turn, attempt: Attempt, status: AttemptStatus, event: Attemp
     """Move an attempt on towards its end, and watch its next stretch."""
     step = turn.step_of(attempt)
     if status is AttemptStatus.SENT:
-        turn.start_timer(changed(attempt, status=status), TimerKind.QUEUE, step.queue_timeout_s)
+        attempt = changed(turn.stop_timers(attempt), status=status)
+        turn.start_timer(attempt, TimerKind.QUEUE, step.queue_timeout_s)
         return
     if status is not attempt.status:
         attempt = turn.begin(attempt)
         if step.timeout_s is not None:
             attempt = turn.start_timer(attempt, TimerKind.RUN, step.timeout_s)
+        if turn.is_called_off():
+            attempt = call_off(turn, attempt, turn.deployment.reason or "the deployment has timed out")
     if isinstance(event, ReplyRunning):
         turn.start_timer(attempt, TimerKind.HEARTBEAT, HEARTBEAT_SILENCE_S)
+
+
+def _is_old(attempt: Attempt, event: AttemptEvent) -> bool:
+    """Tell whether an event is of a timer that only version 1 starts: of a cancel, for a step in a queue."""
+    return isinstance(event, CancelTimedOut) and attempt.status is AttemptStatus.SENT
+
+
+def call_off(turn: Turn, attempt: Attempt, reason: str) -> Attempt:
+    """Have an attempt end soon: its worker is told to stop, and has a while to answer; return the attempt.
+
+    One that waits in a queue ends with its queue timer: until then a worker may still begin it that was not
+    there to be told. It is told then.
+    """
+    turn.tell_to_cancel(attempt, reason)
+    if attempt.status is AttemptStatus.SENT:
+        return attempt
+    return turn.start_timer(attempt, TimerKind.CANCEL, CANCEL_GRACE_S)
 
 
 def _settle(turn: Turn, attempt: Attempt, status: AttemptStatus, event: AttemptEvent, reason: str) -> None:

@@ -67,7 +67,8 @@ A rollback takes back what completed, and what may have taken effect: steps in d
 cancelled midway. It goes on one step at a time, and a step that cannot be taken back ends it.
 
 `paused` dispatches nothing; what is under way may end, and everything else is noted. `cancelling` tells the
-workers and waits for their answers; nothing is taken back, and no actions are done.
+workers and waits for their answers; nothing is taken back, and no actions are done. A step that lies in a
+queue holds it up until its worker refuses it, or until its queue timer is over and no worker begins it.
 """
 
 _RULES = f"""\
@@ -108,7 +109,7 @@ answer.
 | queue | `sent` | the step's `queue_timeout`, else {QUEUE_TIMEOUT_S:g} s | `QueueTimedOut` |
 | run | `started` | the step's `timeout`, else never | `RunTimedOut` |
 | heartbeat | the last `running` | {HEARTBEAT_SILENCE_S:g} s | `HeartbeatLost` |
-| cancel | telling the worker to stop | {CANCEL_GRACE_S:g} s | `CancelTimedOut` |
+| cancel | telling a worker that has begun to stop | {CANCEL_GRACE_S:g} s | `CancelTimedOut` |
 | delay | the end of the step before | the step's `delay` | `DelayEnded` |
 | delay | a failed attempt | its `backoff`, doubled each time, at most {BACKOFF_CAP_S:g} s | `DelayEnded` |
 | approval | asking for it | its `expires`, else never | `ApprovalExpired` |

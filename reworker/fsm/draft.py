@@ -10,7 +10,7 @@ from reworker.fsm.changing import changed
 from reworker.fsm.commands import Command
 from reworker.fsm.deployment import Attempt, Deployment, SequenceState, Track
 from reworker.fsm.plan import Plan, PlannedStep, Role
-from reworker.fsm.states import DEPLOYMENT_TRANSITIONS, Stage, Trigger
+from reworker.fsm.states import DEPLOYMENT_TRANSITIONS, DeploymentStatus, Stage, Trigger
 
 
 class Draft:
@@ -27,6 +27,12 @@ class Draft:
         """Tell whether the deployment has failed and only waits for what is under way."""
         now = self.deployment
         return now.is_failing and now.stage in (Stage.CHECKS, Stage.EXECUTION)
+
+    def is_called_off(self) -> bool:
+        """Tell whether what is under way is to stop: on request, or because the deployment has timed out."""
+        now = self.deployment
+        is_timed_out = now.failure is not None and now.failure.step_index < 0 and self.is_winding_down()
+        return now.status is DeploymentStatus.CANCELLING or is_timed_out
 
     def do(self, command: Command) -> None:
         """Add a command."""

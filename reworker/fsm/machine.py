@@ -157,10 +157,10 @@ def _cancel(turn: Turn, event: Event) -> str:
         if attempt.status is AttemptStatus.WAITING:
             turn.drop(attempt, reason)
             continue
-        turn.tell_to_cancel(attempt, reason)
         if attempt.status.is_live:
-            turn.start_timer(attempt, TimerKind.CANCEL, attempts.CANCEL_GRACE_S)
+            attempts.call_off(turn, attempt, reason)
         else:
+            turn.tell_to_cancel(attempt, reason)
             turn.close(attempt)
     attempts.end_when_cancelled(turn)
     return ""
@@ -177,8 +177,7 @@ def _time_out(turn: Turn, event: DeploymentTimedOut) -> str:
         turn.notify_sequence(state.index, "failed", reason)
     for attempt in now.attempts:
         if attempt.status.is_live:
-            turn.tell_to_cancel(attempt, reason)
-            turn.start_timer(attempt, TimerKind.CANCEL, attempts.CANCEL_GRACE_S)
+            attempts.call_off(turn, attempt, reason)
     flow.go_on(turn)
     return ""
 

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from reworker.core.dead_letters import REASON_HEADER
+from reworker.fsm.playbook import QUEUE_TIMEOUT_S
 from reworker.topology import names
 from tests.unit.core.kit import Worker, World, playbook
 
@@ -183,7 +184,7 @@ def test_reply_is_recorded_and_ignored_when_its_deployment_was_cancelled(
 ) -> None:
     world.core.service.cancel(own_id, reason="enough")
     world.run()
-    world.advance(60)
+    world.advance(QUEUE_TIMEOUT_S)
     assert world.status(own_id) == "cancelled"
     worker.reply(COMPLETED, f"{own_id}.1")
     world.run()

@@ -9,6 +9,7 @@ from reworker.core.batch import Applied
 from reworker.core.service import Service
 from reworker.errors import ConfigError, DeploymentNotFound, PlaybookInvalid, PlaybookNotFound, StorageError
 from reworker.fsm.events import Decision
+from reworker.fsm.playbook import QUEUE_TIMEOUT_S
 from reworker.storage.log import SqlLog, log_path
 from reworker.storage.sql import SqlStorage
 from tests.unit.core.kit import Worker, World, playbook
@@ -156,7 +157,7 @@ def test_requests_are_carried_out_when_they_come_from_another_process(world: Wor
     elsewhere.cancel(own_id)
     world.advance(0.1)
     assert world.core.counters.snapshot()["published_returned"] == 1, "nobody listens for cancels here"
-    world.advance(31)
+    world.advance(QUEUE_TIMEOUT_S)
     assert elsewhere.deployment(own_id).is_over
     assert world.status(own_id) == "cancelled"
     storage.close()

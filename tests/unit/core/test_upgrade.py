@@ -10,6 +10,7 @@ import pytest
 
 from reworker.core import doctor, history
 from reworker.fsm.events import Decision
+from reworker.fsm.playbook import QUEUE_TIMEOUT_S
 from reworker.storage.log import log_path
 from tests.unit.core.kit import Worker, World, playbook, running
 
@@ -100,7 +101,7 @@ def test_deployment_is_cancelled_after_the_upgrade(
     own_id = ids[name]
     world.core.service.cancel(own_id)
     world.run()
-    world.advance(60)
+    world.advance(QUEUE_TIMEOUT_S if name == "sent" else 60)
     assert world.status(own_id) == "cancelled"
     assert is_sound(world, own_id)
 

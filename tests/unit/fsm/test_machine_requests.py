@@ -21,6 +21,7 @@ from reworker.fsm.events import (
     Decision,
     DispatchConfirmed,
     PauseRequested,
+    QueueTimedOut,
     ReplyCancelled,
     ReplyCompleted,
     ReplyFailed,
@@ -158,6 +159,42 @@ def test_cancel_lets_the_attempt_move_on_when_it_is_just_beginning(drive):
     driver.feed(ReplyStarted)
     assert driver.attempt.timers == (TimerKind.CANCEL,)
     assert driver.deployment.status is DeploymentStatus.CANCELLING
+
+
+def test_cancel_waits_for_the_queue_when_a_worker_that_is_away_may_still_begin_the_step(drive):
+    driver = drive().submit()
+    driver.feed(DispatchConfirmed)
+    driver.feed(CancelRequested, reason="enough")
+    assert driver.only(SendControl).attempt == 1
+    assert driver.attempt.timers == (TimerKind.QUEUE,)
+    driver.feed(QueueTimedOut)
+    assert driver.deployment.status is DeploymentStatus.CANCELLED
+
+
+def test_cancel_tells_the_worker_again_when_it_begins_a_step_that_lay_in_its_queue(drive):
+    driver = drive().submit()
+    driver.feed(DispatchConfirmed)
+    driver.feed(CancelRequested, reason="enough")
+    driver.feed(ReplyStarted)
+    assert driver.only(SendControl) == SendControl(attempt=1, command="noop", reason="enough")
+    assert driver.attempt.timers == (TimerKind.CANCEL,)
+    driver.feed(ReplyCancelled)
+    assert driver.deployment.status is DeploymentStatus.CANCELLED
+
+
+def test_cancel_gives_its_grace_up_when_the_message_reaches_a_queue_after_all(drive):
+    driver = drive().submit()
+    driver.feed(CancelRequested)
+    driver.feed(DispatchConfirmed)
+    assert driver.attempt.timers == (TimerKind.QUEUE,)
+
+
+def test_cancel_of_version_1_ends_as_it_did_when_its_step_lay_in_a_queue(drive):
+    driver = drive().submit()
+    driver.feed(DispatchConfirmed)
+    driver.feed(CancelRequested)
+    driver.feed(CancelTimedOut)
+    assert driver.deployment.status is DeploymentStatus.CANCELLED
 
 
 def test_cancel_ends_at_once_when_not_submitted(drive):
