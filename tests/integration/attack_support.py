@@ -134,12 +134,12 @@ class Attacked:
         self.core.start()
         self.core.process.wait_for_line("core .* runs")
         self.peer, self.worker = Peer(url), EchoWorker(url)
-        self.playbook_id = self.core.service.library.store(playbook()).id
+        self.playbook_id = self.core.service.library.store(playbook(locks=False)).id
         self.held_id = self.hold()
 
     def hold(self) -> str:
         """Start a deployment whose step waits for its answer; return its id."""
-        own_id = self.core.service.submit(playbook("held:Do"))
+        own_id = self.core.service.submit(playbook("held:Do", locks=False))
         wait_until(lambda: self.statuses(own_id) == ["sent"], message="the step is sent")
         return own_id
 
