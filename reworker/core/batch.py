@@ -167,6 +167,10 @@ class Batch:
             self._reduce(work, Request(work.row.id, confirmed))
         return self._reduce(work, request)
 
+    def put_off_timer(self, row: TimerRow, due_at: datetime) -> None:
+        """Let a timer that is due fire later, unless an event of this batch stops it."""
+        self._timers[row.deployment_id, row.kind, row.attempt] = due_at
+
     def remove_timer(self, row: TimerRow) -> None:
         """Forget a timer that fired, unless its event has started it again."""
         self._timers.setdefault((row.deployment_id, row.kind, row.attempt), None)

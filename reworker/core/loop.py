@@ -20,7 +20,7 @@ from reworker.core.codec import PlanCache
 from reworker.core.counters import Counters
 from reworker.core.inbound import Intake, Item, PublishedItem
 from reworker.core.publisher import Publisher, doubt
-from reworker.core.timers import BUSY_S, JUMP_S, ClockWatch, Timers, timer_request
+from reworker.core.timers import BUSY_S, JUMP_S, ClockWatch, Timers, is_for_reply, timer_request
 from reworker.errors import StaleVersion, StorageUnavailable
 from reworker.storage.contract import Changes, EventRow, Storage, Unit
 
@@ -41,6 +41,9 @@ POSTPONED_S = 60.0
 #: seconds for which timers rest after a start, or after this process stood still for as long: replies that
 #: have arrived meanwhile come first, for they may say that what the timer waits for has happened.
 CATCH_UP_S = 1.0
+#: seconds for which timers that a reply may stop rest after the broker was away: a worker's longest pause
+#: between two tries to reach it, and a little. Then it is back with what it could not say meanwhile.
+RETURN_S = 35.0
 
 
 class Loop:
@@ -71,6 +74,7 @@ class Loop:
         self._failure_count = 0
         self._retry_at_mono_s = self._look_at_mono_s = self._stop_at_mono_s = 0.0
         self._seen_mono_s, self._catch_up_mono_s = float("-inf"), 0.0
+        self._away_mono_s = float("-inf")
         self._is_woken = self._is_blind = False
         self._stopping = threading.Event()
         #: why the database cannot be used, in words; empty when it can.
@@ -130,6 +134,8 @@ class Loop:
             self._stopping.wait(wait_s)
             return False
         items, self._held = self._held, []
+        if not self._publisher.is_open:
+            self._away_mono_s = self._clock.mono_s()
         self._look_outside()
         if not items:
             is_busy = self._publisher.has_work() or self._is_timer_due()
@@ -288,15 +294,20 @@ class Loop:
             now = self._clock.now()  # not earlier: what another core did first has an earlier time
             batch = Batch(unit, self._plans, self._publisher.claim_at_once(now))
             due = unit.due_timers(now, count)
-            requests = [timer_request(row, now) for row in due]
+            is_back = self._clock.mono_s() - self._away_mono_s > RETURN_S
+            ended = [row for row in due if is_back or not is_for_reply(row)]
+            for row in due:
+                if row not in ended:
+                    batch.put_off_timer(row, now + timedelta(seconds=RETURN_S))
+            requests = [timer_request(row, now) for row in ended]
             batch.load(requests)
-            for row, request in zip(due, requests, strict=True):
+            for row, request in zip(ended, requests, strict=True):
                 batch.apply(request)
                 batch.remove_timer(row)
             batch.save()
             # With nothing to handle, what is due belongs to deployments that another core has in hand.
             self._timers.refresh(unit, now if due else now + timedelta(seconds=BUSY_S))
-        self._counters.add("timers_fired", len(due))
+        self._counters.add("timers_fired", len(ended))
         return batch.changes
 
     def _postpone(self, error: Exception) -> None:

@@ -70,6 +70,15 @@ class Timers:
         self._is_stale = False
 
 
+#: timers that a worker's reply stops.
+_FOR_REPLIES = frozenset({TimerKind.QUEUE, TimerKind.RUN, TimerKind.HEARTBEAT})
+
+
+def is_for_reply(row: TimerRow) -> bool:
+    """Tell whether a timer waits for a worker's reply, which cannot come while the broker is away."""
+    return row.kind in _FOR_REPLIES
+
+
 def timer_request(row: TimerRow, now: datetime) -> Request:
     """Return the event that a due timer becomes; nothing is kept of one that came too late."""
     own = _OWN_EVENTS.get(row.kind)

@@ -145,7 +145,10 @@ class Lane:
             self._lives[role].wait_for_word(READY_WORDS[role], READY_S)
 
     def close(self) -> None:
-        """Stop all in good order."""
+        """Stop all in good order, once the last messages are out: a cancel may be on its way."""
+        until_mono_s = self._clock.mono_s() + REST_S
+        while self._site.storage.reader.outbox_count() and self._clock.mono_s() < until_mono_s:
+            time.sleep(LOOK_S)
         for role in reversed(self._roles):
             if role in self._lives:
                 self._lives[role].stop()

@@ -63,7 +63,7 @@ def test_core_leaves_no_doubt_when_it_is_told_to_stop(system: System, moments: r
     for _ in range(3):
         system.wait_for_moment(moments, system.submit_mixed())
         assert system.core.terminate() == 0
-        system.start_core()
+        system.start_core().wait_for_line("core .* runs on", READY_S)
     system.wait_for_rest()
     assert check_all(system) == {"completed": 9}
 

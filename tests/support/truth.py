@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 from collections import Counter, defaultdict
+from contextlib import suppress
 
 from reworker.drill.truth import attempts_of, evidence_of, leftovers, messages_left, problems_of
 from reworker.drill.worker import Mark
 from reworker.fsm.events import Decision
 from reworker.fsm.states import AttemptStatus, DeploymentStatus
-from tests.support.system import System
+from tests.support.system import READY_S, System
+from tests.support.waiting import wait_until
 
 
 def settle_doubts(system: System) -> None:
@@ -25,6 +27,9 @@ def check_all(system: System) -> Counter[str]:
     """Wait for the end of every deployment, stop everything, and check all of it; count the outcomes."""
     settle_doubts(system)
     views = system.wait_for_rest()
+    # A cancel may be on its way yet; should it stay where it is, the check that follows finds it.
+    with suppress(TimeoutError):
+        wait_until(lambda: not system.storage.reader.outbox_count(), READY_S)
     found = messages_left(system.stop()) + leftovers(system.storage)
     marks: dict[str, list[Mark]] = defaultdict(list)
     for mark in system.marks():

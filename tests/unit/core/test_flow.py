@@ -132,6 +132,34 @@ def test_attempt_is_in_doubt_when_its_heartbeat_falls_silent(world: World, worke
     assert history.problems(world.storage.reader, own_id) == []
 
 
+def test_silence_is_no_doubt_while_the_broker_is_away(world: World, worker: Worker) -> None:
+    worker.script = ({"status": "started"}, {"status": "running", "percent": 10})
+    own_id = world.core.service.submit(playbook(), unattended=True)
+    world.run()
+    world.broker.stop()
+    world.advance(300)
+    assert world.status(own_id) == "running"
+    world.broker.start()
+    world.advance(20)
+    worker.reply({"status": "completed"}, f"{own_id}.1")
+    world.run()
+    assert world.status(own_id) == "completed"
+    assert history.problems(world.storage.reader, own_id) == []
+
+
+def test_silence_is_a_doubt_when_the_broker_is_back_and_the_worker_is_not(
+    world: World, worker: Worker
+) -> None:
+    worker.script = ({"status": "started"}, {"status": "running", "percent": 10})
+    own_id = world.core.service.submit(playbook())
+    world.run()
+    world.broker.stop()
+    world.advance(300)
+    world.broker.start()
+    world.advance(80)
+    assert world.status(own_id) == "waiting"
+
+
 def test_deployment_fails_when_in_doubt_and_unattended(world: World, worker: Worker) -> None:
     worker.script = ({"status": "started"}, {"status": "unknown", "reason": "lost the disk"})
     own_id = world.core.service.submit(playbook(), unattended=True)
