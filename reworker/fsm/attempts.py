@@ -147,7 +147,7 @@ def _settle(turn: Turn, attempt: Attempt, status: AttemptStatus, event: AttemptE
     elif attempt.role is Role.VERIFY:
         _settle_verification(turn, attempt, status, reason)
     elif status is AttemptStatus.UNKNOWN:
-        _doubt(turn, attempt, reason, is_unconfirmed=isinstance(event, DispatchUnknown))
+        _doubt(turn, attempt, reason, event)
     else:
         _retry_or_fail(turn, attempt, status, reason)
     flow.go_on(turn)
@@ -201,14 +201,19 @@ def _retry_or_fail(turn: Turn, attempt: Attempt, status: AttemptStatus, reason: 
     hosts.wait(turn, again, min(delay_s, BACKOFF_CAP_S))
 
 
-def _doubt(turn: Turn, attempt: Attempt, reason: str, *, is_unconfirmed: bool) -> None:
+def _doubt(turn: Turn, attempt: Attempt, reason: str, event: AttemptEvent) -> None:
     """Nobody knows whether the step took effect: do what it says under `on_unknown`."""
     step, track = turn.step_of(attempt), hosts.track_of(turn, attempt)
+    is_unconfirmed = isinstance(event, DispatchUnknown)
     attempt = changed(attempt, is_unconfirmed=is_unconfirmed)
     # Nothing can be verified while the message may still lie in a queue.
     can_verify = attempt.role is Role.STEP and step.verify is not None and not is_unconfirmed
     if step.on_unknown is OnUnknown.VERIFY and can_verify:
-        _go_back(turn, attempt, changed(track, role=Role.VERIFY, is_doubtful=True))
+        verified = changed(track, role=Role.VERIFY, is_doubtful=True)
+        _go_back(turn, attempt, verified)
+        if isinstance(event, RunTimedOut | HeartbeatLost):
+            # Its worker may be at it still, and was told to stop: what is seen before that proves nothing.
+            hosts.wait(turn, verified, CANCEL_GRACE_S)
     elif step.on_unknown is OnUnknown.RETRY and track.tries < MAX_TRIES_IN_DOUBT:
         turn.call_back(attempt, reason)
         _go_back(turn, attempt, changed(track, is_doubtful=True))

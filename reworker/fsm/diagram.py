@@ -111,6 +111,7 @@ answer.
 | heartbeat | the last `running` | {HEARTBEAT_SILENCE_S:g} s | `HeartbeatLost` |
 | cancel | telling a worker that has begun to stop | {CANCEL_GRACE_S:g} s | `CancelTimedOut` |
 | delay | the end of the step before | the step's `delay` | `DelayEnded` |
+| delay | a timeout, before verifying | {CANCEL_GRACE_S:g} s | `DelayEnded` |
 | delay | a failed attempt | its `backoff`, doubled each time, at most {BACKOFF_CAP_S:g} s | `DelayEnded` |
 | approval | asking for it | its `expires`, else never | `ApprovalExpired` |
 | deployment | the start, to the end of the execution | the `timeout`, else never | `DeploymentTimedOut` |

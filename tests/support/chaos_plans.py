@@ -91,7 +91,10 @@ class Writer:
         if offset and self._chance(25):
             other = f"s{number}-{self._moments.randrange(offset)}"
             found["when"] = self._moments.choice([other, f"not {other}"])
-        return {**found, **self._retry(), **self._times()}
+        times = self._times()
+        if "verify" in found:
+            times.pop("timeout", None)  # it would wait for its worker to stop, longer than a round takes
+        return {**found, **self._retry(), **times}
 
     def _deed(self, subcommand: str, label: str, odds: int) -> dict[str, Any]:
         seconds = round(self._moments.choice([0.02, 0.1, 0.4]) * self._moments.random(), 3)

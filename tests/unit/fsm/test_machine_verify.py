@@ -4,22 +4,26 @@ from __future__ import annotations
 
 import pytest
 
-from reworker.fsm.attempts import MAX_TRIES_IN_DOUBT
-from reworker.fsm.commands import DispatchStep, RecordAttempt
+from reworker.fsm.attempts import CANCEL_GRACE_S, MAX_TRIES_IN_DOUBT
+from reworker.fsm.commands import DispatchStep, RecordAttempt, SendControl, StartTimer, TimerKind
 from reworker.fsm.events import (
     Decided,
     Decision,
+    DelayEnded,
     DispatchConfirmed,
     DispatchUnknown,
     DispatchUnroutable,
+    HeartbeatLost,
     PauseRequested,
     QueueTimedOut,
     ReplyCancelled,
     ReplyCompleted,
     ReplyFailed,
+    ReplyRunning,
     ReplyStarted,
     ReplyUnknown,
     ResumeRequested,
+    RunTimedOut,
 )
 from reworker.fsm.plan import Role
 from reworker.fsm.playbook import OnUnknown
@@ -44,6 +48,19 @@ def test_doubt_is_verified_when_the_step_says_how(doubt):
     assert driver.only(DispatchStep) == DispatchStep(attempt=2, step_index=0, tries=1, role=Role.VERIFY)
     assert driver.sent == ["a:Status@web1"]
     assert driver.deployment.status is DeploymentStatus.RUNNING
+
+
+@pytest.mark.parametrize("kind", [RunTimedOut, HeartbeatLost])
+def test_step_is_verified_when_its_worker_has_had_time_to_stop(drive, step, kind):
+    restart = step("a:Restart", verify=step("a:Status"), on_unknown=OnUnknown.VERIFY, timeout_s=1.0)
+    driver = drive(restart).start()
+    driver.feed(ReplyRunning)
+    driver.feed(kind)
+    assert driver.only(SendControl).attempt == 1
+    assert driver.sent == []
+    assert driver.only(StartTimer) == StartTimer(kind=TimerKind.DELAY, attempt=2, after_s=CANCEL_GRACE_S)
+    driver.feed(DelayEnded)
+    assert driver.sent == ["a:Status@web1"]
 
 
 def test_step_counts_as_completed_when_it_is_verified(doubt):
