@@ -103,7 +103,8 @@ class ReleaseLog:
         try:
             is_done = self._follow(own_id)
             self._is_failing = False
-        except (OSError, ReworkerError) as error:
+        except (OSError, ReworkerError, KeyError, TypeError, ValueError, msgspec.MsgspecError) as error:
+            # The last four: a row that nobody can read, which must not keep the files of others waiting.
             self._warn(error)
             return True  # its next event, or the next look, finds it again
         return is_done

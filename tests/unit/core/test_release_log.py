@@ -222,6 +222,20 @@ def test_deployment_goes_on_with_one_warning_when_its_file_cannot_be_written(
     assert all(len(lines(folder, one)) == events(world, one) + 2 for one in own_ids)
 
 
+def test_files_of_others_go_on_when_one_deployment_cannot_be_read(
+    world: World, worker: Worker, folder: Path
+) -> None:
+    spoilt = world.core.service.submit(playbook())
+    world.run()
+    with world.storage.begin() as unit:
+        unit._connection.exec_driver_sql("UPDATE event SET kind = 'Nonsense' WHERE seq = 2")
+    other = world.core.service.submit(playbook())
+    write(world)
+    write(world)
+    assert spoilt < other
+    assert told(folder, other)
+
+
 def test_symbolic_link_is_not_followed(world: World, worker: Worker, folder: Path, tmp_path: Path) -> None:
     worker.script = ()
     own_id = world.core.service.submit(playbook())
