@@ -228,7 +228,7 @@ def test_files_of_others_go_on_when_one_deployment_cannot_be_read(
     spoilt = world.core.service.submit(playbook())
     world.run()
     with world.storage.begin() as unit:
-        unit._connection.exec_driver_sql("UPDATE event SET kind = 'Nonsense' WHERE seq = 2")
+        unit._connection.exec_driver_sql("UPDATE plan SET plan = '[]'")
     world.advance(1)
     other = world.core.service.submit(playbook())
     write(world)
