@@ -21,7 +21,7 @@ demo: $(VENV)/.for-demo ## Run playbooks end to end with nothing but Python.
 
 test: $(VENV)/.for-test ## Install what the tests need, then run all of them.
 	@tests/services.sh
-	$(BIN)/python -m pytest --ignore=tests/bench $(PYTEST_ARGS)
+	$(BIN)/python $(if $(PYTEST_ARGS),-m pytest --ignore=tests/bench $(PYTEST_ARGS),tests/run.py)
 
 test-all: $(VENV)/.for-test ## As test, with many more moments of failure.
 	@tests/services.sh

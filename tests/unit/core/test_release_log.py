@@ -253,7 +253,7 @@ def test_no_file_stays_open_and_others_may_not_read_it(world: World, worker: Wor
     before = len(os.listdir("/proc/self/fd"))
     own_ids = [world.core.service.submit(playbook()) for _ in range(20)]
     write(world)
-    assert len(os.listdir("/proc/self/fd")) == before
+    assert len(os.listdir("/proc/self/fd")) <= before
     for own_id in own_ids:
         assert stat.S_IMODE((folder / f"FSM-{own_id}.log").stat().st_mode) & 0o007 == 0
 
