@@ -13,8 +13,8 @@ from pathlib import Path
 ROOT = Path(__file__).parent.parent
 #: folders and files below `tests` in two parts that take about as long; `missing` finds what is in none.
 PARTS = (
-    ("contract", "integration", "compat", "docs"),
-    ("faults", "unit", "test_architecture.py"),
+    ("contract", "integration", "docs"),
+    ("faults", "unit", "compat", "test_architecture.py"),
 )
 #: what holds no tests, or figures that must be measured alone.
 OTHERS = ("bench", "support", "data")

@@ -116,6 +116,9 @@ class Process:
 
     def _complaint(self, what: str) -> str:
         text = "\n".join(self._lines)
+        if self._has_ended_output:  # most often the process ends a moment later
+            with contextlib.suppress(subprocess.TimeoutExpired):
+                self._popen.wait(1)
         state = "runs" if self.is_running else f"ended with {self.exit_code}"
         return f"{what}; {' '.join(self.arguments)} {state}; its output:\n{text}"
 
