@@ -89,30 +89,14 @@ class Core:
         self._publisher = self._new_publisher(clock)
         folder = settings.release_log_dir
         self.release_log = ReleaseLog(folder, storage, clock) if folder else None
-        self.loop = Loop(
-            storage,
-            self._publisher,
-            self._intake,
-            clock,
-            counters,
-            batch_count=settings.batch_count,
-            on_events=self.release_log.note if self.release_log else None,
-        )
+        self.loop = self._new_loop(clock)
         wake = self.loop.wake
         #: requests and reads, for this process.
         self.service = Service(storage, logs, machine_clock, wake=wake)
         self.jobs = JobDesk(self.service, storage, self._dead, clock, counters, wake=wake)
         output_dead = DeadLetters(self._output_bus, counters)
         self.recorder = Recorder(logs, output_dead, clock, counters, limit_bytes=settings.log_limit_bytes)
-        self.upkeep = Upkeep(
-            storage,
-            logs,
-            clock,
-            counters,
-            name=settings.name,
-            keep_days=settings.keep_days,
-            is_quiet=self.loop.is_quiet,
-        )
+        self.upkeep = self._new_upkeep(logs, clock)
         self._consumers: list[Consumer] = []
         self._threads: list[threading.Thread] = []
 
@@ -126,6 +110,28 @@ class Core:
             exchange=settings.exchange,
             lease_s=settings.lease_s,
             window=settings.window,
+        )
+
+    def _new_loop(self, clock: Clock) -> Loop:
+        return Loop(
+            self._storage,
+            self._publisher,
+            self._intake,
+            clock,
+            self.counters,
+            batch_count=self._settings.batch_count,
+            on_events=self.release_log.note if self.release_log else None,
+        )
+
+    def _new_upkeep(self, logs: LogStore, clock: Clock) -> Upkeep:
+        return Upkeep(
+            self._storage,
+            logs,
+            clock,
+            self.counters,
+            name=self._settings.name,
+            keep_days=self._settings.keep_days,
+            is_quiet=self.loop.is_quiet,
         )
 
     def start(self, *, takes_jobs: bool = True) -> None:
