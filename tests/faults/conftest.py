@@ -24,8 +24,8 @@ from tests.support.system import READY_S, BrokerProcess, System
 MOMENT_COUNT = int(os.environ.get("REWORKER_FAULT_MOMENTS", "20"))
 #: seconds that a test may take per moment, on a busy day.
 MOMENT_S = 6
-#: seconds of the long step (one more than its test asks for: the core notes the start when it hears of it), and
-#: between heartbeats meanwhile.
+#: seconds of the long step, one more than its test asks for: the core notes the start when it hears of it;
+#: and between heartbeats meanwhile.
 LONG_STEP_S, LONG_STEP_HEARTBEAT_S = 91, 10
 
 
