@@ -20,7 +20,7 @@
       StorageError            the database's fault
         StorageUnavailable    locked, full or gone for the moment; nothing was changed
         DeploymentNotFound
-        StaleVersion          another core was faster
+        StaleVersion          another transaction was faster; nothing was changed
         PlaybookNotFound
       AlreadySettled          a delivery was settled twice
       JobError                raised by plugin code to choose an outcome
@@ -230,7 +230,10 @@ class PlaybookNotFound(StorageError):
 
 
 class StaleVersion(StorageError):
-    """A row changed between reading and writing it; read it again."""
+    """Another transaction was faster; nothing was changed: read again, and try again at once.
+
+    A row changed between reading and writing it, or the server ended ours so that the other could go on.
+    """
 
 
 class AlreadySettled(ReworkerError):

@@ -30,6 +30,7 @@ from reworker.errors import (
     PlaybookInvalid,
     PlaybookNotFound,
     ReworkerError,
+    StaleVersion,
     StorageUnavailable,
     UndecodableMessage,
 )
@@ -96,7 +97,7 @@ class JobDesk:
             return False
         try:
             self._handle(delivery)
-        except StorageUnavailable as error:
+        except (StorageUnavailable, StaleVersion) as error:
             logger.error("a job request waits for the database: %s", error)
             self._held = delivery
             if wait_s != 0:

@@ -6,9 +6,10 @@ A core that runs notices what was written here; without one, it is done when a c
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import suppress
 from dataclasses import replace
 from datetime import datetime
-from typing import Any
+from typing import Any, TypeVar
 
 import msgspec
 
@@ -17,10 +18,11 @@ from reworker.core import codec, submission
 from reworker.core.batch import Applied, Batch, Request, Result
 from reworker.core.database_clock import DatabaseClock
 from reworker.core.library import Library
+from reworker.core.memory import Memory
 from reworker.core.past import past_of
 from reworker.core.recorder import LogLine, lines_of
 from reworker.core.resumption import Resumption, Scope, resumption
-from reworker.errors import ConfigError, NotResumable
+from reworker.errors import ConfigError, NotResumable, StaleVersion
 from reworker.fsm.deployment import Attempt, Deployment
 from reworker.fsm.events import (
     Approved,
@@ -50,6 +52,10 @@ from reworker.storage.contract import (
 KEY_CHARACTERS = 255
 #: rows that one call returns at most.
 PAGE_COUNT = 1000
+#: times that a request is tried again at once when another transaction was faster.
+RACE_COUNT = 20
+
+T = TypeVar("T")
 
 
 class DeploymentView(msgspec.Struct, frozen=True):
@@ -159,37 +165,45 @@ class Service:
         Raises:
             NotResumable: the other deployment is continued already.
         """
-        begun = resumption or Resumption()
-        now = self._clock.now()
-        with self._storage.begin() as unit:
-            batch = self._batch(unit)
+
+        def begun(unit: Unit) -> str:
             # locked, so that two people who continue it at the same time take turns
-            unit.deployments({begun.resumes} - {""})
+            unit.deployments({resumption.resumes} if resumption else set())
             found = unit.find_deployment(
                 idempotency_key=origin.idempotency_key,
                 request_digest=origin.request_digest if origin.is_redelivered else "",
             )
             if found and resumption is not None:
                 raise NotResumable(f"it goes on as deployment {found} already; watch, or resume, that one")
-            deployment_id = found or new_id(now)
-            if found is None:
-                row = submission.new_row(deployment_id, draft.plan, origin, now, begun.resumes)
-                event = Submitted(
-                    at=now,
-                    actor=origin.actor,
-                    unattended=origin.is_unattended,
-                    source_ip=origin.source_ip,
-                    reason=origin.reason,
-                    **msgspec.structs.asdict(begun),
-                )
-                batch.create(row, draft.plan, event)
-                batch.changes.sources.append(SourceRow(deployment_id, draft.text, draft.rules))
+            batch = self._batch(unit)
+            deployment_id = found or self._create(batch, draft, origin, resumption or Resumption())
             told = answer(deployment_id) if answer else None
             if told is not None:
                 batch.changes.outbox_added.append(told)
             batch.save()
+            return deployment_id
+
+        own_id = self._transact(begun)
         self._wake()
-        return deployment_id
+        return own_id
+
+    def _create(
+        self, batch: Batch, draft: submission.Draft, origin: submission.Origin, begun: Resumption
+    ) -> str:
+        now = self._clock.now()
+        own_id = new_id(now)
+        row = submission.new_row(own_id, draft.plan, origin, now, begun.resumes)
+        event = Submitted(
+            at=now,
+            actor=origin.actor,
+            unattended=origin.is_unattended,
+            source_ip=origin.source_ip,
+            reason=origin.reason,
+            **msgspec.structs.asdict(begun),
+        )
+        batch.create(row, draft.plan, event)
+        batch.changes.sources.append(SourceRow(own_id, draft.text, draft.rules))
+        return own_id
 
     def deployment(self, deployment_id: str) -> DeploymentView:
         """Return a deployment as it stands.
@@ -341,19 +355,31 @@ class Service:
 
     def _request(self, deployment_id: str, event: Event) -> Result:
         request = Request(deployment_id, event, actor=getattr(event, "actor", ""), is_kept=False)
-        with self._storage.begin() as unit:
+
+        def applied(unit: Unit) -> Result:
             batch = self._batch(unit)
             batch.load([request])
-            result = batch.apply(request)
+            found = batch.apply(request)
             batch.save()
+            return found
+
+        result = self._transact(applied)
         if result.applied is Applied.UNKNOWN:
             self._storage.reader.deployment(deployment_id)
             return Result(Applied.IGNORED, f"attempt {getattr(event, 'attempt', 0)} does not exist")
         self._wake()
         return result
 
+    def _transact(self, work: Callable[[Unit], T]) -> T:
+        """Work in a transaction, and again from its beginning when another transaction was faster."""
+        for _ in range(RACE_COUNT):
+            with suppress(StaleVersion), self._storage.begin() as unit:
+                return work(unit)
+        with self._storage.begin() as unit:
+            return work(unit)
+
     def _batch(self, unit: Unit) -> Batch:
-        return Batch(unit, codec.PlanCache())
+        return Batch(unit, Memory())
 
 
 def _is_in_doubt(attempt: Attempt) -> bool:

@@ -10,7 +10,7 @@ from datetime import timedelta
 import psycopg
 import pytest
 
-from reworker.errors import ConfigError, StorageError, StorageUnavailable
+from reworker.errors import ConfigError, StaleVersion, StorageError, StorageUnavailable
 from reworker.storage.contract import Changes
 from reworker.storage.opening import open_logs, open_storage
 from reworker.storage.postgres import PostgresStorage
@@ -238,7 +238,7 @@ def test_one_of_two_transactions_is_tried_again_when_they_wait_for_each_other(
                 both_have_one.wait()
                 unit.deployments([ids[1]])
             outcomes.append("done")
-        except StorageUnavailable as error:
+        except StaleVersion as error:
             outcomes.append("deadlock" if "deadlock" in str(error) else str(error))
 
     threads = [

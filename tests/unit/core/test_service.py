@@ -6,8 +6,15 @@ import pytest
 
 from reworker.core import history
 from reworker.core.batch import Applied
-from reworker.core.service import Service
-from reworker.errors import ConfigError, DeploymentNotFound, PlaybookInvalid, PlaybookNotFound, StorageError
+from reworker.core.service import RACE_COUNT, Service
+from reworker.errors import (
+    ConfigError,
+    DeploymentNotFound,
+    PlaybookInvalid,
+    PlaybookNotFound,
+    StaleVersion,
+    StorageError,
+)
 from reworker.fsm.events import Decision
 from reworker.fsm.playbook import QUEUE_TIMEOUT_S
 from reworker.storage.log import SqlLog, log_path
@@ -24,6 +31,29 @@ def test_same_deployment_is_returned_when_the_idempotency_key_is_used_again(
     assert len(ids) == 1
     assert other not in ids
     assert len(worker.steps) == 2
+
+
+def races(world: World, count: int) -> None:
+    """Let another transaction be faster so often."""
+    faults = [StaleVersion("deadlock detected")] * count
+
+    def fault() -> None:
+        if faults:
+            raise faults.pop()
+
+    world.storage.fault = fault
+
+
+def test_request_is_tried_again_when_another_transaction_was_faster(world: World, worker: Worker) -> None:
+    worker.script = ()
+    races(world, RACE_COUNT)
+    own_id = world.core.service.submit(playbook())
+    assert [one.row.id for one in world.core.service.deployments()] == [own_id]
+    races(world, RACE_COUNT)
+    assert world.core.service.cancel(own_id).applied is Applied.CHANGED
+    races(world, RACE_COUNT + 1)
+    with pytest.raises(StaleVersion, match="deadlock"):
+        world.core.service.submit(playbook())
 
 
 def test_key_is_refused_when_it_is_too_long(world: World) -> None:

@@ -78,10 +78,13 @@ def test_nothing_is_published_when_its_commit_fails(world: World, worker: Worker
     assert len(worker.steps) == 1
 
 
-def test_job_waits_unacknowledged_when_the_database_is_away(world: World, worker: Worker) -> None:
+@pytest.mark.parametrize("error", [StorageUnavailable("locked"), StaleVersion("deadlock detected")])
+def test_job_waits_unacknowledged_when_the_database_is_away(
+    world: World, worker: Worker, error: Exception
+) -> None:
     stored = world.core.service.library.store(playbook())
     raw = f'{{"group": "web", "playbook_id": "{stored.id}"}}'.encode()
-    world.storage.fault = raising(StorageUnavailable("locked"))
+    world.storage.fault = raising(error)
     worker.send(names.EXCHANGE, names.JOB_KEY, raw)
     world.broker.pump()
     for _ in range(3):
@@ -90,6 +93,7 @@ def test_job_waits_unacknowledged_when_the_database_is_away(world: World, worker
     world.storage.fault = None
     world.advance(10)
     assert len(world.core.service.deployments()) == 1
+    assert world.broker.message_count(names.DEAD_QUEUE) == 0
 
 
 def test_core_is_red_and_says_what_to_do_when_its_file_is_replaced(world: World, worker: Worker) -> None:
@@ -127,7 +131,7 @@ def test_other_timers_fire_when_one_cannot_be_handled(world: World, worker: Work
     ids = [world.core.service.submit(playbook(step, locks=False)) for _ in range(3)]
     world.run()
     with world.storage.begin() as unit:
-        unit._connection.exec_driver_sql("UPDATE deployment SET snapshot = '{' WHERE id = ?", (ids[0],))
+        unit._connection.exec_driver_sql("UPDATE deployment SET snapshot = '{', version = version + 1 WHERE id = ?", (ids[0],))
     world.advance(25)
     assert {world.status(one) for one in ids[1:]} == {"failed"}
     assert world.core.counters.snapshot()["set_aside"] == 1
