@@ -120,12 +120,17 @@ def read_document(text: bytes | str, problems: Problems) -> Node:
             builder.feed(event)
     except yaml.MarkedYAMLError as error:
         line = min(_line_of(error.problem_mark), clean.count("\n") + 1)
-        raise PlaybookInvalid(
-            f"the text is not valid YAML or JSON: {_what_of(error)}", line=line, source=problems.source
-        ) from error
+        # Brackets are counted by the parser of some versions before it gives us the first of them.
+        is_deep = "maximum nesting depth" in str(error)
+        reason = _too_deep() if is_deep else f"the text is not valid YAML or JSON: {_what_of(error)}"
+        raise PlaybookInvalid(reason, line=line, source=problems.source) from error
     if builder.root is None:
         raise PlaybookInvalid("the document is empty", line=1, source=problems.source)
     return builder.root
+
+
+def _too_deep() -> str:
+    return f"nested deeper than {MAX_DEPTH} levels"
 
 
 def _what_of(error: yaml.MarkedYAMLError) -> str:
@@ -216,7 +221,7 @@ class _Builder:
         if self._stack and self._stack[-1].wants_key():
             raise self._fatal("a key must be text, not a list or mapping", event)
         if len(self._stack) >= MAX_DEPTH:
-            raise self._fatal(f"nested deeper than {MAX_DEPTH} levels", event)
+            raise self._fatal(_too_deep(), event)
         self._refuse_tag(event)
         if event.anchor:
             self._anchors[event.anchor] = None
