@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Callable, Iterable
+from collections.abc import Iterable
 from datetime import datetime, timedelta
 
 import msgspec
 
 from reworker.core import codec
+from reworker.core.memory import Head, Memory
 from reworker.core.outgoing import Cause, control_row, notification_row, step_row
 from reworker.fsm.commands import (
     Command,
@@ -64,6 +65,7 @@ class Request(msgspec.Struct, frozen=True):
         dedup_key: at most one event of the deployment has it; None is none.
         actor: the worker or person it comes from.
         is_kept: record it even when it changes nothing.
+        is_suspect: it has probably come before, so its key is looked up first.
     """
 
     deployment_id: str
@@ -71,6 +73,7 @@ class Request(msgspec.Struct, frozen=True):
     dedup_key: str | None = None
     actor: str = ""
     is_kept: bool = True
+    is_suspect: bool = False
 
 
 class Applied(enum.Enum):
@@ -103,6 +106,8 @@ class _Work:
     def __init__(self, row: DeploymentRow, deployment: Deployment, plan: Plan) -> None:
         self.row, self.deployment, self.plan = row, deployment, plan
         self.last_seq, self.last_hash = row.last_seq, row.last_hash
+        #: something of it was changed, so that its row is to be written, with a version of its own.
+        self.is_changed = False
         self.stored_timers = {(str(t), a.number) for a in deployment.attempts for t in a.timers}
         self.stored_timers |= {(str(t), 0) for t in deployment.timers}
 
@@ -111,11 +116,11 @@ class Batch:
     """One transaction's events; used once, by one thread, inside `Storage.begin`.
 
     `load` reads what the events need, `apply` folds each, `save` writes. Rows to publish are in
-    `changes.outbox_added` afterwards.
+    `changes.outbox_added` afterwards; `remember` is for after the COMMIT.
     """
 
-    def __init__(self, unit: Unit, plans: codec.PlanCache, claim: Claim | None = None) -> None:
-        self._unit, self._plans, self._claim = unit, plans, claim
+    def __init__(self, unit: Unit, memory: Memory, claim: Claim | None = None) -> None:
+        self._unit, self._memory, self._claim = unit, memory, claim
         self._works: dict[str, _Work] = {}
         self._attempts: dict[str, AttemptRow] = {}
         self._changed_attempts: dict[str, None] = {}
@@ -123,16 +128,45 @@ class Batch:
         self._known: set[tuple[str, str]] = set()
         self.changes = Changes()
 
-    def load(self, requests: Iterable[Request]) -> None:
-        """Read the deployments, attempts and dedup keys that these events concern."""
+    def load(self, requests: Iterable[Request], *, is_careful: bool = True) -> None:
+        """Read the deployments, attempts and dedup keys that these events concern.
+
+        Args:
+            requests: the events, all that will be applied.
+            is_careful: look up every key. Else only those of suspects: `save` raises `StaleVersion` when
+                another one was known, and the whole batch has to be done again with care.
+        """
         wanted = list(requests)
-        for row in self._unit.deployments({one.deployment_id for one in wanted}).values():
-            plan = self._plans.get(row.id, self._unit.plan)
-            self._works[row.id] = _Work(row, self._snapshot(row, plan), plan)
-        keys = {(one.deployment_id, one.dedup_key) for one in wanted if one.dedup_key}
+        self._load_works({one.deployment_id for one in wanted})
+        keys = {
+            (one.deployment_id, one.dedup_key)
+            for one in wanted
+            if one.dedup_key and (is_careful or one.is_suspect)
+        }
         self._known = self._unit.known_keys(keys)
         numbers = ((one.deployment_id, getattr(one.event, "attempt", 0)) for one in wanted)
-        self._attempts = self._unit.attempts({attempt_id(*one) for one in numbers if one[1]})
+        ids = {attempt_id(*one) for one in numbers if one[1] and self._is_open(*one)}
+        self._attempts |= self._unit.attempts(ids - self._attempts.keys())
+
+    def _load_works(self, ids: set[str]) -> None:
+        """Take deployments from memory if they are still of that version, the others from the database."""
+        remembered = self._memory.heads(ids)
+        if remembered:
+            versions = self._unit.versions(ids)
+            ids = {
+                one for one in versions if one not in remembered or remembered[one].version != versions[one]
+            }
+            for head in remembered.values():
+                if versions.get(head.row.id) == head.version:
+                    self._works[head.row.id] = _Work(head.row, head.deployment, head.plan)
+                    self._attempts |= head.attempts
+        for row in self._unit.deployments(ids).values():
+            plan = self._memory.plans.get(row.id, self._unit.plan)
+            self._works[row.id] = _Work(row, self._snapshot(row, plan), plan)
+
+    def _is_open(self, deployment_id: str, number: int) -> bool:
+        work = self._works.get(deployment_id)
+        return work is not None and work.deployment.attempt(number) is not None
 
     def _snapshot(self, row: DeploymentRow, plan: Plan) -> Deployment:
         """Return the snapshot of a row; one of an older version is made anew from the events."""
@@ -182,7 +216,7 @@ class Batch:
         changes.saved = [
             self._saved_row(work, version=work.row.version + 1)
             for work in self._works.values()
-            if work.last_seq != work.row.last_seq and work.row.id not in created
+            if work.is_changed and work.row.id not in created
         ]
         changes.attempts = [self._attempts[one] for one in self._changed_attempts]
         for key, due_at in self._timers.items():
@@ -193,6 +227,14 @@ class Batch:
         # In one order, so that no two cores wait for each other's rows.
         changes.outbox_removed.sort()
         self._unit.save(changes)
+
+    def remember(self) -> None:
+        """Keep the deployments that were saved in memory; only after the COMMIT."""
+        for row in self.changes.saved:
+            work = self._works[row.id]
+            ids = (attempt_id(row.id, one.number) for one in work.deployment.attempts)
+            attempts = {one: self._attempts[one] for one in ids if one in self._attempts}
+            self._memory.keep(Head(row, work.deployment, work.plan, attempts))
 
     def _saved_row(self, work: _Work, *, version: int) -> DeploymentRow:
         now = work.deployment
@@ -233,7 +275,7 @@ class Batch:
             hash="",
         )
         row = codec.chained(work.last_hash, row)
-        work.last_seq, work.last_hash = row.seq, row.hash
+        work.last_seq, work.last_hash, work.is_changed = row.seq, row.hash, True
         work.row = msgspec.structs.replace(work.row, updated_at=row.at) if not ignored else work.row
         self.changes.events.append(row)
 
@@ -293,12 +335,9 @@ class Batch:
             # The row of a step lives exactly as long as its attempt is ready: once anything is known of
             # the message, or nobody wants it any more, it must not be published again.
             self.changes.outbox_removed.append(own_id)
-        self._attempts[own_id] = before
-        self._change_attempt(own_id, lambda row: _recorded(row, command, actor))
-
-    def _change_attempt(self, own_id: str, change: Callable[[AttemptRow], AttemptRow]) -> None:
-        self._attempts[own_id] = change(self._attempts[own_id])
+        self._attempts[own_id] = _recorded(before, command, actor)
         self._changed_attempts[own_id] = None
+        work.is_changed = True
 
 
 def _new_attempt(own_id: str, work: _Work, command: RecordAttempt) -> AttemptRow:

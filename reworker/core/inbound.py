@@ -245,6 +245,7 @@ def reply_request(delivery: Delivery, now: datetime) -> Request:
         _REPLIES[reply.status](reply, number, now),
         dedup_key=_dedup_key(properties.message_id, attempt_id(*own), reply.status, body),
         actor=_worker_of(delivery),
+        is_suspect=delivery.redelivered,
     )
 
 

@@ -16,9 +16,9 @@ import msgspec
 from reworker.backoff import delay_s
 from reworker.clock import Clock
 from reworker.core.batch import Batch
-from reworker.core.codec import PlanCache
 from reworker.core.counters import Counters
 from reworker.core.inbound import Intake, Item, PublishedItem
+from reworker.core.memory import Memory
 from reworker.core.publisher import Publisher, doubt
 from reworker.core.timers import BUSY_S, JUMP_S, ClockWatch, Timers, is_for_reply, timer_request
 from reworker.errors import StaleVersion, StorageUnavailable
@@ -34,6 +34,8 @@ BLIND_LOOK_S = 1.0
 RETRY_BASE_S, RETRY_CAP_S = 0.05, 5.0
 #: times that a batch is tried again at once when another core has changed its deployments meanwhile.
 RACE_COUNT = 20
+#: seconds for which every event's key is looked up after one has come twice: there may be more of them.
+CAREFUL_S = 10.0
 #: timers fired in one transaction at most.
 TIMER_COUNT = 50
 #: seconds by which a timer is put off whose event cannot be stored; a bug, that must not block the others.
@@ -67,14 +69,14 @@ class Loop:
         self._storage, self._publisher, self._intake = storage, publisher, intake
         self._clock, self._counters = clock, counters
         self._batch_count, self._on_events = batch_count, on_events
-        self._plans = PlanCache()
+        self._memory = Memory()
         self._timers, self._watch = Timers(), ClockWatch(clock)
         self._held: list[Item] = []
         self._timer_count = TIMER_COUNT
         self._failure_count = 0
         self._retry_at_mono_s = self._look_at_mono_s = self._stop_at_mono_s = 0.0
         self._seen_mono_s, self._catch_up_mono_s = float("-inf"), 0.0
-        self._away_mono_s = float("-inf")
+        self._away_mono_s = self._careful_mono_s = float("-inf")
         self._is_woken = self._is_blind = False
         self._stopping = threading.Event()
         #: why the database cannot be used, in words; empty when it can.
@@ -178,7 +180,7 @@ class Loop:
         self._timers.forget()
         try:
             total_s = self._shift(jump)
-        except StorageUnavailable:
+        except (StorageUnavailable, StaleVersion):
             return  # the transaction that follows finds out why
         self._watch.accept()
         self._watch.shifted_s = total_s
@@ -209,14 +211,15 @@ class Loop:
     def _transact(self, items: Sequence[Item]) -> None:
         now = self._clock.now()
         with self._storage.begin() as unit:
-            batch = Batch(unit, self._plans, self._publisher.claim_at_once(now))
-            batch.load([item.request for item in items if item.request is not None])
+            batch = Batch(unit, self._memory, self._publisher.claim_at_once(now))
+            requests = [item.request for item in items if item.request is not None]
+            batch.load(requests, is_careful=self._clock.mono_s() < self._careful_mono_s)
             for item in items:
                 item.apply(batch)
             batch.save()
             claimed, doubtful = self._publisher.claim(unit, now)
         self._publisher.publish(claimed)
-        self._committed(batch.changes)
+        self._committed(batch)
         for row in doubtful:
             self._intake.put(PublishedItem(*doubt(row), self._publisher, self._counters))
         for item in items:
@@ -236,7 +239,9 @@ class Loop:
         except Exception:  # it is stored; the others must be settled too
             logger.exception("something that is stored could not be settled")
 
-    def _committed(self, changes: Changes) -> None:
+    def _committed(self, batch: Batch) -> None:
+        changes = batch.changes
+        batch.remember()
         self._publisher.offer(changes.outbox_added)
         self._timers.note(changes.timers_set)
         self._counters.add("events", len(changes.events))
@@ -249,7 +254,9 @@ class Loop:
         self._held += items
         self._failure_count += 1
         if isinstance(error, StaleVersion) and self._failure_count <= RACE_COUNT:
-            return  # another core was faster: the next round reads what it has written
+            # Another core was faster, or an event came twice: the next round reads what there is.
+            self._careful_mono_s = self._clock.mono_s() + CAREFUL_S
+            return
         wait_s = delay_s(self._failure_count, base_s=RETRY_BASE_S, cap_s=RETRY_CAP_S, rand=random.random)
         self._retry_at_mono_s = self._clock.mono_s() + wait_s
         if not self.storage_error:
@@ -277,7 +284,7 @@ class Loop:
 
     def _fire_timers(self) -> None:
         try:
-            changes = self._fire(self._timer_count)
+            batch = self._fire(self._timer_count)
         except (StorageUnavailable, StaleVersion) as error:
             self._hold((), error)
         except Exception as error:  # noqa: BLE001  # one timer must not stop the others
@@ -287,12 +294,12 @@ class Loop:
             self._timer_count = 1
         else:
             self._timer_count = TIMER_COUNT
-            self._committed(changes)
+            self._committed(batch)
 
-    def _fire(self, count: int) -> Changes:
+    def _fire(self, count: int) -> Batch:
         with self._storage.begin() as unit:
             now = self._clock.now()  # not earlier: what another core did first has an earlier time
-            batch = Batch(unit, self._plans, self._publisher.claim_at_once(now))
+            batch = Batch(unit, self._memory, self._publisher.claim_at_once(now))
             due = unit.due_timers(now, count)
             is_back = self._clock.mono_s() - self._away_mono_s > RETURN_S
             ended = [row for row in due if is_back or not is_for_reply(row)]
@@ -308,7 +315,7 @@ class Loop:
             # With nothing to handle, what is due belongs to deployments that another core has in hand.
             self._timers.refresh(unit, now if due else now + timedelta(seconds=BUSY_S))
         self._counters.add("timers_fired", len(ended))
-        return batch.changes
+        return batch
 
     def _postpone(self, error: Exception) -> None:
         now = self._clock.now()

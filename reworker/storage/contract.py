@@ -2,9 +2,9 @@
 
 The rows that it takes and gives are part of the contract; they stand in `rows.py`. All times are aware UTC.
 Every method raises `StorageUnavailable` when the database cannot be reached or written at the moment,
-and another `StorageError` when it refuses what it was given; in both cases nothing was changed. One case is
-in doubt: a server that is lost during COMMIT may have carried it out. To read again and try again is safe
-then: versions, dedup keys and idempotency keys tell what is there already.
+`StaleVersion` when another transaction was faster, and another `StorageError` when it refuses what it was
+given; nothing was changed then. One case is in doubt: a server that is lost during COMMIT may have carried
+it out. To read again and try again is safe: versions, dedup keys and idempotency keys tell what is there.
 """
 
 from __future__ import annotations
@@ -119,6 +119,10 @@ class Unit(Queues, Locks, Protocol):
         """Return the rows that exist, locked against other cores until the end of the transaction."""
         ...
 
+    def versions(self, ids: Collection[str]) -> dict[str, int]:
+        """Return the versions of the rows that exist, which are locked as by `deployments`."""
+        ...
+
     def plan(self, deployment_id: str) -> bytes:
         """Return the frozen plan's JSON.
 
@@ -158,7 +162,8 @@ class Unit(Queues, Locks, Protocol):
         """Write everything.
 
         Raises:
-            StaleVersion: a deployment's row is not of the version before; nothing may be committed.
+            StaleVersion: a deployment's row is not of the version before, or has an event of this dedup key
+                already; nothing may be committed.
         """
         ...
 

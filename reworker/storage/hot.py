@@ -31,7 +31,7 @@ class Hot:
 
     def __init__(self, kind: Kind) -> None:
         self.save = kind([_D.c[name] for name in _SAVED], _save)
-        self.add_events = _inserting(kind, _E)
+        self.add_events = _inserting(kind, _E, is_lenient=True)
         self.put_attempts = _putting(kind, _A)
         self.put_timers = _putting(kind, _T)
         self.remove_timers = _removing(kind, _T)
@@ -40,6 +40,12 @@ class Hot:
         # SQLite has one writer and knows no FOR UPDATE: the library leaves it out there.
         self.deployments = (
             SELECT_DEPLOYMENT.where(kind.is_any(_D.c.id, "ids"))
+            .order_by(_D.c.id)
+            .with_for_update(key_share=True)
+        )
+        self.versions = (
+            select(_D.c.id, _D.c.version)
+            .where(kind.is_any(_D.c.id, "ids"))
             .order_by(_D.c.id)
             .with_for_update(key_share=True)
         )
@@ -69,8 +75,14 @@ def _save(row: Source) -> ClauseElement:
     return update(_D).where(_D.c.id == row["id"], is_next).values(values)
 
 
-def _inserting(kind: Kind, table: Table) -> Statement:
-    return kind(table.columns, lambda row: kind.insert(table, row))
+def _inserting(kind: Kind, table: Table, *, is_lenient: bool = False) -> Statement:
+    """Insert rows; if lenient, pass over those whose keys are there already, and do not count them."""
+
+    def make(row: Source) -> ClauseElement:
+        statement = kind.insert(table, row)
+        return statement.on_conflict_do_nothing() if is_lenient else statement
+
+    return kind(table.columns, make)
 
 
 def _putting(kind: Kind, table: Table) -> Statement:

@@ -45,6 +45,13 @@ class SqlUnit(QueueTables, LockTable, Housekeeping):
         rows = self._connection.execute(self._hot.deployments, {"ids": list(ids)})
         return {row[0]: DeploymentRow(*row) for row in rows}
 
+    def versions(self, ids: Collection[str]) -> dict[str, int]:
+        """Return versions by id; see `contract.Unit.versions`."""
+        if not ids:
+            return {}
+        rows = self._connection.execute(self._hot.versions, {"ids": list(ids)})
+        return {row[0]: row[1] for row in rows}
+
     def plan(self, deployment_id: str) -> bytes:
         """Return a frozen plan; see `contract.Unit.plan`."""
         query = select(schema.plan.c.plan).where(schema.plan.c.deployment_id == deployment_id)
@@ -106,7 +113,8 @@ class SqlUnit(QueueTables, LockTable, Housekeeping):
         if hot.save.run(connection, changes.saved) != len(changes.saved):
             ids = ", ".join(row.id for row in changes.saved[:3])
             raise StaleVersion(f"deployment {ids} was changed by another core meanwhile")
-        hot.add_events.run(connection, changes.events)
+        if hot.add_events.run(connection, changes.events) != len(changes.events):
+            raise StaleVersion("an event of these is known already")
         hot.put_attempts.run(connection, changes.attempts)
         hot.put_timers.run(connection, changes.timers_set)
         hot.remove_timers.run_tuples(connection, changes.timers_removed)

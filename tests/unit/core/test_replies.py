@@ -209,7 +209,9 @@ def test_good_replies_are_stored_when_one_of_their_batch_cannot_be(world: World,
     ids = [world.core.service.submit(playbook(locks=False)) for _ in range(5)]
     world.run()
     with world.storage.begin() as unit:
-        unit._connection.exec_driver_sql("UPDATE deployment SET snapshot = '{' WHERE id = ?", (ids[2],))
+        unit._connection.exec_driver_sql(
+            "UPDATE deployment SET snapshot = '{', version = version + 1 WHERE id = ?", (ids[2],)
+        )
     for own_id in ids:
         worker.reply(COMPLETED, f"{own_id}.1")
     world.run()

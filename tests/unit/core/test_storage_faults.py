@@ -131,7 +131,9 @@ def test_other_timers_fire_when_one_cannot_be_handled(world: World, worker: Work
     ids = [world.core.service.submit(playbook(step, locks=False)) for _ in range(3)]
     world.run()
     with world.storage.begin() as unit:
-        unit._connection.exec_driver_sql("UPDATE deployment SET snapshot = '{', version = version + 1 WHERE id = ?", (ids[0],))
+        unit._connection.exec_driver_sql(
+            "UPDATE deployment SET snapshot = '{', version = version + 1 WHERE id = ?", (ids[0],)
+        )
     world.advance(25)
     assert {world.status(one) for one in ids[1:]} == {"failed"}
     assert world.core.counters.snapshot()["set_aside"] == 1
