@@ -10,7 +10,14 @@ from typing import Any
 import click
 
 from reworker import __version__
-from reworker.errors import BusError, ConfigError, MessageError, PlaybookInvalid, ReworkerError
+from reworker.errors import (
+    BusError,
+    ConfigError,
+    MessageError,
+    PlaybookInvalid,
+    ReworkerError,
+    StorageUnavailable,
+)
 from reworker.logs import escaped
 from reworker.pool.signals import StopRequested
 
@@ -85,7 +92,7 @@ def exit_code(error: ReworkerError) -> int:
     """Return the exit code that tells a script whose fault an error is."""
     if isinstance(error, ConfigError | PlaybookInvalid | MessageError):
         return EXIT_USAGE
-    if isinstance(error, BusError):
+    if isinstance(error, BusError | StorageUnavailable):
         return EXIT_UNREACHABLE
     return EXIT_FAILED
 

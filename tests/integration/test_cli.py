@@ -11,6 +11,7 @@ from pathlib import Path
 
 import pytest
 
+from reworker.cli.main import main
 from tests.integration.cli_support import reworker, start_system
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
@@ -170,6 +171,7 @@ def test_a_step_without_a_worker_fails_and_says_what_is_missing(system, folder):
         (("run", "rollout.yaml"), 2, "there is no database at"),
         (("core", "--mq", "amqp://127.0.0.1:1/", "--db", "/proc/x/y.db"), 2, "cannot make the folder"),
         (("core", "--mq", "gone.json"), 2, "gone.json"),
+        (("core", "--mq", "amqp://127.0.0.1:1/", "--db", "postgresql://127.0.0.1:1/x"), 5, "refused"),
         (("core",), 2, "no message bus is set"),
         (("core", "-c", "gone.json"), 2, "gone.json"),
         (("core", "-t", "gone.json", "--mq", "amqp://127.0.0.1:1/"), 2, "gone.json"),
@@ -185,6 +187,34 @@ def test_a_wrong_call_ends_in_one_clear_line_and_the_right_code(arguments, code,
     assert result.returncode == code, result.stderr
     assert words in result.stderr
     assert "Traceback" not in result.stderr
+
+
+@pytest.mark.parametrize(
+    "arguments",
+    [
+        ("run", "rollout.yaml"),
+        ("prune", "--older-than", "9d"),
+        ("playbook", "ls"),
+        ("playbook", "add", "rollout.yaml"),
+        ("verify", "--all"),
+        ("ls",),
+        *((name, "0" * 24) for name in ("watch", "show", "logs", "cancel", "pause", "resume", "approve")),
+        ("decide", "0" * 24, "retry", "--reason", "x"),
+    ],
+    ids=lambda arguments: " ".join(arguments[:2]),
+)
+def test_a_database_that_cannot_be_reached_has_an_exit_code_of_its_own(
+    arguments, folder, monkeypatch, capsys
+):
+    monkeypatch.chdir(folder)
+    url = f"postgresql://ann:s3cret@127.0.0.1:{free_port()}/reworker"
+    monkeypatch.setattr(sys, "argv", ["reworker", *arguments, "--db", url])
+    with pytest.raises(SystemExit) as caught:
+        main()
+    told = capsys.readouterr().err
+    assert caught.value.code == 5, told
+    assert "refused" in told
+    assert "s3cret" not in told
 
 
 def test_core_says_what_to_install_on_a_machine_for_workers_only(folder):

@@ -14,6 +14,9 @@ from reworker.errors import (
     ConfigError,
     DeploymentNotFound,
     PlaybookInvalid,
+    StaleVersion,
+    StorageError,
+    StorageUnavailable,
     UndecodableMessage,
 )
 from reworker.storage.opening import open_storage
@@ -207,6 +210,9 @@ def test_an_unknown_command_is_a_usage_error(run):
         (PlaybookInvalid("x"), 2),
         (UndecodableMessage("x"), 2),
         (CannotConnect("amqp://h", "refused"), 5),
+        (StorageUnavailable("x"), 5),
+        (StorageError("x"), 1),
+        (StaleVersion("x"), 1),
         (DeploymentNotFound("x"), 1),
     ],
 )
