@@ -1,4 +1,4 @@
-"""Settings: reading JSON and YAML files, layering them (constructor < file < environment), the MQ settings.
+"""Settings: reading JSON and YAML files, and the MQ settings.
 
 Knows no connection library: `bus.parameters` turns `MqSettings` into one's arguments. Secrets are masked.
 """
@@ -17,6 +17,7 @@ import msgspec
 import yaml
 
 from reworker.errors import ConfigError
+from reworker.layers import Layered
 
 #: AMQP's registered ports, without and with TLS.
 PORT, TLS_PORT = 5672, 5671
@@ -28,6 +29,8 @@ MQ_KEYS = frozenset(
 )
 #: environment variable that names the MQ file or URL.
 MQ_VARIABLE = "REWORKER_MQ"
+#: variables that name the password, so that it need not stand in a file of settings or an URL.
+PASSWORD_VARIABLE, PASSWORD_FILE_VARIABLE = "REWORKER_MQ_PASSWORD", "REWORKER_MQ_PASSWORD_FILE"
 
 
 class Secret(str):
@@ -47,12 +50,14 @@ class TlsSettings(msgspec.Struct, frozen=True):
         cert: file of our own certificate, for mutual TLS.
         key: file of its private key.
         verify: False accepts any certificate; for tests only.
+        server_name: name that the broker's certificate has to have; None is the host that we connect to.
     """
 
     ca: str | None = None
     cert: str | None = None
     key: str | None = None
     verify: bool = True
+    server_name: str | None = None
 
 
 class MqSettings(msgspec.Struct, frozen=True):
@@ -66,6 +71,7 @@ class MqSettings(msgspec.Struct, frozen=True):
         password: its password.
         tls: None is plain TCP.
         heartbeat_s: seconds; 0 is off.
+        password_file: holds the password in place of `password`, and is read for each new connection.
     """
 
     servers: tuple[str, ...] = ("localhost",)
@@ -75,9 +81,18 @@ class MqSettings(msgspec.Struct, frozen=True):
     password: str = Secret("guest")
     tls: TlsSettings | None = None
     heartbeat_s: int = HEARTBEAT_S
+    password_file: str = ""
 
     def __repr__(self) -> str:
         return f"MqSettings({self.masked_url()!r})"
+
+    def current_password(self) -> str:
+        """Return the password that holds now.
+
+        Raises:
+            ConfigError: its file cannot be read, or is empty.
+        """
+        return _password_in(self.password_file) if self.password_file else self.password
 
     def addresses(self) -> list[tuple[str, int]]:
         """Return (host, port) of each server; an IPv6 host may stand in brackets."""
@@ -90,84 +105,6 @@ class MqSettings(msgspec.Struct, frozen=True):
         scheme = "amqps" if self.tls else "amqp"
         vhost = "" if self.vhost == "/" else self.vhost
         return f"{scheme}://{self.user}:***@{name}:{port}/{vhost}"
-
-
-class Layered:
-    """Values from several sources, key by key; a later layer wins.
-
-    Args:
-        layers: (origin, values) pairs, weakest first; an origin is a file, variable or ``constructor``.
-    """
-
-    def __init__(self, *layers: tuple[str, Mapping[str, Any]]) -> None:
-        self._layers = layers
-
-    def get(self, key: str, default: Any = None) -> Any:
-        """Return the strongest value of `key`."""
-        return self.find(key, default)[0]
-
-    def find(self, key: str, default: Any = None) -> tuple[Any, str]:
-        """Return (value, origin); the origin is ``default`` when no layer has the key."""
-        for origin, values in reversed(self._layers):
-            if key in values:
-                return values[key], origin
-        return default, "default"
-
-    def integer(self, key: str, default: int, *, least: int = 0) -> int:
-        """Return a whole number.
-
-        Raises:
-            ConfigError: no whole number, or below `least`; names the origin.
-        """
-        value, origin = self.find(key, default)
-        try:
-            number = int(str(value)) if not isinstance(value, bool) else None
-        except ValueError:
-            number = None
-        if number is None or number < least:
-            raise ConfigError(
-                f"expected a whole number of at least {least}, found {value!r}", key=key, path=origin
-            )
-        return number
-
-    def number(self, key: str, default: float | None, *, above: float = 0.0) -> float | None:
-        """Return a number of seconds or the like, or None when unset.
-
-        Raises:
-            ConfigError: no number, or not above `above`; names the origin.
-        """
-        value, origin = self.find(key, default)
-        if value is None:
-            return None
-        try:
-            number = float(value) if not isinstance(value, bool) else above
-        except (TypeError, ValueError):
-            number = above
-        if not above < number < float("inf"):
-            raise ConfigError(f"expected a number above {above:g}, found {value!r}", key=key, path=origin)
-        return number
-
-    def choice(self, key: str, default: str, allowed: tuple[str, ...]) -> str:
-        """Return one of the allowed words.
-
-        Raises:
-            ConfigError: another word; names the origin.
-        """
-        value, origin = self.find(key, default)
-        if value not in allowed:
-            raise ConfigError(f"expected one of {', '.join(allowed)}, found {value!r}", key=key, path=origin)
-        return str(value)
-
-
-def environment_layer(environ: Mapping[str, str], prefix: str, names: Mapping[str, str]) -> dict[str, str]:
-    """Return the settings found in variables ``<prefix><NAME>``.
-
-    Args:
-        environ: usually ``os.environ``.
-        prefix: for example ``REWORKER_MEGAFROBBER_``.
-        names: upper-case variable ending to setting name, for example ``{"ACK": "ack"}``.
-    """
-    return {name: environ[prefix + key] for key, name in names.items() if prefix + key in environ}
 
 
 #: characters of a file of settings; one without an end is a device or a mistake.
@@ -218,7 +155,8 @@ def mq_settings(
         environ: where variables are looked up; None is none.
 
     The mapping: ``{"server": str, "servers": [str], "vhost": str, "user": str, "password": str,
-    "password_file": path, "port": int, "ssl": bool | {"ca", "cert", "key", "verify"}, "heartbeat": int}``.
+    "password_file": path, "port": int, "ssl": bool | {"ca", "cert", "key", "verify", "server_name"},
+    "heartbeat": int}``. The variables ``REWORKER_MQ_PASSWORD_FILE`` and ``REWORKER_MQ_PASSWORD`` win over it.
 
     Raises:
         ConfigError: missing, unreadable or wrong; names key and file.
@@ -228,10 +166,26 @@ def mq_settings(
         if not source:
             raise ConfigError(f"no message bus is set: give --mq FILE_OR_URL or set {MQ_VARIABLE}")
     if isinstance(source, Mapping):
-        return _mq_from_mapping(source, "mq_config")
-    if source.startswith(("amqp://", "amqps://")):
-        return _mq_from_url(source)
-    return _mq_from_mapping(load_mapping(source), source)
+        settings = _mq_from_mapping(source, "mq_config")
+    elif source.startswith(("amqp://", "amqps://")):
+        settings = _mq_from_url(source)
+    else:
+        settings = _mq_from_mapping(load_mapping(source), source)
+    return with_password_of(settings, environ or {})
+
+
+def with_password_of(settings: MqSettings, environ: Mapping[str, str]) -> MqSettings:
+    """Return the settings with the password that the environment names, if it does.
+
+    Raises:
+        ConfigError: the file that it names cannot be read.
+    """
+    if file := environ.get(PASSWORD_FILE_VARIABLE):
+        found = _password_in(file, PASSWORD_FILE_VARIABLE)
+        return msgspec.structs.replace(settings, password=found, password_file=file)
+    if password := environ.get(PASSWORD_VARIABLE):
+        return msgspec.structs.replace(settings, password=Secret(password), password_file="")
+    return settings
 
 
 def _mq_from_mapping(values: Mapping[str, Any], path: str) -> MqSettings:
@@ -253,6 +207,7 @@ def _mq_from_mapping(values: Mapping[str, Any], path: str) -> MqSettings:
         password=_password_of(values, path),
         tls=tls,
         heartbeat_s=layered.integer("heartbeat", HEARTBEAT_S),
+        password_file=str(values.get("password_file") or ""),
     )
     settings.addresses()
     return settings
@@ -291,13 +246,19 @@ def _mq_from_url(url: str) -> MqSettings:
 
 
 def _password_of(values: Mapping[str, Any], path: str) -> Secret:
-    if "password_file" not in values:
+    if not values.get("password_file"):
         return Secret(values.get("password", "guest"))
-    name = str(values["password_file"])
+    return _password_in(str(values["password_file"]), path)
+
+
+def _password_in(name: str, path: str = "") -> Secret:
     try:
-        return Secret(Path(name).read_text(encoding="utf-8").rstrip("\r\n"))
+        text = Path(name).read_text(encoding="utf-8").rstrip("\r\n")
     except (OSError, UnicodeError) as error:
         raise ConfigError(f"cannot read {name}: {error}", key="password_file", path=path) from error
+    if not text:
+        raise ConfigError(f"{name} is empty; write the password into it", key="password_file", path=path)
+    return Secret(text)
 
 
 def _tls_of(value: Any, path: str) -> TlsSettings | None:
@@ -309,7 +270,9 @@ def _tls_of(value: Any, path: str) -> TlsSettings | None:
         return msgspec.convert(value, TlsSettings)
     except msgspec.ValidationError as error:
         raise ConfigError(
-            f"expected true, false or a mapping of ca, cert, key, verify: {error}", key="ssl", path=path
+            f"expected true, false or a mapping of ca, cert, key, verify, server_name: {error}",
+            key="ssl",
+            path=path,
         ) from error
 
 

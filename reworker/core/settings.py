@@ -10,12 +10,13 @@ from typing import Any
 
 import msgspec
 
-from reworker.config import Layered, MqSettings, environment_layer, load_mapping
+from reworker.config import MqSettings, load_mapping
 from reworker.core import rules as rules_file
 from reworker.core.old_settings import OldSettings, is_old, old_settings
 from reworker.core.rule_reader import near
 from reworker.errors import ConfigError
 from reworker.fsm.rules import Rules
+from reworker.layers import Layered, environment_layer
 from reworker.topology import names
 
 PREFIX = "REWORKER_CORE_"

@@ -40,6 +40,7 @@ LAYERS = {
     "storage": 2,
     "messages": 1,
     "config": 1,
+    "layers": 1,
     "logs": 1,
     "plugin_path": 0,
     "errors": 0,
@@ -52,6 +53,7 @@ LAYERS = {
 #: Cycles stay forbidden, also between these.
 LISTED = {
     ("topology", "reworker.bus.contract"): "a plan of the topology is applied through the bus contract",
+    ("config", "reworker.layers"): "the settings of the message bus are read in layers",
     ("cli", "reworker.runner"): "`reworker worker` runs what a plugin's own main() runs",
     ("worker", "reworker.runner"): "plugins of 2014 import runner from reworker.worker",
     ("worker", "reworker.pool"): "the public class is a thin front of the pool that runs its instances",

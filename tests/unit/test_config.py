@@ -136,37 +136,6 @@ def test_load_mapping_takes_an_empty_file_as_empty(tmp_path, text):
     assert config.load_mapping(written(tmp_path, text)) == {}
 
 
-def test_layers_win_in_order_and_name_their_origin():
-    layered = config.Layered(("constructor", {"a": 1, "b": 1}), ("file", {"b": 2, "c": 2}), ("VAR", {"c": 3}))
-    assert [layered.find(key) for key in "abc"] == [(1, "constructor"), (2, "file"), (3, "VAR")]
-    assert layered.find("d", 9) == (9, "default")
-    assert layered.get("b") == 2
-
-
-def test_layered_integers_numbers_and_choices_are_checked():
-    layered = config.Layered(
-        ("w.json", {"n": "7", "s": "2.5", "bad": "x", "yes": True, "inf": "inf", "ack": "late"})
-    )
-    assert layered.integer("n", 1) == 7
-    assert layered.integer("gone", 3) == 3
-    assert layered.number("s", None) == 2.5
-    assert layered.number("gone", None) is None
-    assert layered.choice("ack", "early", ("late", "early")) == "late"
-    for key in ("bad", "yes", "s"):
-        with pytest.raises(ConfigError, match=f"w.json: {key}"):
-            layered.integer(key, 1)
-    for key in ("bad", "yes", "inf"):
-        with pytest.raises(ConfigError, match=f"w.json: {key}"):
-            layered.number(key, 1.0)
-    with pytest.raises(ConfigError, match="expected one of a, b"):
-        layered.choice("ack", "a", ("a", "b"))
-
-
-def test_environment_layer_takes_only_the_named_variables():
-    environ = {"REWORKER_X_ACK": "early", "REWORKER_X_OTHER": "1", "ACK": "late"}
-    assert config.environment_layer(environ, "REWORKER_X_", {"ACK": "ack"}) == {"ack": "early"}
-
-
 @pytest.mark.parametrize(
     "text",
     ["[" * 100_000, "- " * 10_000, "a: 2026-13-45", "a: !!timestamp x", "a: \0", "&a [*a", "? [a]\n: b"],
