@@ -114,6 +114,7 @@ def _mapping_of(settings: MqSettings) -> dict[str, Any]:
         "vhost": settings.vhost,
         "user": settings.user,
         "password": settings.password,
+        "password_file": settings.password_file,
         "ssl": settings.tls is not None,
         "heartbeat": settings.heartbeat_s,
     }

@@ -63,10 +63,11 @@ class PikaBus:
         """Start the I/O thread and wait until connected; see `contract.Bus.open`.
 
         Raises:
-            ConfigError: a TLS file cannot be used.
+            ConfigError: a TLS file or the file of the password cannot be used.
             CannotConnect: not connected in time, or the broker refuses login or virtual host.
         """
-        parameters = connection_parameters(self._settings, self._name)
+        parameters = functools.partial(connection_parameters, self._settings, self._name)
+        parameters()  # what is wrong from the start is an error now, and no reason to try on
         quiet_pika()
         engine = self._engine
         engine.start(parameters, self._url, f"bus {self._name}".strip())

@@ -65,8 +65,10 @@ class Engine:
 
     # ---- any thread
 
-    def start(self, parameters: Sequence[pika.ConnectionParameters], url: str, name: str) -> None:
-        """Start the I/O thread and begin to connect."""
+    def start(
+        self, parameters: Callable[[], Sequence[pika.ConnectionParameters]], url: str, name: str
+    ) -> None:
+        """Start the I/O thread and begin to connect, each time with fresh parameters."""
         self.opened.clear()
         self.refusal = ""
         self.is_closed = self._is_closing = self._is_ending = False

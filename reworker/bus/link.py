@@ -23,8 +23,10 @@ from pika.exceptions import (
 
 from reworker import backoff
 from reworker.bus.reactor import Reactor
+from reworker.bus.tls import tls_words
 from reworker.bus.transport import WireConnection
 from reworker.clock import Clock
+from reworker.errors import ConfigError
 
 logger = logging.getLogger(__name__)
 
@@ -58,7 +60,7 @@ class Link:
 
     Args:
         reactor: the I/O thread.
-        parameters: pika's, one per server.
+        parameters: gives pika's, one per server, for each try: files that they come from may have changed.
         url: for the log, password masked.
         owner: told what happens.
         clock: for the log.
@@ -68,7 +70,7 @@ class Link:
     def __init__(
         self,
         reactor: Reactor,
-        parameters: Sequence[pika.ConnectionParameters],
+        parameters: Callable[[], Sequence[pika.ConnectionParameters]],
         url: str,
         owner: Owner,
         clock: Clock,
@@ -78,7 +80,7 @@ class Link:
         self.reconnect_count = 0
         self.last_error = ""
         self.failed_count = 0
-        self._reactor, self._parameters, self._url = reactor, list(parameters), url
+        self._reactor, self._parameters, self._url = reactor, parameters, url
         self._owner, self._clock, self._rand = owner, clock, rand
         self._workflow: Any = None
         self._cancel_retry: Callable[[], object] | None = None
@@ -89,8 +91,13 @@ class Link:
     def start(self) -> None:
         """Begin to connect."""
         self._cancel_retry = None
+        try:
+            parameters = list(self._parameters())
+        except ConfigError as error:  # a file is being changed, or was spoilt: the next try may find it well
+            self._on_failure(error)
+            return
         self._workflow = WireConnection.create_connection(
-            self._parameters, on_done=self._on_attempt_done, custom_ioloop=self._reactor.loop
+            parameters, on_done=self._on_attempt_done, custom_ioloop=self._reactor.loop
         )
 
     def stop(self) -> None:
@@ -196,6 +203,10 @@ def root_of(error: BaseException) -> BaseException:
 def reason_of(error: BaseException) -> str:
     """Return a connection error in one line, for people."""
     root = root_of(error)
+    if isinstance(root, ConfigError):
+        return str(root)
+    if words := tls_words(root):
+        return words
     if isinstance(root, ConnectionClosed):
         return f"the broker closed it: {root.reply_code} {root.reply_text}"
     text = " ".join(str(part) for part in root.args) or str(root)

@@ -4,13 +4,12 @@ from __future__ import annotations
 
 import logging
 import socket
-import ssl
 
 import pika
 
 from reworker import __version__
-from reworker.config import MqSettings, TlsSettings
-from reworker.errors import ConfigError
+from reworker.bus.tls import tls_context
+from reworker.config import MqSettings
 
 #: seconds for one address to accept a TCP connection.
 TCP_TIMEOUT_S = 10.0
@@ -21,14 +20,18 @@ HANDSHAKE_TIMEOUT_S = 15.0
 def connection_parameters(settings: MqSettings, name: str = "") -> list[pika.ConnectionParameters]:
     """Return parameters for each server, in the order they are tried; pika tries all addresses of each.
 
+    Files of certificates and of the password are read now, so that each new connection uses what they hold.
+
     Args:
         settings: where and who.
         name: shown by the broker's management as the connection's name.
 
     Raises:
-        ConfigError: a TLS file cannot be used.
+        ConfigError: a TLS file or the file of the password cannot be used.
     """
-    context = tls_context(settings.tls) if settings.tls else None
+    tls = settings.tls
+    context = tls_context(tls) if tls else None
+    credentials = pika.PlainCredentials(settings.user, str(settings.current_password()))
     properties = {
         "product": "reworker",
         "version": __version__,
@@ -40,9 +43,9 @@ def connection_parameters(settings: MqSettings, name: str = "") -> list[pika.Con
             host=host,
             port=port,
             virtual_host=settings.vhost,
-            credentials=pika.PlainCredentials(settings.user, str(settings.password)),
+            credentials=credentials,
             heartbeat=settings.heartbeat_s,
-            ssl_options=pika.SSLOptions(context, host) if context else None,
+            ssl_options=pika.SSLOptions(context, tls.server_name or host) if tls and context else None,
             connection_attempts=1,
             socket_timeout=TCP_TIMEOUT_S,
             stack_timeout=HANDSHAKE_TIMEOUT_S,
@@ -50,26 +53,6 @@ def connection_parameters(settings: MqSettings, name: str = "") -> list[pika.Con
         )
         for host, port in settings.addresses()
     ]
-
-
-def tls_context(tls: TlsSettings) -> ssl.SSLContext:
-    """Return how to speak TLS: version 1.2 or newer, the server's name and certificate checked.
-
-    Raises:
-        ConfigError: a certificate or key file cannot be read or used.
-    """
-    try:
-        context = ssl.create_default_context(cafile=tls.ca)
-        if tls.cert:
-            context.load_cert_chain(tls.cert, tls.key)
-    except (OSError, ssl.SSLError) as error:
-        files = ", ".join(name for name in (tls.ca, tls.cert, tls.key) if name)
-        raise ConfigError(f"cannot use {files}: {error}", key="ssl") from error
-    context.minimum_version = ssl.TLSVersion.TLSv1_2
-    if not tls.verify:
-        context.check_hostname = False
-        context.verify_mode = ssl.CERT_NONE
-    return context
 
 
 def masked_urls(settings: MqSettings) -> str:

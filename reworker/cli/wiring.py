@@ -42,10 +42,10 @@ def connected_bus(mq: str | MqSettings, *, name: str, timeout_s: float = CONNECT
         ConfigError, CannotConnect: see `mq_settings` and `Bus.open`.
     """
     from reworker.bus.connection import PikaBus
-    from reworker.config import mq_settings
+    from reworker.config import mq_settings, with_password_of
     from reworker.pool.signals import leave_on_signals
 
-    settings = mq_settings(mq) if isinstance(mq, str) else mq
+    settings = with_password_of(mq_settings(mq) if isinstance(mq, str) else mq, os.environ)
     bus = PikaBus(settings, name=name)
     try:
         with leave_on_signals():
