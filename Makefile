@@ -23,9 +23,12 @@ test: $(VENV)/.for-test ## Install what the tests need, then run all of them.
 	@tests/services.sh
 	$(BIN)/python $(if $(PYTEST_ARGS),-m pytest --ignore=tests/bench $(PYTEST_ARGS),tests/run.py)
 
-test-all: $(VENV)/.for-test ## As test, with many more moments of failure.
+test-all: $(VENV)/.for-test ## As test, with many more moments of failure, then on RabbitMQ 4.0 and 4.3.
 	@tests/services.sh
+	@tests/brokers.sh
 	REWORKER_FAULT_MOMENTS=100 $(BIN)/python -m pytest --ignore=tests/bench $(PYTEST_ARGS)
+	REWORKER_RABBITMQ=4.0 $(BIN)/python -m pytest -m rabbitmq --ignore=tests/bench $(PYTEST_ARGS)
+	REWORKER_RABBITMQ=4.3 $(BIN)/python -m pytest -m rabbitmq --ignore=tests/bench $(PYTEST_ARGS)
 
 unit: $(VENV)/.for-test ## Run the tests that need no server and no socket.
 	$(BIN)/python -m pytest tests/unit --hypothesis-profile=quick $(PYTEST_ARGS)

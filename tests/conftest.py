@@ -4,6 +4,8 @@ Servers start when the first test asks for them and stop with the session.
 `REWORKER_TEST_URL` names a broker to use instead of a private RabbitMQ; a
 `{vhost}` in it is replaced by a fresh name (for brokers that make virtual
 hosts on demand), else all tests share the one that it names.
+`REWORKER_RABBITMQ` names the version of the private one, for example 4.3 (see
+`tests/brokers.sh`); empty is the installed package.
 """
 
 from __future__ import annotations
@@ -19,6 +21,7 @@ import pytest
 from tests.support import postgres as postgres_server
 from tests.support import rabbitmq as rabbitmq_server
 from tests.support.processes import Process
+from tests.support.rabbitmq_homes import home_of, wanted_version
 
 if TYPE_CHECKING:
     from reworker.broker.server import BrokerThread
@@ -37,8 +40,14 @@ def require_server(name: str, is_there: bool) -> None:
     if is_there:
         return
     if is_ci():
-        pytest.fail(f"{name} is not installed; run tests/services.sh", pytrace=False)
+        pytest.fail(f"{name} is not installed; run tests/services.sh or tests/brokers.sh", pytrace=False)
     pytest.skip(f"{NO_SERVER}{name}")
+
+
+def pytest_report_header() -> str:
+    """Say which RabbitMQ this run is about."""
+    version = wanted_version()
+    return f"RabbitMQ: {home_of(version).version or f'{version} is missing'}"
 
 
 def fresh_vhost() -> str:
@@ -62,7 +71,7 @@ def rabbitmq(rabbitmq_session: list[rabbitmq_server.RabbitMQNode]) -> rabbitmq_s
     A test that restarts or kills a node, or wants other settings, makes its
     own `RabbitMQNode`.
     """
-    require_server("RabbitMQ", rabbitmq_server.is_installed())
+    require_server(f"RabbitMQ {wanted_version()}".strip(), rabbitmq_server.is_installed())
     if not rabbitmq_session:
         node = rabbitmq_server.RabbitMQNode()
         rabbitmq_session.append(node)

@@ -11,17 +11,19 @@ import subprocess
 import tempfile
 import threading
 import uuid
+from collections.abc import Sequence
 from pathlib import Path
 from types import TracebackType
 from urllib.parse import quote
 
 from tests.support.ports import free_port, is_free
+from tests.support.rabbitmq_homes import SCRIPTS, home_of, wanted_version
 from tests.support.waiting import wait_until
 
-#: where Debian keeps the real scripts; the wrappers in the path refuse most users.
-SCRIPTS = Path("/usr/lib/rabbitmq/bin")
 #: seconds a node may take to accept clients; 5 to 11 on an idle machine.
 START_S = 90.0
+#: looks at the acknowledgement timeout while it passes.
+TICKS_COUNT = 10
 #: seconds a node may take to stop before it is killed; usually 1.
 STOP_S = 30.0
 
@@ -29,8 +31,9 @@ NODENAME = "reworker-test@localhost"
 
 
 def is_installed() -> bool:
-    """Tell whether the server's package is on this machine."""
-    return (SCRIPTS / "rabbitmq-server").exists() and shutil.which("epmd") is not None
+    """Tell whether the version that this run is about is on this machine."""
+    home = home_of(wanted_version())
+    return bool(home.version) and home.has("epmd")
 
 
 class RabbitMQNode:
@@ -40,11 +43,17 @@ class RabbitMQNode:
     the node and its epmd and removes the folder; it is safe to call twice.
 
     Args:
+        version: for example ``4.3``; empty is the one that this run of the tests is about.
         consumer_timeout_s: the broker's acknowledgement timeout; None keeps
             its default of 30 minutes.
+        settings: further lines of its configuration.
     """
 
-    def __init__(self, *, consumer_timeout_s: float | None = None) -> None:
+    def __init__(
+        self, version: str = "", *, consumer_timeout_s: float | None = None, settings: Sequence[str] = ()
+    ) -> None:
+        self._home = home_of(version or wanted_version())
+        self._settings = settings
         self.folder = Path(tempfile.mkdtemp(prefix="reworker-rabbitmq-"))
         self.port = free_port()
         self.epmd_port = free_port()
@@ -59,16 +68,20 @@ class RabbitMQNode:
         lines = [f"listeners.tcp.1 = 127.0.0.1:{self.port}", "disk_free_limit.absolute = 50MB"]
         if self._consumer_timeout_s is not None:
             lines.append(f"consumer_timeout = {int(self._consumer_timeout_s * 1000)}")
-        return "\n".join(lines) + "\n"
+        return "\n".join([*lines, *self._settings]) + "\n"
 
     def _environment(self) -> dict[str, str]:
         kept = {name: os.environ[name] for name in ("PATH", "TMPDIR") if name in os.environ}
+        if not self._home.is_own:
+            kept = {"PATH": "/usr/sbin:/usr/bin:/sbin:/bin"}
+        folder = self._home.inside(self.folder)
         erlang_arguments = "-kernel inet_dist_use_interface {127,0,0,1}"
         if self._consumer_timeout_s is not None:
             # The timeout is only looked at once per tick, by default every minute.
-            erlang_arguments += " -rabbit channel_tick_interval 500"
+            tick_ms = min(60_000, max(500, int(self._consumer_timeout_s * 1000 / TICKS_COUNT)))
+            erlang_arguments += f" -rabbit channel_tick_interval {tick_ms}"
         return kept | {
-            "HOME": str(self.folder),
+            "HOME": str(folder),
             "LANG": "C.UTF-8",
             "ERL_EPMD_PORT": str(self.epmd_port),
             "RABBITMQ_CONF_ENV_FILE": "/dev/null",
@@ -78,11 +91,11 @@ class RabbitMQNode:
             "RABBITMQ_NODE_PORT": str(self.port),
             "RABBITMQ_NODE_IP_ADDRESS": "127.0.0.1",
             "RABBITMQ_DIST_PORT": str(self._dist_port),
-            "RABBITMQ_MNESIA_BASE": str(self.folder / "mnesia"),
-            "RABBITMQ_LOG_BASE": str(self.folder / "log"),
-            "RABBITMQ_PID_FILE": str(self.folder / "pid"),
-            "RABBITMQ_CONFIG_FILE": str(self.folder / "rabbitmq"),
-            "RABBITMQ_ENABLED_PLUGINS_FILE": str(self.folder / "enabled_plugins"),
+            "RABBITMQ_MNESIA_BASE": str(folder / "mnesia"),
+            "RABBITMQ_LOG_BASE": str(folder / "log"),
+            "RABBITMQ_PID_FILE": str(folder / "pid"),
+            "RABBITMQ_CONFIG_FILE": str(folder / "rabbitmq"),
+            "RABBITMQ_ENABLED_PLUGINS_FILE": str(folder / "enabled_plugins"),
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": erlang_arguments,
         }
 
@@ -98,7 +111,7 @@ class RabbitMQNode:
                 ["epmd", "-address", "127.0.0.1", "-port", str(self.epmd_port)], "epmd.out"
             )
             wait_until(lambda: not is_free(self.epmd_port), 10, "epmd to listen")
-        self._node = self._spawn([str(SCRIPTS / "rabbitmq-server")], "server.out")
+        self._node = self._spawn([str("/" / SCRIPTS / "rabbitmq-server")], "server.out")
         wait_until(self._is_ready, START_S, f"RabbitMQ on port {self.port}", poll_s=0.05)
 
     def _spawn(self, command: list[str], output: str) -> subprocess.Popen[bytes]:
@@ -109,7 +122,7 @@ class RabbitMQNode:
         leash = ["setpriv", "--pdeathsig", "KILL", "--"] if has_leash else []
         with (self.folder / output).open("ab") as log:
             return subprocess.Popen(
-                leash + command,
+                leash + self._home.command(self.folder, *command),
                 cwd=self.folder,
                 env=self._environment(),
                 stdin=subprocess.DEVNULL,
@@ -126,6 +139,11 @@ class RabbitMQNode:
             client.sendall(b"AMQP\x00\x00\x09\x01")
             return client.recv(1) == b"\x01"  # a method frame: connection.start
         return False
+
+    @property
+    def version(self) -> str:
+        """Its full version, for example ``3.10.8``."""
+        return self._home.version
 
     @property
     def is_running(self) -> bool:
@@ -182,7 +200,9 @@ class RabbitMQNode:
         Raises:
             subprocess.CalledProcessError: it refused; `output` says why.
         """
-        return self._run([str(SCRIPTS / "rabbitmqctl"), "-q", "-n", NODENAME, *arguments], "", timeout_s)
+        return self._run(
+            [str("/" / SCRIPTS / "rabbitmqctl"), "-q", "-n", NODENAME, *arguments], "", timeout_s
+        )
 
     def evaluate(self, expressions: str, *, timeout_s: float = 30.0) -> str:
         """Evaluate Erlang expressions on the node (some milliseconds) and return the answer.
@@ -195,7 +215,7 @@ class RabbitMQNode:
             RuntimeError: the expressions failed on the node.
             subprocess.CalledProcessError: the node was not reached.
         """
-        if shutil.which("erl_call") is None:
+        if not self._home.has("erl_call"):
             return self.rabbitmqctl("eval", expressions + ".", timeout_s=timeout_s)
         cookie = (self.folder / ".erlang.cookie").read_text().strip()
         answer = self._run(
@@ -207,7 +227,7 @@ class RabbitMQNode:
 
     def _run(self, command: list[str], text: str, timeout_s: float) -> str:
         done = subprocess.run(
-            command,
+            self._home.command(self.folder, *command),
             cwd=self.folder,
             env=self._environment(),
             input=text,
