@@ -33,6 +33,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping, Sequence
 from typing import Any
 
 #: bytes of an undecodable body that are kept for the report.
@@ -273,10 +274,23 @@ class JobRetry(JobError):
     """The job wants to be run again.
 
     Args:
-        delay_s: seconds to wait before the next try.
+        delay_s: seconds to wait before the next try; a sequence has those before the second try, the third
+            and so on, and its last one counts for all further ones.
         message: why.
+        changes: top-level keys of the message that the next try finds changed: what is left to do.
     """
 
-    def __init__(self, delay_s: float = 0.0, message: str = "") -> None:
-        self.delay_s = delay_s
+    def __init__(
+        self,
+        delay_s: float | Sequence[float] = 0.0,
+        message: str = "",
+        *,
+        changes: Mapping[str, Any] | None = None,
+    ) -> None:
+        self.delays_s = (delay_s,) if isinstance(delay_s, int | float) else tuple(delay_s) or (0.0,)
+        self.changes = changes
         super().__init__(message)
+
+    def delay_after_s(self, tries: int) -> float:
+        """Return the seconds to wait after so many tries."""
+        return self.delays_s[min(tries, len(self.delays_s)) - 1]

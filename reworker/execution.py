@@ -23,7 +23,7 @@ from reworker.errors import (
     MessageTooLarge,
 )
 from reworker.jobs.attempt import Attempt
-from reworker.jobs.returning import returns_of
+from reworker.jobs.returning import key_of, returns_of
 from reworker.jobs.station import Station
 from reworker.logs import correlation_id
 from reworker.messages import STEP_LIMIT_BYTES, Reply, decode_object, step_of
@@ -124,7 +124,7 @@ def perform(worker: Performer, attempt: Attempt, output: Output) -> Reply | None
     except BaseException as error:  # noqa: BLE001  the one place that maps errors to outcomes
         attempt.interrupt.end()
         reply = outcome_of(worker, attempt, error, output)
-        _keep_evidence(attempt)
+        _keep_evidence(attempt, reply)
     else:
         reply = attempt.result or _without_status(attempt)
     if station.fork_mark.is_child:
@@ -171,7 +171,7 @@ def log_phase(worker: Performer, attempt: Attempt, output: Output, word: str) ->
 
     Not for output and notifications: the output worker would feed itself.
     """
-    if attempt.station.settings.output_level > logging.DEBUG or not owes_status(attempt.delivery.routing_key):
+    if attempt.station.settings.output_level > logging.DEBUG or not owes_status(key_of(attempt.delivery)):
         return
     end = "\n\n" if word == "Finished" else ""
     now = iso(attempt.station.clock.now())
@@ -239,9 +239,11 @@ def _late_s(attempt: Attempt) -> float:
     return 0.0 if limit_s is None else attempt.station.clock.now().timestamp() - limit_s
 
 
-def _keep_evidence(attempt: Attempt) -> None:
+def _keep_evidence(attempt: Attempt, reply: Reply | None) -> None:
     """A message that nobody gets an answer about goes to the dead letters when its job raised."""
     if not attempt.owes_status and not attempt.is_returned():
+        why = reply.message if reply is not None else ""
+        attempt.station.logger.error("%s: dead-lettered: %s", attempt.correlation_id, why)
         attempt.override(Verdict.DEAD_LETTER)
 
 
@@ -260,12 +262,13 @@ def _without_status(attempt: Attempt) -> Reply | None:
 def _again_later(attempt: Attempt, error: JobRetry) -> Reply | None:
     why = f": {error.message}" if error.message else ""
     tries = returns_of(attempt.delivery) + 1
+    delay_s = error.delay_after_s(tries)
     if tries >= MAX_GIVEN_BACK:
         return Reply("failed", message=f"gave up after {tries} tries{why}")
     if attempt.headers is not None:
-        attempt.reply(Reply("running", message=f"try {tries} ended, again in {error.delay_s:g} s{why}"))
+        attempt.reply(Reply("running", message=f"try {tries} ended, again in {delay_s:g} s{why}"))
     try:
-        attempt.give_back(error.delay_s)
+        attempt.give_back(delay_s, error.changes)
     except BusError as cause:
         return Reply("failed", message=f"could not be tried again: {cause}{why}")
     return None

@@ -1,11 +1,14 @@
-"""From a worker's `notify()` to the notifications that go out: which transports, which targets."""
+"""Notifications: those that a worker's `notify()` sends, and reading one that has come."""
 
 from __future__ import annotations
 
 from collections.abc import Iterator, Mapping
 from typing import Any
 
-from reworker.messages import SLUG_LIMIT
+import msgspec
+
+from reworker.errors import JobFailed
+from reworker.messages import SLUG_LIMIT, Notification
 from reworker.topology.names import notify_key
 
 
@@ -35,3 +38,15 @@ def notifications(
                 "target": list(wanted) if isinstance(wanted, list | tuple) else [wanted],
             },
         )
+
+
+def notification_of(body: Mapping[str, Any]) -> Notification:
+    """Return the notification in a decoded message: ``{"slug", "message", "phase", "target": [str]}``.
+
+    Raises:
+        JobFailed: it is none; says which field is wrong.
+    """
+    try:
+        return msgspec.convert(body, Notification)
+    except msgspec.ValidationError as error:
+        raise JobFailed(f"the message is no notification: {error}") from error

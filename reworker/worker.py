@@ -5,30 +5,58 @@ from __future__ import annotations
 import logging
 import os
 from collections.abc import Mapping, Sequence
-from typing import Any, ClassVar
+from importlib import import_module
+from typing import TYPE_CHECKING, Any, ClassVar
 
 import pika
 
 from reworker.bus.contract import Outgoing, Properties, Verdict
 from reworker.classic import ClassicHooks, JobChannel, Names, constructor_properties
-from reworker.config import MqSettings, load_mapping, mq_settings
+from reworker.config import MqSettings, load_mapping, mq_settings, place_in
 from reworker.jobs.attempt import Attempt
 from reworker.jobs.dispatch import run_step
 from reworker.jobs.job import Job
-from reworker.jobs.settings import PROPERTIES, WorkerSettings, layers_of, worker_settings
+from reworker.jobs.own_settings import T, own_settings, secret_of, tls_context
+from reworker.jobs.settings import PROPERTIES, WorkerSettings, worker_settings
+from reworker.jobs.sources import layers_of
 from reworker.jobs.station import Station
 from reworker.jobs.steps import StepMethod, schema_of, step, steps_of
 from reworker.logs import escaped
-from reworker.messages import encode
-from reworker.notify import notifications
+from reworker.messages import Notification, encode
+from reworker.notify import notification_of, notifications
 from reworker.output import Output
 from reworker.plugin_path import join_plugin_folders
 from reworker.pool.pool import WorkerPool, open_bus
 from reworker.runner import runner
 
-__all__ = ["Job", "Output", "Worker", "escaped", "runner", "step"]
+if TYPE_CHECKING:
+    from reworker.jobs.http_call import HttpAnswer, checked_url, http_call, is_url_below
+
+__all__ = [
+    "HttpAnswer",
+    "Job",
+    "Notification",
+    "Output",
+    "Worker",
+    "checked_url",
+    "escaped",
+    "http_call",
+    "is_url_below",
+    "notification_of",
+    "runner",
+    "secret_of",
+    "step",
+    "tls_context",
+]
 
 join_plugin_folders()
+
+
+def __getattr__(name: str) -> Any:
+    """Load what speaks HTTP when it is first used: most workers do not, and start faster without it."""
+    if name not in __all__:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(import_module("reworker.jobs.http_call"), name)
 
 
 class Worker(ClassicHooks):
@@ -69,11 +97,12 @@ class Worker(ClassicHooks):
         self.app_logger = logger or _plugin_logger(name)
         self._mq_config = mq_config
         self._config: dict[str, Any] = load_mapping(config_file) if config_file else {}
+        self._config_path = config_file or "configuration"
         self._steps: dict[str, StepMethod] = steps_of(type(self))
         known, unknown = constructor_properties(kwargs, PROPERTIES)
         if unknown:
             self.app_logger.warn("unknown arguments are ignored: %s", ", ".join(unknown))  # noqa: G010  2014 suites count it
-        self._settings = self._read_settings(known, config_file or "configuration")
+        self._settings = self._read_settings(known, self._config_path)
         self._queue, self._output_level = self._settings.queue, self._settings.output_level
         self._station: Station | None = None
         self._attempt: Attempt | None = None
@@ -86,6 +115,14 @@ class Worker(ClassicHooks):
     def schema(cls) -> dict[str, Any]:
         """Return the contract of this worker, see `jobs.steps.schema_of`."""
         return schema_of(cls)
+
+    def own_settings(self, kind: type[T]) -> T:
+        """Return the worker's own settings, checked, as a msgspec struct: call it in the constructor.
+
+        Raises:
+            ConfigError: see `jobs.own_settings`.
+        """
+        return own_settings(kind, self._config, self._config_path)
 
     def process(self, channel: Any, basic_deliver: Any, properties: Any, body: Any, output: Any) -> Any:
         """Perform one message; classic workers override this, others have methods marked `@step`.

@@ -13,7 +13,7 @@ from typing import Any
 from reworker.bus.contract import Delivery, Outcome, Outgoing, Properties, Published, Verdict
 from reworker.errors import JobCancelled, JobError, MessageError
 from reworker.jobs.interrupt import Interrupt
-from reworker.jobs.returning import declare_delay, return_to_queue
+from reworker.jobs.returning import declare_delay, key_of, return_to_queue
 from reworker.jobs.station import Station
 from reworker.jobs.steps import StepMethod
 from reworker.ledger import Finished
@@ -51,6 +51,7 @@ class Attempt:
         "_is_settled",
         "_lock",
         "_pending_count",
+        "_return_body",
         "_return_queue",
         "_seq",
         "_verdict",
@@ -80,7 +81,7 @@ class Attempt:
         self.correlation_id = properties.correlation_id
         self.reply_to = properties.reply_to if properties.reply_to != NO_REPLY else None
         self.headers = step_headers_of(properties.headers)
-        self.owes_status = owes_status(delivery.routing_key)
+        self.owes_status = owes_status(key_of(delivery))
         self.body: dict[str, Any] = {}
         self.step: Step | None = None
         self.method: StepMethod | None = None
@@ -96,6 +97,7 @@ class Attempt:
         self._verdict: Verdict | None = None
         self._seq = self._pending_count = 0
         self._return_queue = ""
+        self._return_body = delivery.body
         self._is_over = self._is_settled = False
         self._is_answered = True
 
@@ -164,14 +166,21 @@ class Attempt:
         elif self.station.settings.is_ack_early:
             self._settle()
 
-    def give_back(self, delay_s: float) -> None:
-        """Have this step delivered again, here or to another worker, after a delay in seconds.
+    def give_back(self, delay_s: float, changes: Mapping[str, Any] | None = None) -> None:
+        """Have this message delivered again, here or to another worker, after a delay in seconds.
+
+        Args:
+            delay_s: 0 is at once.
+            changes: top-level keys that are changed in it.
 
         Raises:
             BusError: the broker does not let us wait.
+            MessageError: JSON cannot carry the changes.
         """
-        if delay_s > 0:
-            self._return_queue = declare_delay(self.station.bus, self.delivery.queue, delay_s)
+        if changes:
+            self._return_body = encode({**self.body, **changes})
+        queue = self.delivery.queue
+        self._return_queue = declare_delay(self.station.bus, queue, delay_s) if delay_s > 0 else queue
         self._verdict = Verdict.REQUEUE
 
     def is_returned(self) -> bool:
@@ -331,7 +340,9 @@ class Attempt:
         verdict = self._verdict or Verdict.ACK
         for delivery in deliveries:
             if verdict is Verdict.REQUEUE and self._is_answered:
-                return_to_queue(self.station.bus, delivery, self._return_queue, is_begun=True)
+                return_to_queue(
+                    self.station.bus, delivery, self._return_queue, is_begun=True, body=self._return_body
+                )
             else:
                 delivery.settle(verdict if self._is_answered else Verdict.REQUEUE)
 

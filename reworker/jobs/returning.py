@@ -25,6 +25,8 @@ DELAYS_S = (1, 2, 5, 10, 30, 60, 300, 900, 3600)
 IDLE_MS = 3_600_000
 #: header that counts how often a step was given back.
 RETURNS_HEADER = "x-returns"
+#: header with the first routing key of output or a notification: nobody waits for an answer to it.
+KEY_HEADER = "x-routing-key"
 
 
 def returns_of(delivery: Delivery) -> int:
@@ -34,26 +36,43 @@ def returns_of(delivery: Delivery) -> int:
     return count if isinstance(count, int) else 0
 
 
-def return_to_queue(bus: Publisher, delivery: Delivery, queue: str = "", *, is_begun: bool = False) -> None:
+def key_of(delivery: Delivery) -> str:
+    """Return the routing key that a message had first: one that was given back comes by its queue's name."""
+    headers: Mapping[str, Any] = delivery.properties.headers or {}
+    key = headers.get(KEY_HEADER)
+    return key if isinstance(key, str) and not owes_status(key) else delivery.routing_key
+
+
+def return_to_queue(
+    bus: Publisher,
+    delivery: Delivery,
+    queue: str = "",
+    *,
+    is_begun: bool = False,
+    body: bytes | None = None,
+) -> None:
     """Give a delivery back, unstarted, or to be tried again; any thread, returns at once.
 
     A step is published to the queue anew and the old delivery acknowledged when that is confirmed: a plain
     requeue would mark it as redelivered, which means that a worker may have been lost while running it.
+    So is everything that goes to a queue of its own, there to wait.
 
     Args:
         bus: publishes.
         delivery: to give back.
-        queue: another queue than its own; from `declare_delay`.
+        queue: where to publish it; from `declare_delay`. Empty is its own queue.
         is_begun: it has been begun in time, so that it may go on at any time.
+        body: instead of its own.
     """
-    if not owes_status(delivery.routing_key):
+    if not queue and not owes_status(key_of(delivery)):
         delivery.settle(Verdict.REQUEUE)
         return
 
     def on_done(result: Published) -> None:
         delivery.settle(Verdict.ACK if result.outcome is Outcome.CONFIRMED else Verdict.REQUEUE)
 
-    bus.publish(copy_of(delivery, queue or delivery.queue, is_begun=is_begun), on_done)
+    message = copy_of(delivery, queue or delivery.queue, is_begun=is_begun, body=body)
+    bus.publish(message, on_done)
 
 
 def declare_delay(bus: Publisher, queue: str, delay_s: float) -> str:
@@ -79,12 +98,15 @@ def declare_delay(bus: Publisher, queue: str, delay_s: float) -> str:
     return name
 
 
-def copy_of(delivery: Delivery, queue: str, *, is_begun: bool = False) -> Outgoing:
+def copy_of(delivery: Delivery, queue: str, *, is_begun: bool = False, body: bytes | None = None) -> Outgoing:
     """Return the message of a delivery, addressed to a queue, with one more return counted."""
     old = delivery.properties
     headers = {**(old.headers or {}), RETURNS_HEADER: returns_of(delivery) + 1}
     if is_begun:
         headers.pop(NOT_AFTER_HEADER, None)
+    key = key_of(delivery)
+    if not owes_status(key):
+        headers[KEY_HEADER] = key
     properties = Properties(
         content_type="application/json",
         content_encoding=old.content_encoding,
@@ -95,4 +117,4 @@ def copy_of(delivery: Delivery, queue: str, *, is_begun: bool = False) -> Outgoi
         message_id=old.message_id,
         app_id=old.app_id,
     )
-    return Outgoing("", queue, delivery.body, properties)
+    return Outgoing("", queue, delivery.body if body is None else body, properties)

@@ -1,0 +1,151 @@
+"""One HTTP request of a job: no redirect is followed, all of it has one deadline, the answer a limit.
+
+Also what URLs a worker may be sent to: those below a base that its settings name.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import http.client
+import socket
+import ssl
+import threading
+from collections.abc import Mapping
+from typing import Any
+from urllib.parse import SplitResult, unquote, urlsplit
+
+import msgspec
+
+from reworker.errors import JobError, JobFailed, JobUnknown
+
+#: ports of the schemes that are spoken.
+PORTS = {"http": 80, "https": 443}
+
+
+class HttpAnswer(msgspec.Struct, frozen=True):
+    """What a server answered; names of headers are in lower case, `body` has at most the bytes asked for."""
+
+    status: int
+    reason: str
+    headers: dict[str, str]
+    body: bytes
+    is_cut: bool
+
+
+def http_call(
+    method: str,
+    url: str,
+    *,
+    headers: Mapping[str, str],
+    body: bytes | None = None,
+    timeout_s: float,
+    limit_bytes: int,
+    tls: ssl.SSLContext | None = None,
+) -> HttpAnswer:
+    """Make a request and return the answer, whatever its status.
+
+    Args:
+        method: in capitals.
+        url: of `checked_url`.
+        headers: beside those that HTTP itself needs.
+        body: None is none.
+        timeout_s: seconds for all of it together.
+        limit_bytes: the body of the answer is cut there.
+        tls: for https; None is the system's trust store.
+
+    Raises:
+        JobFailed: nothing was sent: no connection, or no trust.
+        JobUnknown: it was sent, at least in part, and there is no whole answer.
+    """
+    parts = urlsplit(url)
+    connection = _connection(parts, timeout_s, tls)
+    deadline = _Deadline(connection, timeout_s)
+    is_sent = False
+    try:
+        with deadline:
+            connection.connect()
+            is_sent = True
+            connection.request(method, _target(parts), body, dict(headers))
+            return _read(connection.getresponse(), limit_bytes)
+    except (OSError, http.client.HTTPException) as error:
+        why = f"no answer within {timeout_s:g} s" if deadline.is_over(error) else f"{error or type(error)}"
+        kind: type[JobError] = JobUnknown if is_sent else JobFailed
+        raise kind(f"{method} {parts.scheme}://{parts.netloc}{parts.path}: {why}") from error
+    finally:
+        connection.close()
+
+
+def checked_url(text: str) -> str:
+    """Return the URL; two readers of it cannot take it for two different places.
+
+    Raises:
+        ValueError: no http or https URL, or one with a password, a fragment, odd characters or ``..``.
+    """
+    if not text.isascii() or not text.isprintable() or any(char in ' "\\<>^`{|}' for char in text):
+        raise ValueError(f"{text!r:.200} has characters that no URL has; write them as %XX")
+    parts = urlsplit(text)
+    if parts.scheme not in PORTS or not parts.hostname or parts.port == 0:
+        raise ValueError(f"{text!r:.200} is no http or https URL")
+    if "@" in parts.netloc or "#" in text:
+        raise ValueError(f"an URL of {parts.hostname} has a user, a password or a fragment; leave that out")
+    segments = unquote(parts.path).replace("\\", "/").split("/")
+    if "." in segments or ".." in segments:
+        raise ValueError(f"{text!r:.200} goes up or stays in its path; write the path that is meant")
+    return text
+
+
+def is_url_below(url: str, base: str) -> bool:
+    """Tell whether a checked URL has the origin of another one, and its path or one below."""
+    one, other = urlsplit(url), urlsplit(base)
+    if _origin(one) != _origin(other):
+        return False
+    top = other.path.rstrip("/")
+    return one.path in (top, other.path) or one.path.startswith(f"{top}/")
+
+
+class _Deadline:
+    """Cuts a connection when the time for all of a request is up: each single wait may be shorter."""
+
+    def __init__(self, connection: http.client.HTTPConnection, timeout_s: float) -> None:
+        self._connection = connection
+        self._is_fired = False
+        self._timer = threading.Timer(timeout_s, self._cut)
+        self._timer.daemon = True
+
+    def __enter__(self) -> None:
+        self._timer.start()
+
+    def __exit__(self, *_: object) -> None:
+        self._timer.cancel()
+
+    def is_over(self, error: Exception) -> bool:
+        """Tell whether an error came because the time was up."""
+        return self._is_fired or isinstance(error, TimeoutError)
+
+    def _cut(self) -> None:
+        self._is_fired = True
+        with contextlib.suppress(OSError, AttributeError):
+            self._connection.sock.shutdown(socket.SHUT_RDWR)
+
+
+def _connection(parts: SplitResult, timeout_s: float, tls: ssl.SSLContext | None) -> Any:
+    if parts.scheme == "https":
+        return http.client.HTTPSConnection(parts.hostname or "", parts.port, timeout=timeout_s, context=tls)
+    return http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout_s)
+
+
+def _target(parts: SplitResult) -> str:
+    return f"{parts.path or '/'}?{parts.query}" if parts.query else parts.path or "/"
+
+
+def _read(response: http.client.HTTPResponse, limit_bytes: int) -> HttpAnswer:
+    body = response.read(limit_bytes + 1)
+    is_cut = len(body) > limit_bytes
+    if not is_cut and response.length:
+        raise http.client.IncompleteRead(body, response.length)
+    headers = {name.lower(): value for name, value in response.getheaders()}
+    return HttpAnswer(response.status, response.reason, headers, body[:limit_bytes], is_cut)
+
+
+def _origin(parts: SplitResult) -> tuple[str, str | None, int]:
+    return parts.scheme, parts.hostname, parts.port or PORTS[parts.scheme]
