@@ -18,6 +18,7 @@ from reworker.cli.waits import waits
 from reworker.cli.wiring import opened_service
 from reworker.clock import iso
 from reworker.core.service import AttemptView, DeploymentView, EventView, Service
+from reworker.core.waiting import as_now
 from reworker.fsm.rules import Rules
 from reworker.fsm.rules_json import rules_from_json
 from reworker.fsm.states import DeploymentStatus
@@ -36,7 +37,7 @@ POLL_S = 0.2
 def ls(db: str, output: str, status: str, limit: int) -> None:
     """List deployments, newest first."""
     with opened_service(db) as service:
-        for one in service.deployments(limit=limit, status=status):
+        for one in as_now(service.reader, service.deployments(limit=limit, status=status)):
             if output == "json":
                 click.echo(json.dumps(deployment_object(one)))
             else:
@@ -61,7 +62,7 @@ def show(deployment: str, db: str, output: str, is_planned: bool) -> None:
     """Show DEPLOYMENT: its state, what it waits for, every event."""
     with opened_service(db) as service:
         own_id = full_id(service, deployment)
-        found, plan = service.deployment(own_id), service.plan(own_id)
+        (found,), plan = as_now(service.reader, [service.deployment(own_id)]), service.plan(own_id)
         if is_planned:
             show_plan(plan, _rules_of(service, own_id), output)
             return

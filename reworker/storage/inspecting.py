@@ -34,7 +34,7 @@ class Inspecting:
 
     def locks(self) -> list[LockRow]:
         """Return locks and places in line; see `contract.Reader.locks`."""
-        found = self._all(union_all(_HELD, _ASKED).order_by("name", "number"))
+        found = self._all(union_all(_HELD, _ASKED).order_by("name", text("is_held DESC"), "number"))
         return [LockRow(row[0], row[1], row[2], bool(row[3])) for row in found]
 
     def _all(self, query: Any) -> list[Any]:

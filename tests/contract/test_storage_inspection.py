@@ -46,6 +46,21 @@ def test_locks_are_shown_with_their_holder_before_those_who_wait(storage: Storag
     assert found[0].number == fence
 
 
+def test_holder_is_shown_first_when_its_lock_was_given_long_after_the_others_had_asked(
+    storage: Storage,
+) -> None:
+    with storage.begin() as unit:
+        unit.take_locks("first", ["host:a"], NOW)
+        unit.take_locks("holder", ["host:a", "host:b"], NOW)
+        unit.take_locks("last", ["host:b"], NOW)
+        for number in range(5):
+            unit.take_locks(f"other-{number}", [f"host:{number}"], NOW)
+        unit.drop_locks("first")
+        unit.take_locks("holder", ["host:a", "host:b"], NOW)
+    found = [row.deployment_id for row in storage.reader.locks() if row.name == "host:b"]
+    assert found == ["holder", "last"]
+
+
 def test_shift_of_the_clock_is_noted_for_all_cores(open_storage: Callable[[], Storage]) -> None:
     one, other = open_storage(), open_storage()
     with one.begin() as unit:
