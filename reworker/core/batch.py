@@ -105,7 +105,7 @@ class _Work:
 
     def __init__(self, row: DeploymentRow, deployment: Deployment, plan: Plan) -> None:
         self.row, self.deployment, self.plan = row, deployment, plan
-        self.last_seq, self.last_hash = row.last_seq, row.last_hash
+        self.last_seq, self.last_hash, self.updated_at = row.last_seq, row.last_hash, row.updated_at
         #: something of it was changed, so that its row is to be written, with a version of its own.
         self.is_changed = False
         self.stored_timers = {(str(t), a.number) for a in deployment.attempts for t in a.timers}
@@ -245,6 +245,7 @@ class Batch:
             snapshot=codec.encode_snapshot(now),
             last_seq=work.last_seq,
             last_hash=work.last_hash,
+            updated_at=work.updated_at,
             ended_at=now.ended_at,
         )
 
@@ -276,18 +277,19 @@ class Batch:
         )
         row = codec.chained(work.last_hash, row)
         work.last_seq, work.last_hash, work.is_changed = row.seq, row.hash, True
-        work.row = msgspec.structs.replace(work.row, updated_at=row.at) if not ignored else work.row
+        work.updated_at = work.updated_at if ignored else row.at
         self.changes.events.append(row)
 
     def _carry_out(self, work: _Work, cause: Cause, command: Command, ordinal: int, actor: str) -> None:
+        # The most frequent first.
         match command:
             case RecordAttempt():
                 self._record(work, command, actor)
+            case StopTimer():
+                self._stop_timer(work, command)
             case StartTimer():
                 due_at = cause.at + timedelta(seconds=command.after_s)
                 self._timers[work.row.id, str(command.kind), command.attempt] = due_at
-            case StopTimer():
-                self._stop_timer(work, command)
             case DispatchStep():
                 self._send(step_row(cause, command, work.plan))
             case RequestLocks():

@@ -74,7 +74,8 @@ def observe(turn: Turn, event: AttemptEvent) -> str:
         turn.put(turn.stop_timers(attempt))
         flow.go_on(turn)
         return ""
-    attempt = changed(attempt, is_unconfirmed=False, reason="")
+    if attempt.is_unconfirmed or attempt.reason:
+        attempt = changed(attempt, is_unconfirmed=False, reason="")
     status = _judged(turn, attempt, status, event)
     reason = _reason(turn, attempt, status, event)
     turn.record(attempt, status, event, message=reason)

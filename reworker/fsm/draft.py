@@ -21,7 +21,6 @@ class Draft:
         self.deployment = deployment
         self.at = at
         self.commands: list[Command] = []
-        self._steps: dict[tuple[int, Role], PlannedStep] = {}
 
     def is_winding_down(self) -> bool:
         """Tell whether the deployment has failed and only waits for what is under way."""
@@ -51,11 +50,8 @@ class Draft:
         return True
 
     def step(self, index: int, role: Role = Role.STEP) -> PlannedStep:
-        """Return a step of the plan, made once per turn."""
-        key = (index, role)
-        if key not in self._steps:
-            self._steps[key] = self.plan.step(index, role)
-        return self._steps[key]
+        """Return a step of the plan; see `Plan.step`."""
+        return self.plan.step(index, role)
 
     def step_of(self, attempt: Attempt) -> PlannedStep:
         """Return what an attempt does."""

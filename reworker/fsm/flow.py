@@ -43,7 +43,9 @@ def look_up(turn: Turn) -> None:
         turn.move(Trigger.ASK)
     else:
         _answer(turn)
-    turn.change(reason=asking[0].reason if asking else "")
+    reason = asking[0].reason if asking else ""
+    if reason != turn.deployment.reason:
+        turn.change(reason=reason)
 
 
 def _answer(turn: Turn) -> None:

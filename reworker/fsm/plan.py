@@ -29,6 +29,10 @@ from reworker.fsm.playbook import (
 from reworker.fsm.rules import PhaseNotice, Rules, with_timeout, with_triggers
 
 
+#: steps that a plan keeps made; more would be memory of each deployment that waits.
+MADE_COUNT = 8
+
+
 class Role(StrEnum):
     """What an attempt is for: the step itself, its check after a doubt, its way back, or people's consent."""
 
@@ -142,6 +146,20 @@ class Plan:
         Raises:
             IndexError: there is no such step.
         """
+        key = (index, role)
+        made = self._made.get(key)
+        if made is None:
+            if len(self._made) >= MADE_COUNT:
+                self._made.clear()
+            made = self._made[key] = self._make_step(index, role)
+        return made
+
+    @cached_property
+    def _made(self) -> dict[tuple[int, Role], PlannedStep]:
+        """Steps that were asked for lately: the events of an attempt ask for the same one again and again."""
+        return {}
+
+    def _make_step(self, index: int, role: Role) -> PlannedStep:
         number, host_index, offset = self.place(index)
         sequence = self.sequences[number]
         # Made without its constructor, which takes ten times as long: every event asks for a step or two.

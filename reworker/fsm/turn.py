@@ -118,11 +118,10 @@ class Turn(Notices):
 
     def begin(self, attempt: Attempt) -> Attempt:
         """Mark an attempt as started: it waits in no queue any more; return it."""
-        begun = changed(attempt, status=AttemptStatus.STARTED)
         if TimerKind.QUEUE in attempt.timers:
             self.do(StopTimer(kind=TimerKind.QUEUE, attempt=attempt.number))
-            left = tuple(kind for kind in attempt.timers if kind is not TimerKind.QUEUE)
-            begun = changed(begun, timers=left)
+        left = tuple(kind for kind in attempt.timers if kind is not TimerKind.QUEUE)
+        begun = changed(attempt, status=AttemptStatus.STARTED, timers=left)
         self.put(begun)
         return begun
 
@@ -164,7 +163,7 @@ class Turn(Notices):
         """Stop every timer of an attempt that ends; return the attempt without them."""
         for kind in attempt.timers:
             self.do(StopTimer(kind=kind, attempt=attempt.number))
-        return changed(attempt, timers=())
+        return changed(attempt, timers=()) if attempt.timers else attempt
 
     def tell_to_cancel(self, attempt: Attempt, reason: str) -> None:
         """Have the workers of the attempt's command told to stop or refuse it."""
