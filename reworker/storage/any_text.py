@@ -36,6 +36,11 @@ def escaped(value: str | None) -> str | None:
     return value.translate(_TABLE) if value and _SPECIAL.search(value) else value
 
 
+def has_special(json_text: str) -> bool:
+    """Tell whether a JSON text may hold something that `escaped` changes."""
+    return "\\u0000" in json_text or _SYMBOL in json_text or _ESCAPE in json_text
+
+
 def unescaped(value: str | None) -> str | None:
     """Return the text that `escaped` was given."""
     if not value or (_SYMBOL not in value and _ESCAPE not in value):

@@ -30,8 +30,9 @@ from sqlalchemy.dialects import postgresql
 from sqlalchemy.dialects.postgresql import psycopg
 from sqlalchemy.sql import ClauseElement, ColumnElement
 
-from reworker.storage.any_text import escaped
+from reworker.storage.any_text import AnyText, escaped, has_special
 from reworker.storage.rowwise import Source, Values
+from reworker.storage.schema import JsonText, UtcDateTime, utc_text
 
 _encoder = msgspec.json.Encoder()
 
@@ -61,8 +62,9 @@ class SetStatement:
         self._text = str(make({one.name: rows.c[one.name] for one in wanted}).compile(dialect=dialect))
         self._names = [one.name for one in wanted]
         self._fields = attrgetter(*self._names)
-        found = ((one.name, _processor(one, dialect)) for one in wanted)
-        self._converts = [(name, convert) for name, convert in found if convert is not None]
+        self._texts = [place for place, one in enumerate(wanted) if isinstance(one.type, AnyText)]
+        found = ((place, _processor(one, dialect)) for place, one in enumerate(wanted))
+        self._converts = [(place, convert) for place, convert in found if convert is not None]
 
     @staticmethod
     def insert(table: Table, source: Source) -> postgresql.Insert:
@@ -89,19 +91,34 @@ class SetStatement:
         return self._run(connection, values)
 
     def _run(self, connection: Connection, values: Iterable[Values]) -> int:
-        rows = [dict(zip(self._names, one, strict=True)) for one in values]
-        if not rows:
+        found = list(zip(*values, strict=True))
+        if not found:
             return 0
-        for name, convert in self._converts:
-            for row in rows:
-                if row[name] is not None:
-                    row[name] = convert(row[name])
-        text = _encoder.encode(rows).decode()
+        for place, convert in self._converts:
+            found[place] = tuple([one if one is None else convert(one) for one in found[place]])
+        text = self._encoded(found)
+        if has_special(text):
+            for place in self._texts:
+                found[place] = tuple(map(escaped, found[place]))
+            text = self._encoded(found)
         return int(connection.exec_driver_sql(self._text, (text,)).rowcount)
+
+    def _encoded(self, found: Iterable[Values]) -> str:
+        names = self._names
+        return _encoder.encode([dict(zip(names, row, strict=True)) for row in zip(*found, strict=True)]).decode()
 
 
 def _processor(one: Column[Any], dialect: psycopg.dialect) -> Callable[[Any], Any] | None:
-    """Return what makes a value that JSON can carry, and the server reads back, of a value of a column."""
+    """Return what makes a value that JSON can carry, and the server reads back, of a value of a column.
+
+    Texts are escaped only when there is something to escape in any of them, which is seldom.
+    """
+    if isinstance(one.type, AnyText):
+        return None
     if isinstance(one.type, LargeBinary):
         return lambda value: f"\\x{value.hex()}"
+    if isinstance(one.type, UtcDateTime):
+        return utc_text
+    if isinstance(one.type, JsonText):
+        return bytes.decode
     return one.type.dialect_impl(dialect).bind_processor(dialect)
