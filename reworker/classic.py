@@ -9,7 +9,6 @@ from __future__ import annotations
 
 import inspect
 import json
-from collections.abc import Mapping
 from logging import Logger
 from typing import Any, NamedTuple
 
@@ -156,10 +155,3 @@ class JobChannel:
         """See `Worker.send`; the body has to be a JSON object."""
         corr_id = getattr(properties, "correlation_id", None)
         self._worker.send(routing_key, corr_id, decode_object(body), exchange=exchange)
-
-
-def constructor_properties(
-    values: Mapping[str, Any], known: tuple[str, ...]
-) -> tuple[dict[str, Any], list[str]]:
-    """Return (the values that are properties of a worker, the names of the others)."""
-    return {k: v for k, v in values.items() if k in known}, sorted(set(values) - set(known))

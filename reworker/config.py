@@ -8,7 +8,7 @@ from __future__ import annotations
 import difflib
 import json
 import os
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from pathlib import Path
 from typing import Any
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
@@ -135,6 +135,21 @@ def load_mapping(path: str | os.PathLike[str]) -> dict[str, Any]:
     if not isinstance(value, dict):
         raise ConfigError(f"expected a mapping of settings, found a {type(value).__name__}", path=name)
     return {str(key): item for key, item in value.items()}
+
+
+def place_in(path: str) -> Callable[[str], str]:
+    """Return a function from a key of a file to ``file:line``; the file is read when it is asked."""
+
+    def place_of(key: str) -> str:
+        try:
+            text = Path(path).read_text(encoding="utf-8-sig").replace("\t", " ")
+            nodes = getattr(yaml.compose(text, Loader=yaml.SafeLoader), "value", ())
+            line: int = next(name.start_mark.line for name, _ in nodes if name.value == key)
+        except (OSError, StopIteration, *_UNPARSABLE):
+            return path
+        return f"{path}:{line + 1}"
+
+    return place_of
 
 
 def _parsed(text: str) -> Any:

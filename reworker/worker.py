@@ -11,14 +11,14 @@ from typing import TYPE_CHECKING, Any, ClassVar
 import pika
 
 from reworker.bus.contract import Outgoing, Properties, Verdict
-from reworker.classic import ClassicHooks, JobChannel, Names, constructor_properties
+from reworker.classic import ClassicHooks, JobChannel, Names
 from reworker.config import MqSettings, load_mapping, mq_settings, place_in
 from reworker.jobs.attempt import Attempt
 from reworker.jobs.dispatch import run_step
 from reworker.jobs.job import Job
 from reworker.jobs.own_settings import T, own_settings, secret_of, tls_context
-from reworker.jobs.settings import PROPERTIES, WorkerSettings, worker_settings
-from reworker.jobs.sources import layers_of
+from reworker.jobs.settings import WorkerSettings, worker_settings
+from reworker.jobs.sources import constructor_properties, layers_of
 from reworker.jobs.station import Station
 from reworker.jobs.steps import StepMethod, schema_of, step, steps_of
 from reworker.logs import escaped
@@ -99,7 +99,7 @@ class Worker(ClassicHooks):
         self._config: dict[str, Any] = load_mapping(config_file) if config_file else {}
         self._config_path = config_file or "configuration"
         self._steps: dict[str, StepMethod] = steps_of(type(self))
-        known, unknown = constructor_properties(kwargs, PROPERTIES)
+        known, unknown = constructor_properties(kwargs)
         if unknown:
             self.app_logger.warn("unknown arguments are ignored: %s", ", ".join(unknown))  # noqa: G010  2014 suites count it
         self._settings = self._read_settings(known, self._config_path)
@@ -227,8 +227,8 @@ class Worker(ClassicHooks):
 
     def _read_settings(self, constructor: Mapping[str, Any], file_name: str) -> WorkerSettings:
         name = type(self).__name__
-        type_name = name.lower().removesuffix("worker")
-        layers = layers_of(type_name, constructor, (file_name, self._config), os.environ)
+        layers = layers_of(name, constructor, (place_in(file_name), self._config), os.environ)
+        self._layers = layers
         level = self.output_level or ("INFO" if self._steps else "DEBUG")
         return worker_settings(name, layers, routing_keys=self.routing_keys, output_level=level)
 

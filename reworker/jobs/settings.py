@@ -1,115 +1,152 @@
-"""Properties of a worker: read from constructor, file and environment, the last one wins key by key."""
+"""Properties of a worker: the table of them, and how they are read from layers of sources."""
 
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
-from typing import Any
+import re
+from typing import Annotated, Any, get_type_hints
 
 import msgspec
 
 from reworker.bus.contract import DeclareMode, TopologySpec
-from reworker.config import Layered
-from reworker.errors import ConfigError
+from reworker.layers import Kind, Layered, flag, number_above, one_of, text, whole, words
 from reworker.topology import names
 from reworker.topology.model import worker_topology
 
-#: seconds a running job may take to end after SIGTERM.
-DRAIN_S = 300.0
-#: seconds to look for the broker at start before giving up.
-CONNECT_TIMEOUT_S = 30.0
-#: deliveries an instance of short steps takes ahead, at most.
-PREFETCH = 16
 LEVELS = ("DEBUG", "INFO", "WARN", "WARNING", "ERROR", "FATAL", "CRITICAL")
+#: what a part of a queue's name may be: a binding with a wildcard would take the steps of others.
+_NAME = re.compile(r"[^\s*#]{1,200}")
 
-#: names of all properties; ``OUTPUT_LEVEL`` is written as in 2014.
-PROPERTIES = (
-    "ack",
-    "connect_timeout_s",
-    "declare",
-    "domain",
-    "drain_s",
-    "exchange",
-    "instances",
-    "ledger",
-    "on_redelivery",
-    "OUTPUT_LEVEL",
-    "prefetch",
-    "queue",
-    "routing_keys",
-    "timeout_s",
-)
-_VARIABLES = {name.upper(): name for name in PROPERTIES}
-_TUTORIAL_VARIABLES = {name.lower(): name for name in PROPERTIES}
+
+def _level(value: Any) -> int:
+    word = str(value).upper()
+    if word not in LEVELS:
+        raise ValueError
+    return logging.getLevelNamesMapping()[word]
+
+
+def _name(value: Any) -> str:
+    word: str = text().parse(value)
+    if not _NAME.fullmatch(word):
+        raise ValueError
+    return word
+
+
+def or_nothing(kind: Kind) -> Kind:
+    """Return a kind that an empty text, too, sets back to nothing."""
+    return Kind(f"{kind.allowed}, or nothing", lambda value: None if value == "" else kind.parse(value))
+
+
+QUEUE_NAME = Kind("a name of at most 200 characters without spaces, * and #", _name)
+DOMAIN = Kind(f"{QUEUE_NAME.allowed}, or nothing", lambda value: "" if value == "" else _name(value))
+LEVEL = Kind(f"one of {', '.join(LEVELS)}", _level)
+DECLARE = Kind(f"one of {', '.join(one.value for one in DeclareMode)}", DeclareMode)
+
+
+class Property(msgspec.Struct, frozen=True):
+    """How one property is read.
+
+    Args:
+        kind: its values.
+        name: as people write it; empty is the name of its field.
+        aliases: other names of it, in variables and in worker.ini.
+    """
+
+    kind: Kind
+    name: str = ""
+    aliases: tuple[str, ...] = ()
 
 
 class WorkerSettings(msgspec.Struct, frozen=True):
-    """What one worker type is told.
+    """What one worker type is told. An annotated field is a property: its line here is all that it needs.
+
+    Beside it, `conf/worker.yaml` and `docs/configuration.md` show each property.
 
     Args:
-        suffix: names the worker's control keys, and its queue unless that is set.
+        suffix: names the worker's control keys, and its queue: the property `queue`, or the class's name.
         queue: full name of the queue.
         routing_keys: keys the queue is bound with.
-        exchange: topic exchange of steps, output and notifications.
-        declare: what a start does with the topology.
-        is_ack_early: acknowledge when the plugin says so, as in 2014, instead of when all is done.
-        is_run_on_redelivery: run a redelivered level 1 step again instead of failing it.
-        instances: threads, each with a worker object of its own.
-        prefetch: most deliveries an instance takes ahead; 1 is one at a time.
-        drain_s: seconds a running job may take to end at a stop.
-        timeout_s: longest a job may run, seconds; None is without limit.
-        connect_timeout_s: seconds to look for the broker at start.
-        output_level: number of the lowest level that is sent as output.
-        ledger: file of finished attempts; empty keeps them in memory.
     """
 
     suffix: str
     queue: str
-    routing_keys: tuple[str, ...]
-    exchange: str = names.EXCHANGE
-    declare: DeclareMode = DeclareMode.DECLARE
-    is_ack_early: bool = False
-    is_run_on_redelivery: bool = False
-    instances: int = 1
-    prefetch: int = PREFETCH
-    drain_s: float = DRAIN_S
-    timeout_s: float | None = None
-    connect_timeout_s: float = CONNECT_TIMEOUT_S
-    output_level: int = logging.DEBUG
-    ledger: str = ""
+    routing_keys: Annotated[tuple[str, ...], Property(words())]
+    #: stands in the name of the queue and in the routing keys.
+    domain: Annotated[str, Property(DOMAIN)] = ""
+    #: topic exchange of steps, output and notifications.
+    exchange: Annotated[str, Property(text())] = names.EXCHANGE
+    #: what a start does with the topology.
+    declare: Annotated[DeclareMode, Property(DECLARE)] = DeclareMode.DECLARE
+    #: late: when all is done; early: when the plugin says so, as in 2014.
+    ack: Annotated[str, Property(one_of("late", "early"))] = "late"
+    #: what becomes of a redelivered level 1 step.
+    on_redelivery: Annotated[str, Property(one_of("fail", "run"))] = "fail"
+    #: threads, each with a worker object of its own.
+    instances: Annotated[int, Property(whole(1), aliases=("thread_count",))] = 1
+    #: processes with so many threads each.
+    processes: Annotated[int, Property(whole(1))] = 1
+    #: most deliveries an instance takes ahead; 1 is one at a time.
+    prefetch: Annotated[int, Property(whole(1))] = 16
+    #: milliseconds between two pulls of an instance; None is pushed.
+    polling_interval_ms: Annotated[
+        int | None,
+        Property(or_nothing(whole(1)), "polling_interval", ("poll_interval", "poll_interval_millis")),
+    ] = None
+    #: take no work until told to.
+    paused: Annotated[bool, Property(flag())] = False
+    #: seconds a running job may take to end at a stop.
+    drain_s: Annotated[float, Property(number_above(0))] = 300.0
+    #: longest a job may run, seconds; None is without limit.
+    timeout_s: Annotated[float | None, Property(or_nothing(number_above(0)))] = None
+    #: seconds after which the process ends when its job still runs; None is 10 s after the job's own limit.
+    hard_timeout_s: Annotated[float | None, Property(or_nothing(number_above(0)))] = None
+    #: jobs after which the process ends to be replaced; None is without limit.
+    max_jobs: Annotated[int | None, Property(or_nothing(whole(1)))] = None
+    #: MiB of memory above which the process ends to be replaced; None is without limit.
+    max_rss_mib: Annotated[int | None, Property(or_nothing(whole(1)))] = None
+    #: what a job prints goes to its output.
+    capture_stdout: Annotated[bool, Property(flag())] = False
+    #: seconds to look for the broker at start.
+    connect_timeout_s: Annotated[float, Property(number_above(0))] = 30.0
+    #: number of the lowest level that is sent as output.
+    output_level: Annotated[int, Property(LEVEL, "OUTPUT_LEVEL")] = logging.DEBUG
+    #: file of finished attempts; empty keeps them in memory.
+    ledger: Annotated[str, Property(text())] = ""
+
+    @property
+    def is_ack_early(self) -> bool:
+        """Whether the plugin's word acknowledges at once."""
+        return self.ack == "early"
+
+    @property
+    def is_run_on_redelivery(self) -> bool:
+        """Whether a redelivered level 1 step is run again instead of failed."""
+        return self.on_redelivery == "run"
 
     def topology(self) -> TopologySpec:
         """Return what a worker of these settings declares."""
         return worker_topology(self.queue, self.routing_keys, self.exchange)
 
 
-def layers_of(
-    type_name: str,
-    constructor: Mapping[str, Any],
-    file: tuple[str, Mapping[str, Any]],
-    environ: Mapping[str, str],
-) -> Layered:
-    """Return the sources of a worker's properties, weakest first.
+def _table() -> dict[str, Property]:
+    """Return the properties by field."""
+    hints = get_type_hints(WorkerSettings, include_extras=True)
+    found = {
+        field: one
+        for field, hint in hints.items()
+        for one in getattr(hint, "__metadata__", ())
+        if isinstance(one, Property)
+    }
+    return {field: msgspec.structs.replace(one, name=one.name or field) for field, one in found.items()}
 
-    Args:
-        type_name: lower case, without an ending ``worker``; for ``REWORKER_<TYPE>_<PROP>``.
-        constructor: properties given in code.
-        file: (path, content) of the worker's own configuration.
-        environ: usually ``os.environ``.
-    """
-    prefixes = (
-        ("conductor_worker_", _TUTORIAL_VARIABLES),
-        ("REWORKER_", _VARIABLES),
-        (f"conductor_worker_{type_name}_", _TUTORIAL_VARIABLES),
-        (f"REWORKER_{type_name.upper()}_", _VARIABLES),
-    )
-    variables = [
-        (prefix + key, {name: environ[prefix + key]})
-        for prefix, known in prefixes
-        for key, name in known.items()
-        if prefix + key in environ
-    ]
-    return Layered(("constructor", constructor), file, *variables)
+
+TABLE = _table()
+#: what fields without a line in the table hold, and properties without a field.
+QUEUE = Property(QUEUE_NAME, "queue")
+#: names of all properties; ``OUTPUT_LEVEL`` is written as in 2014.
+PROPERTIES = tuple(sorted((QUEUE.name, *(one.name for one in TABLE.values())), key=str.lower))
+#: every name that a property has, as it is looked up: lower case to name.
+NAMES = {other.lower(): one.name for one in (QUEUE, *TABLE.values()) for other in (one.name, *one.aliases)}
 
 
 def worker_settings(
@@ -119,48 +156,24 @@ def worker_settings(
 
     Args:
         class_name: its lower case is the default suffix of the queue.
-        layers: see `layers_of`.
+        layers: see `jobs.sources`.
         routing_keys: the class's own keys; empty is ``worker.<command>`` of its names.
         output_level: the class's own default.
 
     Raises:
         ConfigError: a value is wrong; names the property and where it came from.
     """
-    suffix = str(layers.get("queue") or class_name.lower())
-    domain = str(layers.get("domain") or "")
+    suffix: str = layers.read("queue", class_name.lower(), QUEUE_NAME)
+    domain: str = layers.read("domain", "", DOMAIN)
     commands = names.commands_of(suffix)
     own_keys = tuple(names.step_key(f"{domain}.{one}" if domain else one) for one in commands)
-    return WorkerSettings(
-        suffix=suffix,
-        queue=names.worker_queue(suffix, domain),
-        routing_keys=_words(layers, "routing_keys", routing_keys or own_keys),
-        exchange=str(layers.get("exchange") or names.EXCHANGE),
-        declare=DeclareMode(layers.choice("declare", "declare", ("declare", "verify", "off"))),
-        is_ack_early=layers.choice("ack", "late", ("late", "early")) == "early",
-        is_run_on_redelivery=layers.choice("on_redelivery", "fail", ("fail", "run")) == "run",
-        instances=layers.integer("instances", 1, least=1),
-        prefetch=layers.integer("prefetch", PREFETCH, least=1),
-        drain_s=layers.number("drain_s", DRAIN_S) or DRAIN_S,
-        timeout_s=layers.number("timeout_s", None),
-        connect_timeout_s=layers.number("connect_timeout_s", CONNECT_TIMEOUT_S) or CONNECT_TIMEOUT_S,
-        output_level=_level(layers, output_level),
-        ledger=str(layers.get("ledger") or ""),
-    )
+    defaults = {
+        **dict(zip(WorkerSettings.__struct_fields__[-len(_DEFAULTS) :], _DEFAULTS, strict=True)),
+        "routing_keys": routing_keys or own_keys,
+        "output_level": _level(output_level),
+    }
+    values = {field: layers.read(one.name, defaults[field], one.kind) for field, one in TABLE.items()}
+    return WorkerSettings(suffix=suffix, queue=names.worker_queue(suffix, domain), **values)
 
 
-def _level(layers: Layered, default: str) -> int:
-    value, origin = layers.find("OUTPUT_LEVEL", default)
-    level = str(value).upper()
-    if level not in LEVELS:
-        raise ConfigError(
-            f"expected one of {', '.join(LEVELS)}, found {value!r}", key="OUTPUT_LEVEL", path=origin
-        )
-    return logging.getLevelNamesMapping()[level]
-
-
-def _words(layers: Layered, key: str, default: tuple[str, ...]) -> tuple[str, ...]:
-    value, origin = layers.find(key, default)
-    words = value.replace(",", " ").split() if isinstance(value, str) else value
-    if not isinstance(words, list | tuple) or not all(isinstance(word, str) and word for word in words):
-        raise ConfigError(f"expected a list of texts, found {value!r}", key=key, path=origin)
-    return tuple(words)
+_DEFAULTS = WorkerSettings.__struct_defaults__

@@ -13,7 +13,8 @@ from reworker.bus.contract import Verdict
 from reworker.bus.memory import MemoryBroker, MemoryBus
 from reworker.config import MqSettings
 from reworker.errors import ConfigError
-from reworker.jobs.settings import PROPERTIES, layers_of, worker_settings
+from reworker.jobs.settings import PROPERTIES, worker_settings
+from reworker.jobs.sources import layers_of
 from reworker.pool.pool import WorkerPool
 from reworker.testing import Harness, deliver
 from reworker.testing.harness import CORRELATION_ID
@@ -160,7 +161,7 @@ def test_public_names_are_there_when_plugins_import_them() -> None:
 
 
 def settings(environ: dict[str, str] | None = None, file: Any = None, **constructor: Any) -> Any:
-    layers = layers_of("megafrobber", constructor, ("worker.yaml", file or {}), environ or {})
+    layers = layers_of("MegafrobberWorker", constructor, ("worker.yaml", file or {}), environ or {})
     return worker_settings("MegafrobberWorker", layers)
 
 

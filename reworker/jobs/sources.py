@@ -1,0 +1,161 @@
+"""Where the properties of a worker come from.
+
+Strongest first: a variable for its type, a variable for all, its section of worker.ini, the section DEFAULT,
+what the host that runs it was told, its own file, its constructor.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterator, Mapping, Sequence
+from contextvars import ContextVar
+from typing import Any
+
+import msgspec
+
+from reworker.errors import ConfigError
+from reworker.jobs.settings import NAMES, PROPERTIES
+from reworker.jobs.worker_ini import DEFAULT_SECTION, load_ini
+from reworker.layers import Layered, Origin, did_you_mean
+
+#: variable that names the file worker.ini, and its place when nothing does: the current folder.
+INI_VARIABLE, INI_NAME = "REWORKER_WORKER_INI", "worker.ini"
+#: names of variables, strongest first; those of the tutorial are aliases, in lower and in upper case.
+TYPE_VARIABLES = (
+    "REWORKER_{T}_{P}",
+    "conductor_worker_{t}_{p}",
+    "CONDUCTOR_WORKER_{T}_{P}",
+    "CONDUCTOR_WORKER_{t}_{P}",
+)
+COMMON_VARIABLES = (
+    "REWORKER_{P}",
+    "conductor_worker_all_{p}",
+    "CONDUCTOR_WORKER_ALL_{P}",
+    "conductor_worker_{p}",
+    "CONDUCTOR_WORKER_{P}",
+)
+
+Layer = tuple[Origin, Mapping[str, Any]]
+
+
+class Given(msgspec.Struct, frozen=True):
+    """What a host tells the workers that it makes.
+
+    Args:
+        ini: file worker.ini; empty is looked for, see `ini_path`.
+        entry: (origin, properties) of the worker in the host's list.
+    """
+
+    ini: str = ""
+    entry: Layer = ("host", {})
+
+
+_NOTHING = Given()
+_given: ContextVar[Given] = ContextVar("given by the host", default=_NOTHING)
+
+
+@contextlib.contextmanager
+def given_by_host(given: Given) -> Iterator[None]:
+    """Let the workers that are made in the block, by any constructor, know what their host was told."""
+    token = _given.set(given)
+    try:
+        yield
+    finally:
+        _given.reset(token)
+
+
+def layers_of(
+    class_name: str, constructor: Mapping[str, Any], file: Layer, environ: Mapping[str, str]
+) -> Layered:
+    """Return the sources of a worker's properties.
+
+    Args:
+        class_name: names the type, together with the property `queue` of constructor and host.
+        constructor: properties given in code.
+        file: (origin, content) of the worker's own configuration.
+        environ: usually ``os.environ``.
+
+    Raises:
+        ConfigError: worker.ini is wrong, or a variable's name is nearly that of a property.
+    """
+    given = _given.get()
+    types = types_of(class_name, given.entry[1].get("queue") or constructor.get("queue"))
+    return Layered(
+        ("constructor", constructor),
+        file,
+        given.entry,
+        *_ini_layers(ini_path(given, environ), types),
+        *_variables(environ, types),
+    )
+
+
+def constructor_properties(arguments: Mapping[str, Any]) -> tuple[dict[str, Any], list[str]]:
+    """Return (arguments that are properties of a worker, the names of the others, with a hint for a slip)."""
+    names = {one: one if one in PROPERTIES else NAMES.get(one) for one in arguments}
+    known = {name: arguments[one] for one, name in names.items() if name is not None}
+    return known, [one + did_you_mean(one, PROPERTIES) for one in sorted(arguments) if names[one] is None]
+
+
+def types_of(class_name: str, queue: object = None) -> tuple[str, ...]:
+    """Return what a worker's type is called, strongest first, in lower case.
+
+    ``SleepWorker`` is of the types ``sleep`` and ``sleepworker``; one with a queue of its own, as several
+    workers of one class have, is of the type of that name first.
+    """
+    full = class_name.lower()
+    found = (str(queue).lower() if queue else "", full.removesuffix("worker"), full)
+    return tuple(dict.fromkeys(one for one in found if one))
+
+
+def ini_path(given: Given, environ: Mapping[str, str]) -> str:
+    """Return the file worker.ini: the host's, the variable's, or the current folder's; empty is none."""
+    named = given.ini or environ.get(INI_VARIABLE, "")
+    return named or (INI_NAME if os.path.isfile(INI_NAME) else "")
+
+
+def _ini_layers(path: str, types: Sequence[str]) -> Iterator[Layer]:
+    """Yield DEFAULT, then the sections of the types, weakest first."""
+    if not path:
+        return
+    sections = load_ini(path, NAMES)
+    for wanted in (DEFAULT_SECTION, *reversed(types)):
+        for name, section in sections.items():
+            if name.lower() == wanted:
+                yield section.place_of, section.values
+
+
+def _variables(environ: Mapping[str, str], types: Sequence[str]) -> Iterator[Layer]:
+    """Yield one layer for each variable that is set, weakest first."""
+    endings = [(one, NAMES[one]) for one in sorted(NAMES, key=lambda one: one == NAMES[one].lower())]
+    for form in reversed(COMMON_VARIABLES):
+        yield from _set_ones(environ, form, "", endings)
+    for one in reversed(types):
+        name = "".join(letter if letter.isalnum() else "_" for letter in one)
+        _refuse_slips(environ, name)
+        for form in reversed(TYPE_VARIABLES):
+            yield from _set_ones(environ, form, name, endings)
+
+
+def _set_ones(
+    environ: Mapping[str, str], form: str, type_name: str, endings: Sequence[tuple[str, str]]
+) -> Iterator[Layer]:
+    for ending, name in endings:
+        variable = form.format(T=type_name.upper(), t=type_name, P=ending.upper(), p=ending)
+        if variable in environ:
+            yield variable, {name: environ[variable]}
+
+
+def _refuse_slips(environ: Mapping[str, str], type_name: str) -> None:
+    """A variable that nearly is one of ours would be without effect, and nobody would see it.
+
+    Raises:
+        ConfigError: there is one.
+    """
+    prefix = f"REWORKER_{type_name.upper()}_"
+    for variable in environ:
+        ending = variable.removeprefix(prefix).lower()
+        if variable.startswith(prefix) and ending not in NAMES:
+            hint = did_you_mean(ending, PROPERTIES)
+            if hint:
+                raise ConfigError(f"no such property{hint}", path=variable)
