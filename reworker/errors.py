@@ -23,6 +23,7 @@
         StaleVersion          another transaction was faster; nothing was changed
         PlaybookNotFound
       AlreadySettled          a delivery was settled twice
+      LetterNotFound          no dead letter has this id
       JobError                raised by plugin code to choose an outcome
         JobFailed
         JobRetry
@@ -130,7 +131,7 @@ class ConnectionLost(BusError):
 
 
 class TopologyMismatch(BusError):
-    """A queue or exchange exists with other arguments than ours, or is missing.
+    """A queue or exchange exists with other arguments than ours, is missing, or is not ours to use.
 
     Args:
         name: the queue or exchange.
@@ -141,10 +142,24 @@ class TopologyMismatch(BusError):
 
     def __init__(self, name: str, reply_code: int, expected: str, found: str) -> None:
         self.name, self.reply_code, self.expected, self.found = name, reply_code, expected, found
-        super().__init__(
-            f"{name}: broker answered {reply_code} ({found}); we expect {expected}. "
-            "Delete or rename the object, or change our settings to match it"
+        advice = _topology_advice(reply_code, found)
+        super().__init__(f"{name}: broker answered {reply_code} ({found}); we expect {expected}. {advice}")
+
+
+def _topology_advice(reply_code: int, found: str) -> str:
+    """Return what to do about a refusal; the broker's text tells apart what shares a code."""
+    if reply_code == 404:
+        return "Start what declares it, or make it with `reworker topology apply`"
+    if reply_code == 405:
+        return "Another connection owns it: end that program, or use another name"
+    if reply_code == 403 and "reserved prefix" not in found:
+        return (
+            "Give the user the rights that `reworker topology permissions` prints; a worker needs fewer "
+            "with `declare: verify`, once `reworker topology apply` was run"
         )
+    if reply_code == 406 and "invalid " in found:
+        return "The broker does not take this: change our settings"
+    return "Delete or rename the object, or change our settings to match it"
 
 
 class Unroutable(BusError):
@@ -239,6 +254,14 @@ class StaleVersion(StorageError):
 
 class AlreadySettled(ReworkerError):
     """A delivery was settled twice; a bug in the caller."""
+
+
+class LetterNotFound(ReworkerError):
+    """No dead letter has this id."""
+
+    def __init__(self, letter_id: str, queue: str) -> None:
+        self.letter_id, self.queue = letter_id, queue
+        super().__init__(f"no dead letter {letter_id!r} in {queue}; `reworker dead ls` lists them")
 
 
 class JobError(ReworkerError):

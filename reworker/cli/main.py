@@ -27,6 +27,7 @@ COMMANDS = {
     "broker": "reworker.cli.broker:broker",
     "cancel": "reworker.cli.actions:cancel",
     "core": "reworker.cli.core:core",
+    "dead": "reworker.cli.dead:dead",
     "decide": "reworker.cli.actions:decide",
     "demo": "reworker.cli.demo:demo",
     "doctor": "reworker.cli.doctor:doctor",

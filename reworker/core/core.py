@@ -84,7 +84,7 @@ class Core:
         machine_clock, counters = clock or SystemClock(), Counters()
         clock = DatabaseClock(storage, machine_clock)
         self.counters = counters
-        self._dead = DeadLetters(bus, counters)
+        self._dead = DeadLetters(bus, counters, name=settings.name, clock=machine_clock)
         self._intake = Intake()
         self._publisher = self._new_publisher(clock)
         folder = settings.release_log_dir
@@ -94,7 +94,7 @@ class Core:
         #: requests and reads, for this process.
         self.service = Service(storage, logs, machine_clock, wake=wake)
         self.jobs = JobDesk(self.service, storage, self._dead, clock, counters, wake=wake)
-        output_dead = DeadLetters(self._output_bus, counters)
+        output_dead = DeadLetters(self._output_bus, counters, name=settings.name, clock=machine_clock)
         self.recorder = Recorder(logs, output_dead, clock, counters, limit_bytes=settings.log_limit_bytes)
         self.upkeep = self._new_upkeep(logs, clock)
         self._consumers: list[Consumer] = []

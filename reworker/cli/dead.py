@@ -1,0 +1,264 @@
+"""``reworker dead``: the dead letters, to look at, send back or throw away."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from collections.abc import Callable
+from dataclasses import dataclass
+from datetime import datetime, timedelta
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import click
+
+from reworker.cli import letters
+from reworker.cli.main import EXIT_FAILED
+from reworker.cli.options import mq_option, output_option
+from reworker.clock import SystemClock
+from reworker.errors import ConnectionLost, LetterNotFound, PublishNotConfirmed, Unroutable
+from reworker.logs import escaped
+from reworker.topology.letters import Filter, Letter, redriven
+from reworker.topology.names import DEAD_QUEUE
+
+if TYPE_CHECKING:
+    from reworker.bus.browse import Found, QueueBrowser
+
+F = TypeVar("F", bound=Callable[..., Any])
+#: does something to one letter; returns why not, or an empty text.
+Deed = Callable[["QueueBrowser", Letter, "Found"], str]
+
+#: letters that are looked at unless a command is told otherwise: a few seconds of work for a broker.
+LOOKED_AT_COUNT = 10_000
+_AGE = re.compile(r"([0-9]{1,9})([smhd])")
+_UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
+
+
+def moment(_ctx: click.Context, _param: click.Parameter, value: str | None) -> datetime | None:
+    """Return the moment that was so long ago, such as ``30m`` or ``2d``."""
+    if value is None:
+        return None
+    match = _AGE.fullmatch(value)
+    if match is None:
+        raise click.BadParameter(f"{value!r} is no age: give a number and s, m, h or d, such as 30m or 2d")
+    try:
+        return SystemClock().now() - timedelta(**{_UNITS[match[2]]: int(match[1])})
+    except OverflowError as error:
+        raise click.BadParameter(f"{value!r} is before all times") from error
+
+
+def place_options(function: F) -> F:
+    """Add where to look, and how far."""
+    queue = click.option(
+        "--dead-queue",
+        default=DEAD_QUEUE,
+        show_default=True,
+        metavar="NAME",
+        help="Queue of the dead letters.",
+    )
+    limit = click.option(
+        "--limit",
+        type=click.IntRange(1),
+        default=LOOKED_AT_COUNT,
+        show_default=True,
+        help="Letters to look at, from the oldest on.",
+    )
+    return mq_option(queue(limit(function)))
+
+
+def filter_options(function: F) -> F:
+    """Add which letters are meant."""
+    older = click.option(
+        "--older-than",
+        "before",
+        metavar="AGE",
+        callback=moment,
+        help="Only those refused before, such as 2d.",
+    )
+    newer = click.option(
+        "--newer-than", "after", metavar="AGE", callback=moment, help="Only those refused since, such as 30m."
+    )
+    reason = click.option(
+        "--reason", default="", metavar="TEXT", help="Only those whose reason has this TEXT."
+    )
+    queue = click.option("--queue", default="", metavar="NAME", help="Only those refused from this queue.")
+    return queue(reason(older(newer(function))))
+
+
+def choice_options(function: F) -> F:
+    """Add which letters a command works on, and whether it really does."""
+    ids = click.argument("ids", nargs=-1, metavar="[ID]...")
+    every = click.option("--all", "is_all", is_flag=True, help="All letters, or all that the filters leave.")
+    dry = click.option("--dry-run", "is_dry", is_flag=True, help="Only say what would be done.")
+    yes = click.option("--yes", "is_sure", is_flag=True, help="Do not ask, however many they are.")
+    return ids(every(filter_options(dry(yes(function)))))
+
+
+@dataclass(frozen=True)
+class Order:
+    """What a person wants done, and to which letters."""
+
+    mq: str
+    dead_queue: str
+    limit: int
+    output: str
+    ids: tuple[str, ...]
+    is_all: bool
+    is_dry: bool
+    is_sure: bool
+    wanted: Filter
+
+    @classmethod
+    def of(cls, options: dict[str, Any]) -> Order:
+        """Return the order in the options of a command.
+
+        Raises:
+            click.UsageError: neither letters nor all are named, or both.
+        """
+        names = Filter.__struct_fields__
+        wanted = Filter(**{name: options.pop(name) for name in names})
+        order = cls(wanted=wanted, **options)
+        if bool(order.ids) == order.is_all:
+            raise click.UsageError("give the ids of the letters, or --all, with filters or without")
+        if order.ids and wanted != Filter():
+            raise click.UsageError("filters go with --all, not with ids")
+        return order
+
+
+@click.group()
+def dead() -> None:
+    """Dead letters: messages that nobody could use, to look at, send back or throw away."""
+
+
+@dead.command()
+@place_options
+@filter_options
+@output_option
+def ls(mq: str, dead_queue: str, limit: int, output: str, **filters: Any) -> None:
+    """List dead letters, the oldest first; each stays where it is."""
+    with letters.browser(mq, dead_queue) as browsed:
+        found, looked_at = letters.listed(browsed, limit, Filter(**filters))
+        ready_count = browsed.ready_count
+    if output == "json":
+        rows = [letters.row(one) for one in found]
+        summary = {"queue": dead_queue, "ready": ready_count, "looked_at": looked_at, "letters": rows}
+        click.echo(json.dumps(summary))
+        return
+    letters.echo(letters.table(found))
+    left = f", {ready_count - looked_at} more are there" if ready_count > looked_at else ""
+    click.echo(f"{len(found)} dead letters; looked at {looked_at} in {escaped(dead_queue)}{left}")
+
+
+@dead.command()
+@click.argument("text", metavar="ID")
+@place_options
+@output_option
+def show(text: str, mq: str, dead_queue: str, limit: int, output: str) -> None:
+    """Show one dead letter: why it is there, its properties, headers and body.
+
+    ID is as much of what `ls` shows as no other letter shares.
+    """
+    with letters.browser(mq, dead_queue) as browsed:
+        known, _ = letters.listed(browsed, limit, Filter())
+    ids = letters.named(known, [text], dead_queue)
+    with letters.browser(mq, dead_queue) as browsed:
+        for letter, found in letters.selected(browsed, limit, ids, 1):
+            if output == "json":
+                click.echo(letters.document(letter, found))
+            else:
+                letters.echo(letters.page(letter, found))
+            return
+    raise LetterNotFound(text, dead_queue)
+
+
+@dead.command()
+@place_options
+@choice_options
+@click.option("--to", default="", metavar="QUEUE", help="Straight to this queue, not to where it came from.")
+@click.option("--force", is_flag=True, help="Send back steps too, though their core has its answer.")
+@output_option
+def redrive(to: str, force: bool, **options: Any) -> None:
+    """Send dead letters back to where they came from.
+
+    Each is published to its old exchange with its old routing key, and taken away when the broker has
+    confirmed that a queue has it. A step whose core has its answer is left: resume the deployment instead.
+    """
+    now = SystemClock().now()
+
+    def send_back(browsed: QueueBrowser, letter: Letter, found: Found) -> str:
+        if letter.is_step and not force:
+            return "a step whose core has its answer: resume the deployment, or give --force"
+        message = redriven(letter, found.properties, found.body, at=now, queue=to)
+        if message is None:
+            return "it does not say where it came from: give --to QUEUE"
+        try:
+            browsed.move(found, message)
+        except (Unroutable, PublishNotConfirmed) as error:
+            return str(error)
+        return ""
+
+    carry_out(Order.of(options), "sent back", send_back)
+
+
+@dead.command()
+@place_options
+@choice_options
+@output_option
+def drop(**options: Any) -> None:
+    """Throw dead letters away, for good."""
+
+    def throw_away(browsed: QueueBrowser, _letter: Letter, found: Found) -> str:
+        browsed.remove(found)
+        return ""
+
+    carry_out(Order.of(options), "thrown away", throw_away)
+
+
+def carry_out(order: Order, done: str, deed: Deed) -> None:
+    """Find the letters that are meant, ask, and do it to each.
+
+    Args:
+        order: which.
+        done: what will have been done, in words.
+        deed: does it to one.
+    """
+    with letters.browser(order.mq, order.dead_queue) as browsed:
+        found, _ = letters.listed(browsed, order.limit, order.wanted)
+    if order.ids:
+        ids = letters.named(found, order.ids, order.dead_queue)
+        found = [one for one in found if one.id in ids]
+    if order.is_dry:
+        _report(order, f"would be {done}", {one.id: "" for one in found})
+        return
+    _require_consent(order, len(found), done)
+    results = {one.id: "it is not there any more" for one in found}
+    try:
+        with letters.browser(order.mq, order.dead_queue) as browsed:
+            for letter, message in letters.selected(browsed, order.limit, results, len(found)):
+                results[letter.id] = deed(browsed, letter, message)
+    except ConnectionLost:
+        click.echo(f"{sum(not one for one in results.values())} dead letters {done} before that", err=True)
+        raise
+    _report(order, done, results)
+
+
+def _require_consent(order: Order, count: int, done: str) -> None:
+    if count <= 1 or order.is_sure:
+        return
+    if not sys.stdin.isatty():
+        raise click.UsageError(f"{count} dead letters would be {done}: say --yes, or --dry-run to see them")
+    click.confirm(f"{count} dead letters will be {done}. Go on?", abort=True, err=True)
+
+
+def _report(order: Order, done: str, results: dict[str, str]) -> None:
+    """Say what was done, and why not where it was not; that is exit code 1."""
+    left = {id_: why for id_, why in results.items() if why}
+    ids = [id_ for id_, why in results.items() if not why]
+    if order.output == "json":
+        click.echo(json.dumps({"done": done, "ids": ids, "left": left}))
+    else:
+        letters.echo([*ids, f"{len(ids)} dead letters {done}"])
+        for id_, why in left.items():
+            click.echo(escaped(f"{id_} is left: {why}"), err=True)
+    if left:
+        sys.exit(EXIT_FAILED)
