@@ -29,6 +29,7 @@ setup(
     extras_require={
         "server": ["SQLAlchemy>=2.0,<3", "jsonschema>=4.18,<5", "psycopg[binary]>=3.2,<4"],
         "test": [
+            "aiosmtpd>=1.4",
             "hypothesis>=6",
             "mock>=5",
             "pytest>=8",

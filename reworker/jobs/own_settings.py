@@ -36,7 +36,13 @@ def own_settings(kind: type[T], config: Mapping[str, Any], path: str = "") -> T:
 
     Raises:
         ConfigError: a value is missing, unknown or wrong; names key and file.
+        TypeError: the struct has a key that every worker has; a bug of the plugin.
     """
+    taken = {one.encode_name for one in msgspec.structs.fields(kind)} & set(PROPERTIES)
+    if taken:
+        raise TypeError(
+            f"{kind.__name__}: every worker has the setting {', '.join(sorted(taken))}; rename yours"
+        )
     values = {key: value for key, value in config.items() if key not in PROPERTIES}
     try:
         return msgspec.convert(values, kind)

@@ -68,6 +68,14 @@ def test_complaint_names_key_and_file_when_a_setting_is_wrong(
     assert refused(config) == (key, reason, "own.yaml")
 
 
+def test_struct_is_refused_when_it_has_a_key_of_every_worker() -> None:
+    class Greedy(msgspec.Struct):
+        timeout_s: float = 1.0
+
+    with pytest.raises(TypeError, match="every worker has the setting timeout_s"):
+        own_settings(Greedy, {})
+
+
 def test_worker_reads_its_settings_when_built() -> None:
     worker = Harness(Worker, {"host": "a", "instances": 2}).worker
     assert worker.own_settings(Own).host == "a"
