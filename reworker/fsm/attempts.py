@@ -22,11 +22,11 @@ from reworker.fsm.events import (
     ReplyRunning,
     RunTimedOut,
 )
-from reworker.fsm.expectation import is_met
+from reworker.fsm.expectation import difference, is_met
 from reworker.fsm.plan import Role
-from reworker.fsm.playbook import OnUnknown
+from reworker.fsm.playbook import Expectation, OnUnknown
 from reworker.fsm.states import ATTEMPT_TRANSITIONS, AttemptStatus, DeploymentStatus, Trigger
-from reworker.fsm.turn import Turn, event_text
+from reworker.fsm.turn import REASON_CHARACTERS, Turn, event_text
 
 #: dispatches of one step that may end in doubt before the machine stops to retry by itself; our choice.
 MAX_TRIES_IN_DOUBT = 3
@@ -264,9 +264,17 @@ def _reason(turn: Turn, attempt: Attempt, status: AttemptStatus, event: AttemptE
     given = event_text(event)
     if status.is_live or status is AttemptStatus.COMPLETED:
         return given
-    if isinstance(event, ReplyCompleted):
-        return f"the reply is not what is expected: {given}" if given else "the reply is not what is expected"
+    expectation = turn.step_of(attempt).expectation
+    if expectation is not None and isinstance(event, ReplyCompleted | ReplyFailed):
+        return _unmet(expectation, event, given)
     return given or _usual_reason(turn, attempt, status, event)
+
+
+def _unmet(expectation: Expectation, event: ReplyCompleted | ReplyFailed, given: str) -> str:
+    text = f"the reply is not what is expected: {difference(expectation, event)}"
+    if given and f'"{given}"' not in text:
+        text += f"; it says: {given}"
+    return text[:REASON_CHARACTERS]
 
 
 def _usual_reason(turn: Turn, attempt: Attempt, status: AttemptStatus, event: AttemptEvent) -> str:

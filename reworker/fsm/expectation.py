@@ -1,12 +1,19 @@
-"""Whether the final reply of a check is what the operator expects; equality is that of JSON."""
+"""Whether the final reply of a check is what the operator expects, and if not, where; equality is JSON's."""
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping
+from itertools import islice
 from typing import Any
 
 from reworker.fsm.events import ReplyCompleted, ReplyFailed
 from reworker.fsm.playbook import Expectation
+
+#: characters of a value and of a place that people are shown; levels and items of a value that are looked at.
+SHOWN_CHARACTERS, PLACE_CHARACTERS, SHOWN_LEVELS, SHOWN_ITEMS = 120, 80, 3, 10
+#: stands for a value that is not there.
+_NOTHING = object()
 
 
 def is_met(expectation: Expectation, event: ReplyCompleted | ReplyFailed) -> bool:
@@ -19,6 +26,57 @@ def is_met(expectation: Expectation, event: ReplyCompleted | ReplyFailed) -> boo
     if expectation.is_subset:
         return is_contained(wanted, body)
     return _is_equal(_told(wanted), _told(body))
+
+
+def difference(expectation: Expectation, event: ReplyCompleted | ReplyFailed) -> str:
+    """Return where a reply that does not meet an expectation differs first, with what is wanted and found.
+
+    For example ``data.free: wanted true, found false``.
+    """
+    wanted, found = expectation.body, _body(event)
+    if not expectation.is_subset:
+        wanted, found = _told(wanted), _told(found)
+    place: list[str] = []
+    while isinstance(wanted, Mapping) and isinstance(found, Mapping):
+        key = _differing_key(wanted, found, is_subset=expectation.is_subset)
+        wanted, found = wanted.get(key, _NOTHING), found.get(key, _NOTHING)
+        place.append(key)
+    where = f"{_cut('.'.join(place), PLACE_CHARACTERS)}: " if place else ""
+    return f"{where}wanted {_shown(wanted)}, found {_shown(found)}"
+
+
+def _differing_key(wanted: Mapping[str, Any], found: Mapping[str, Any], *, is_subset: bool) -> str:
+    """Return the first key that is wanted and not so, or the first that is not wanted."""
+    is_alike = is_contained if is_subset else _is_equal
+    for key, value in wanted.items():
+        if key not in found or not is_alike(value, found[key]):
+            return key
+    return next(key for key in found if key not in wanted)
+
+
+def _shown(value: Any) -> str:
+    if value is _NOTHING:
+        return "nothing"
+    return _cut(json.dumps(_brief(value, SHOWN_LEVELS), ensure_ascii=False), SHOWN_CHARACTERS)
+
+
+def _brief(value: Any, levels: int) -> Any:
+    """Return as much of a value as may be shown: a reply can be large, and nested deeper than is safe."""
+    if isinstance(value, str):
+        return value[:SHOWN_CHARACTERS]
+    if not isinstance(value, Mapping | list | tuple):
+        return value
+    if value and not levels:
+        return "..."
+    rest = ["..."] * (len(value) > SHOWN_ITEMS)
+    if isinstance(value, Mapping):
+        few = {key: _brief(one, levels - 1) for key, one in islice(value.items(), SHOWN_ITEMS)}
+        return few | dict.fromkeys(rest, "...")
+    return [_brief(one, levels - 1) for one in value[:SHOWN_ITEMS]] + rest
+
+
+def _cut(text: str, limit: int) -> str:
+    return text if len(text) <= limit else f"{text[:limit]}..."
 
 
 def is_contained(wanted: Any, found: Any) -> bool:

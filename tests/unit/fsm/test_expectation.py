@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from datetime import UTC, datetime
 from typing import Any
 
@@ -10,7 +11,7 @@ import pytest
 from reworker.bus.contract import Properties
 from reworker.core.inbound import reply_request
 from reworker.fsm.events import ReplyCompleted, ReplyFailed
-from reworker.fsm.expectation import is_contained, is_met
+from reworker.fsm.expectation import SHOWN_CHARACTERS, difference, is_contained, is_met
 from reworker.fsm.playbook import Expectation
 from reworker.ids import attempt_id
 from reworker.messages import encode
@@ -116,3 +117,57 @@ def test_a_reply_as_deep_as_json_may_be_is_compared_when_the_expectation_is_shal
     assert not is_met(Expectation(body=wanted), event)
     assert not is_met(Expectation(body=wanted, is_subset=True), event)
     assert is_contained([[]], deep)
+    assert difference(Expectation(body=wanted), event) == 'data: wanted [[1]], found [[["..."]]]'
+
+
+DATA = {"load": 3, "disks": [1, 2], "site": {"name": "a", "size": 1}}
+
+
+@pytest.mark.parametrize(
+    ("wanted", "is_subset", "text"),
+    [
+        ({"status": "failed"}, False, 'status: wanted "failed", found "completed"'),
+        ({"status": "completed"}, False, f"data: wanted nothing, found {json.dumps(DATA)}"),
+        ({"data": {"load": True}}, True, "data.load: wanted true, found 3"),
+        ({"status": "completed", "data": {**DATA, "load": 4}}, False, "data.load: wanted 4, found 3"),
+        ({"data": {"site": {"owner": "ann"}}}, True, 'data.site.owner: wanted "ann", found nothing'),
+        ({"data": {"site": "a"}}, True, 'data.site: wanted "a", found {"name": "a", "size": 1}'),
+        ({"data": {"disks": [3]}}, True, "data.disks: wanted [3], found [1, 2]"),
+        ({"data": {"é": None}}, True, "data.é: wanted null, found nothing"),
+        ([], True, f'wanted [], found {{"status": "completed", "data": {json.dumps(DATA)}}}'),
+    ],
+    ids=str,
+)
+def test_the_first_difference_is_shown_with_what_is_wanted_and_found(
+    wanted: Any, is_subset: bool, text: str
+) -> None:
+    event = ReplyCompleted(at=NOW, attempt=1, data=DATA)
+    expectation = Expectation(body=wanted, is_subset=is_subset)
+    assert not is_met(expectation, event)
+    assert difference(expectation, event) == text
+
+
+@pytest.mark.parametrize(
+    ("found", "shown"),
+    [
+        ("x" * 1000, f'"{"x" * (SHOWN_CHARACTERS - 1)}...'),
+        (list(range(50)), '[0, 1, 2, 3, 4, 5, 6, 7, 8, 9, "..."]'),
+        (
+            dict.fromkeys("abcdefghijkl", 0),
+            f'{json.dumps(dict.fromkeys("abcdefghij", 0))[:-1]}, "...": "..."}}',
+        ),
+        ([[[[]]], [[[1]]]], '[[[[]]], [["..."]]]'),
+    ],
+    ids=["long", "many items", "many keys", "deep"],
+)
+def test_a_value_is_cut_when_it_is_too_large_to_be_shown(found: Any, shown: str) -> None:
+    event = ReplyCompleted(at=NOW, attempt=1, data=found)
+    assert (
+        difference(Expectation(body={"data": 1}, is_subset=True), event) == f"data: wanted 1, found {shown}"
+    )
+
+
+def test_a_place_is_cut_when_its_name_is_long() -> None:
+    wanted = Expectation(body={"x" * 1000: 1}, is_subset=True)
+    text = difference(wanted, ReplyCompleted(at=NOW, attempt=1))
+    assert text == f"{'x' * 80}...: wanted 1, found nothing"

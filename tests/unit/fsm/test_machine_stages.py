@@ -35,6 +35,7 @@ from reworker.fsm.events import (
 from reworker.fsm.playbook import Expectation, Sequence
 from reworker.fsm.rules import PhaseNotice
 from reworker.fsm.states import DeploymentStatus
+from reworker.fsm.turn import REASON_CHARACTERS
 
 DEPLOYMENT_TIMER = {"kind": TimerKind.DEPLOYMENT, "attempt": 0}
 
@@ -48,6 +49,9 @@ def staged(drive_plan, step):
         checks=(step("c:One"), step("c:Two")),
         actions=(step("p:One"), step("p:Two")),
     )
+
+
+UNMET = "the reply is not what is expected: "
 
 
 def go_well(driver, count):
@@ -136,9 +140,26 @@ def test_next_stage_waits_for_resume_when_paused(staged, good_count):
     ("kind", "fields", "is_met", "reason"),
     [
         (ReplyCompleted, {"data": "ok"}, True, ""),
-        (ReplyCompleted, {"data": "no"}, False, "the reply is not what is expected: no"),
-        (ReplyCompleted, {}, False, "the reply is not what is expected"),
-        (ReplyFailed, {"data": "ok"}, False, "ok"),
+        (ReplyCompleted, {"data": "no"}, False, f'{UNMET}data: wanted "ok", found "no"'),
+        (ReplyCompleted, {}, False, f'{UNMET}data: wanted "ok", found nothing'),
+        (
+            ReplyCompleted,
+            {"data": "no", "message": "come back later"},
+            False,
+            f'{UNMET}data: wanted "ok", found "no"; it says: come back later',
+        ),
+        (
+            ReplyFailed,
+            {"data": "ok"},
+            False,
+            f'{UNMET}status: wanted "completed", found "failed"; it says: ok',
+        ),
+        (
+            ReplyFailed,
+            {"message": "x" * 1000},
+            False,
+            f'{UNMET}status: wanted "completed", found "failed"; it says: {"x" * 1000}'[:REASON_CHARACTERS],
+        ),
     ],
 )
 def test_check_is_held_against_what_is_expected_when_it_has_an_expectation(
