@@ -29,6 +29,7 @@ from reworker.logs import correlation_id
 from reworker.messages import STEP_LIMIT_BYTES, Reply, decode_object, step_of
 from reworker.output import Output
 from reworker.topology.names import owes_status
+from reworker.tracing import StepTracer
 
 #: times a step may come back from lost workers, or be given back, before it counts as poison.
 MAX_RETURNS = 3
@@ -63,13 +64,39 @@ def execute(worker: Performer, station: Station, delivery: Delivery) -> None:
     token = correlation_id.set(attempt.correlation_id or "")
     try:
         if decode(worker, attempt) and start(worker, attempt):
-            output = Output(attempt.send_output, attempt.correlation_id, station.settings.output_level)
-            log_phase(worker, attempt, output, "Starting")
-            report(attempt, perform(worker, attempt, output))
-            log_phase(worker, attempt, output, "Finished")
+            if station.tracer is None:
+                run(worker, attempt)
+            else:
+                run_traced(worker, attempt, station.tracer)
     finally:
         correlation_id.reset(token)
         attempt.finish()
+
+
+def run(worker: Performer, attempt: Attempt) -> None:
+    """Perform and report, with a line of output before and after; count the job."""
+    station = attempt.station
+    level = station.settings.output_level
+    output = Output(attempt.send_output, attempt.correlation_id, level, redact=station.redact)
+    log_phase(worker, attempt, output, "Starting")
+    report(attempt, perform(worker, attempt, output))
+    log_phase(worker, attempt, output, "Finished")
+    duration_s = station.clock.mono_s() - attempt.started_mono_s
+    subcommand = attempt.step.parameters.get("subcommand") if attempt.step is not None else ""
+    station.tally.note(subcommand, attempt.ending(), duration_s)
+
+
+def run_traced(worker: Performer, attempt: Attempt, tracer: StepTracer) -> None:
+    """Do `run` in a span that continues the message's trace; replies carry it on."""
+    delivery, step = attempt.delivery, attempt.step
+    attributes = {
+        "messaging.message.conversation_id": attempt.correlation_id or "",
+        "reworker.subcommand": str(step.parameters.get("subcommand")) if step is not None else "",
+    }
+    with tracer.step(delivery.queue, delivery.properties.headers or {}, attributes) as span:
+        attempt.traceparent = span.traceparent or attempt.traceparent
+        run(worker, attempt)
+        span.ended(attempt.ending())
 
 
 def decode(worker: Performer, attempt: Attempt) -> bool:

@@ -1,11 +1,16 @@
-"""Logging set-up: one line per record on stderr, or JSON lines, with the correlation id of the job."""
+"""Logging set-up: one line per record on stderr, or JSON lines, with the correlation id of the job.
+
+Secrets are masked in both: what stands for a password in a URL, and what the settings name.
+"""
 
 from __future__ import annotations
 
 import contextvars
 import json
 import logging
+import re
 import sys
+from collections.abc import Callable, Iterable
 from datetime import UTC, datetime
 from typing import Any, TextIO
 
@@ -17,18 +22,65 @@ LINE_FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
 #: correlation id of the job that this thread or task works on; empty outside of jobs.
 correlation_id: contextvars.ContextVar[str] = contextvars.ContextVar("correlation_id", default="")
 
+#: what stands in the place of a secret, and of what a redaction matches.
+MASK, REDACTED = "***", "[redacted]"
+#: characters of a secret below which masking would spoil more than it hides.
+SECRET_CHARACTERS = 4
+#: passwords that everybody knows; masked, they would hide the user's name.
+KNOWN_PASSWORDS = ("guest",)
+_URL_PASSWORD = re.compile(r"(?<=://)([^\s:/@'\"]*):[^\s/@'\"]+@")
+
+
+class Redactor:
+    """Takes secrets out of texts; called with a text, it returns what may be shown.
+
+    Args:
+        secrets: texts that must not be shown, such as passwords.
+        patterns: regular expressions of what must not be shown.
+    """
+
+    def __init__(self, secrets: Iterable[str] = (), patterns: Iterable[str] = ()) -> None:
+        hidden = {one for one in secrets if len(one) >= SECRET_CHARACTERS and one not in KNOWN_PASSWORDS}
+        longest_first = sorted(hidden, key=len, reverse=True)
+        self._secrets = re.compile("|".join(map(re.escape, longest_first))) if hidden else None
+        self._patterns = [re.compile(one) for one in patterns]
+
+    def __call__(self, text: str) -> str:
+        """Return the text with a mark in the place of each secret."""
+        if self._secrets is not None:
+            text = self._secrets.sub(MASK, text)
+        for pattern in self._patterns:
+            text = pattern.sub(REDACTED, text)
+        return text
+
+
+def without_url_passwords(text: str) -> str:
+    """Return the text with a mark in the place of passwords in URLs."""
+    return _URL_PASSWORD.sub(rf"\1:{MASK}@", text) if "://" in text else text
+
 
 class CorrelationFilter(logging.Filter):
-    """Puts the attribute `correlation_id` on every record."""
+    """Puts the attribute `correlation_id` on every record that does not bring one."""
 
     def filter(self, record: logging.LogRecord) -> bool:
         """Never drops a record."""
-        record.correlation_id = correlation_id.get()
+        if not hasattr(record, "correlation_id"):
+            record.correlation_id = correlation_id.get()
         return True
 
 
 class JsonFormatter(logging.Formatter):
-    """One JSON object per record: ``{"at", "level", "logger", "message", "correlation_id"?, "error"?}``."""
+    """One JSON object per record.
+
+    ``{"at", "level", "logger", "message", "correlation_id"?, "error"?, "stack"?}``
+
+    Args:
+        redact: takes secrets out of a text.
+    """
+
+    def __init__(self, redact: Callable[[str], str] = without_url_passwords) -> None:
+        super().__init__()
+        self._redact = redact
 
     def format(self, record: logging.LogRecord) -> str:
         """Return the record as one line of JSON."""
@@ -36,28 +88,40 @@ class JsonFormatter(logging.Formatter):
             "at": iso(datetime.fromtimestamp(record.created, UTC)),
             "level": record.levelname,
             "logger": record.name,
-            "message": record.getMessage(),
+            "message": self._redact(record.getMessage()),
         }
         if getattr(record, "correlation_id", ""):
             entry["correlation_id"] = record.correlation_id  # type: ignore[attr-defined]  # set by the filter
         if record.exc_info:
-            entry["error"] = self.formatException(record.exc_info)
+            entry["error"] = self._redact(self.formatException(record.exc_info))
+        if record.stack_info:
+            entry["stack"] = record.stack_info
         return json.dumps(entry)
 
 
 class LineFormatter(logging.Formatter):
-    """The 2014 line; control characters are escaped, so that a message stays on its line."""
+    """The 2014 line; control characters are escaped, so that a message stays on its line.
 
-    def __init__(self) -> None:
+    Args:
+        redact: takes secrets out of a text.
+    """
+
+    def __init__(self, redact: Callable[[str], str] = without_url_passwords) -> None:
         super().__init__(LINE_FORMAT)
+        self._redact = redact
 
     def formatMessage(self, record: logging.LogRecord) -> str:  # noqa: N802  # the standard library's name
         """Return the line without a traceback."""
-        return escaped(super().formatMessage(record))
+        return escaped(self._redact(super().formatMessage(record)))
 
     def formatException(self, ei: Any) -> str:  # noqa: N802  # the standard library's name
         """Return the traceback, on lines of its own; what an error says is escaped like any text."""
-        return "\n".join(escaped(line) for line in super().formatException(ei).split("\n"))
+        text = self._redact(super().formatException(ei))
+        return "\n".join(escaped(line) for line in text.split("\n"))
+
+    def formatStack(self, stack_info: str) -> str:  # noqa: N802  # the standard library's name
+        """Return a stack, on lines of its own."""
+        return "\n".join(escaped(line) for line in super().formatStack(stack_info).split("\n"))
 
 
 def escaped(text: str) -> str:
@@ -69,16 +133,25 @@ def escaped(text: str) -> str:
     )
 
 
-def setup(level: str = "INFO", *, is_json: bool = False, stream: TextIO | None = None) -> logging.Handler:
-    """Send the records of the whole process to one handler; called once, by a command.
+def setup(
+    level: str = "INFO",
+    *,
+    is_json: bool = False,
+    stream: TextIO | None = None,
+    redactor: Redactor | None = None,
+) -> logging.Handler:
+    """Send the records of the whole process to one handler; called by a command, again when it knows more.
 
     Args:
         level: name of the lowest level shown.
         is_json: JSON lines instead of text.
         stream: None is stderr.
+        redactor: takes secrets out, beside the passwords in URLs.
     """
+    hide = redactor or Redactor()
+    make = JsonFormatter if is_json else LineFormatter
     handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(JsonFormatter() if is_json else LineFormatter())
+    handler.setFormatter(make(lambda text: hide(without_url_passwords(text))))
     handler.addFilter(CorrelationFilter())
     root = logging.getLogger()
     for old in list(root.handlers):

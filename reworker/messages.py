@@ -127,10 +127,11 @@ class StepHeaders(msgspec.Struct, frozen=True):
 
 
 class ReplyHeaders(msgspec.Struct, frozen=True):
-    """Level 2 headers of a reply: who sent it, and its number within the attempt, from 1."""
+    """Level 2 headers of a reply: who sent it, its number within the attempt, from 1, and its trace."""
 
     worker: str
     seq: int
+    traceparent: str = ""
 
 
 _encoder = msgspec.json.Encoder()
@@ -292,7 +293,8 @@ def step_headers_of(table: Mapping[str, Any] | None) -> StepHeaders | None:
 
 def headers_of_reply(headers: ReplyHeaders) -> dict[str, Any]:
     """Return the AMQP headers table of a level 2 reply."""
-    return {"x-reworker": 2, "x-worker": headers.worker, "x-seq": headers.seq}
+    table = {"x-reworker": 2, "x-worker": headers.worker, "x-seq": headers.seq}
+    return {**table, "traceparent": headers.traceparent} if headers.traceparent else table
 
 
 def schemas() -> dict[str, dict[str, Any]]:

@@ -28,6 +28,7 @@ from reworker.messages import (
     step_headers_of,
 )
 from reworker.topology.names import NO_REPLY, owes_status
+from reworker.tracing import valid_traceparent
 
 #: seconds an output line waits for others to be confirmed before it is dropped.
 ROOM_WAIT_S = 1.0
@@ -73,6 +74,7 @@ class Attempt:
         "station",
         "step",
         "timeout_s",
+        "traceparent",
     )
 
     def __init__(self, station: Station, delivery: Delivery) -> None:
@@ -82,6 +84,7 @@ class Attempt:
         self.reply_to = properties.reply_to if properties.reply_to != NO_REPLY else None
         self.headers = step_headers_of(properties.headers)
         self.owes_status = owes_status(key_of(delivery))
+        self.traceparent = valid_traceparent(self.headers.traceparent) if self.headers is not None else ""
         self.body: dict[str, Any] = {}
         self.step: Step | None = None
         self.method: StepMethod | None = None
@@ -187,6 +190,14 @@ class Attempt:
         """Tell whether the plugin put the delivery back to the queue."""
         return self._verdict is Verdict.REQUEUE
 
+    def ending(self) -> str:
+        """Return how the job has ended, in a word, for metrics and traces."""
+        if self.final_status:
+            return self.final_status
+        if self._verdict is Verdict.REQUEUE:
+            return "returned"
+        return "failed" if self._verdict is Verdict.DEAD_LETTER else "completed"
+
     def override(self, verdict: Verdict) -> None:
         """Settle in another way than the plugin said; before `finish`."""
         self._verdict = verdict
@@ -269,7 +280,7 @@ class Attempt:
             content_type=_JSON,
             delivery_mode=_PERSISTENT,
             message_id=_message_id(f"{self.correlation_id}:{suffix}"),
-            headers=headers_of_reply(ReplyHeaders(station.worker_id, seq)),
+            headers=headers_of_reply(ReplyHeaders(station.worker_id, seq, self.traceparent)),
         )
 
     def _numbered(self, status: str) -> str:
@@ -327,6 +338,7 @@ class Attempt:
                 self.reply_to,
                 result.outcome.value,
                 result.reason,
+                extra={"correlation_id": self.correlation_id or ""},
             )
 
     def _settle(self) -> None:
@@ -338,6 +350,8 @@ class Attempt:
         if self.station.open_attempts.get(self.key) is self:
             del self.station.open_attempts[self.key]
         verdict = self._verdict or Verdict.ACK
+        if verdict is Verdict.DEAD_LETTER and self._is_answered:
+            self.station.counts["dead_lettered"] += 1
         for delivery in deliveries:
             if verdict is Verdict.REQUEUE and self._is_answered:
                 return_to_queue(

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import logging
 import re
 from typing import Annotated, Any, get_type_hints
@@ -16,6 +17,7 @@ from reworker.topology.model import worker_topology
 LEVELS = ("DEBUG", "INFO", "WARN", "WARNING", "ERROR", "FATAL", "CRITICAL")
 #: what a part of a queue's name may be: a binding with a wildcard would take the steps of others.
 _NAME = re.compile(r"[^\s*#]{1,200}")
+_ADDRESS = re.compile(r"(\S+:)?[0-9]{1,5}")
 
 
 def _level(value: Any) -> int:
@@ -40,6 +42,27 @@ def or_nothing(kind: Kind) -> Kind:
 QUEUE_NAME = Kind("a name of at most 200 characters without spaces, * and #", _name)
 DOMAIN = Kind(f"{QUEUE_NAME.allowed}, or nothing", lambda value: "" if value == "" else _name(value))
 LEVEL = Kind(f"one of {', '.join(LEVELS)}", _level)
+
+
+def _patterns(value: Any) -> tuple[str, ...]:
+    found = json.loads(value) if isinstance(value, str) else value
+    if not isinstance(found, list | tuple) or not all(isinstance(one, str) and one for one in found):
+        raise TypeError
+    try:
+        return tuple(re.compile(one).pattern for one in found)
+    except re.error as error:
+        raise ValueError from error
+
+
+def _address(value: Any) -> str:
+    word = text().parse(value)
+    if word and not _ADDRESS.fullmatch(word):
+        raise ValueError
+    return str(word)
+
+
+PATTERNS = Kind("a list of regular expressions (in a variable as JSON)", _patterns)
+ADDRESS = Kind("PORT or HOST:PORT, or nothing", _address)
 DECLARE = Kind(f"one of {', '.join(one.value for one in DeclareMode)}", DeclareMode)
 
 
@@ -112,6 +135,12 @@ class WorkerSettings(msgspec.Struct, frozen=True):
     output_level: Annotated[int, Property(LEVEL, "OUTPUT_LEVEL")] = logging.DEBUG
     #: file of finished attempts; empty keeps them in memory.
     ledger: Annotated[str, Property(text())] = ""
+    #: where health and metrics are told; empty is nowhere.
+    health: Annotated[str, Property(ADDRESS)] = ""
+    #: form of the log; empty is as the command says, text.
+    log_format: Annotated[str, Property(one_of("", "text", "json"))] = ""
+    #: what matches one of them is masked in lines of output and in the log.
+    redactions: Annotated[tuple[str, ...], Property(PATTERNS)] = ()
 
     @property
     def is_ack_early(self) -> bool:

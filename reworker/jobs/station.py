@@ -16,7 +16,9 @@ from typing import Any, Protocol
 from reworker.bus.contract import PUBLISH_DEADLINE_S, DeclareMode, Outgoing, Published, TopologySpec
 from reworker.clock import Clock, SystemClock
 from reworker.jobs.settings import WorkerSettings
+from reworker.jobs.tally import JobTally
 from reworker.ledger import Ledger, MemoryLedger
+from reworker.tracing import StepTracer
 
 #: output lines and notifications of a process that may wait for their confirm; more make the job wait.
 ROOM_COUNT = 1_000
@@ -94,6 +96,9 @@ class Station:
         cancellations: attempts to refuse.
         room: lets so many output lines be on their way.
         counts: of what happened; for health and metrics.
+        tally: of the jobs of this instance; for metrics.
+        tracer: makes a span for each job; None is none.
+        redact: takes secrets out of a line of output; None is nothing to take out.
         nonce: tells the replies of two runs of one attempt apart.
         numbers: for the same purpose, within this process.
         fork_mark: tells whether user code has forked this process.
@@ -112,6 +117,9 @@ class Station:
     cancellations: Cancellations = field(default_factory=Cancellations)
     room: threading.BoundedSemaphore = field(default_factory=lambda: threading.BoundedSemaphore(ROOM_COUNT))
     counts: Counter[str] = field(default_factory=Counter)
+    tally: JobTally = field(default_factory=JobTally)
+    tracer: StepTracer | None = None
+    redact: Callable[[str], str] | None = None
     nonce: str = field(default_factory=lambda: secrets.token_hex(4))
     numbers: itertools.count[int] = field(default_factory=itertools.count)
     fork_mark: ForkMark = field(default_factory=ForkMark)

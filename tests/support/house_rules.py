@@ -42,6 +42,7 @@ LAYERS = {
     "config": 1,
     "layers": 1,
     "logs": 1,
+    "tracing": 1,
     "plugin_path": 0,
     "errors": 0,
     "clock": 0,
@@ -54,6 +55,11 @@ LAYERS = {
 LISTED = {
     ("topology", "reworker.bus.contract"): "a plan of the topology is applied through the bus contract",
     ("config", "reworker.layers"): "the settings of the message bus are read in layers",
+    (
+        "topology",
+        "reworker.fsm.document",
+    ): "its file is read as playbooks are: with lines, hostile until proven",
+    ("topology", "reworker.fsm.checks"): "and checked as they are: with the nearest known word",
     ("cli", "reworker.runner"): "`reworker worker` runs what a plugin's own main() runs",
     ("worker", "reworker.runner"): "plugins of 2014 import runner from reworker.worker",
     ("worker", "reworker.pool"): "the public class is a thin front of the pool that runs its instances",
@@ -82,6 +88,7 @@ LIBRARIES = {
     "sqlalchemy": ("reworker.storage",),
     "psycopg": ("reworker.storage",),
     "starlette": ("reworker.web",),
+    "opentelemetry": ("reworker.tracing",),
 }
 
 #: Standard modules without I/O, clock, chance, threads and logs. `datetime` is here

@@ -145,7 +145,7 @@ def test_output_worker_has_the_queue_of_2014_when_built(tmp_path: Path) -> None:
         ({}, "output_dir"),
         ({"output_dir": 3}, "output_dir"),
         ({"output_dir": "x", "redactions": "secret"}, "list of regular expressions"),
-        ({"output_dir": "x", "redactions": ["("]}, "no regular expression"),
+        ({"output_dir": "x", "redactions": ["("]}, "list of regular expressions"),
     ],
 )
 def test_output_settings_are_refused_when_wrong(config: dict[str, Any], text: str) -> None:
