@@ -76,7 +76,8 @@ def _broker(bus: MqSettings | None, settings: CoreSettings, sent: dict[str, int]
     from reworker.topology.model import core_topology
 
     if bus is None:
-        yield checks.Finding("broker", "connect", True, "not checked: give --mq")
+        text, advice = "not looked at: nothing says where it is", "give --mq, or settings that name it"
+        yield checks.Finding("broker", "connect", True, text, advice, is_checked=False)
         return
     wanted = dict.fromkeys((names.REPLY_QUEUE, names.OUTPUT_QUEUE, settings.job_queue, names.DEAD_QUEUE), 0)
     try:
@@ -98,12 +99,14 @@ def _table(findings: Iterable[Finding]) -> Iterator[str]:
     rows = list(findings)
     widths = [max(len(getattr(one, name)) for one in rows) for name in ("area", "check")]
     for one in rows:
-        mark = "ok " if one.is_ok else "BAD"
+        mark = ("ok " if one.is_ok else "BAD") if one.is_checked else " ? "
         yield escaped(f"{mark}  {one.area:<{widths[0]}}  {one.check:<{widths[1]}}  {one.text}")
         if one.advice:
             yield escaped(f"     -> {one.advice}")
-    bad_count = sum(not one.is_ok for one in rows)
-    yield f"{bad_count} of {len(rows)} checks need you" if bad_count else f"all {len(rows)} checks are well"
+    bad_count, count = sum(not one.is_ok for one in rows), sum(one.is_checked for one in rows)
+    unseen = [one.area for one in rows if not one.is_checked]
+    rest = f"; not looked at: {', '.join(unseen)}" if unseen else ""
+    yield (f"{bad_count} of {count} checks need you" if bad_count else f"all {count} checks are well") + rest
 
 
 def _json(findings: Iterable[Finding]) -> Iterator[str]:

@@ -30,13 +30,17 @@ CROWD_COUNT = 1000
 
 
 class Finding(msgspec.Struct, frozen=True):
-    """The outcome of one check: `text` says how it is, `advice` what to do if that is not well."""
+    """The outcome of one check: `text` says how it is, `advice` what to do if that is not well.
+
+    `is_checked` tells whether it was looked at, which is no fault: nobody said where to look.
+    """
 
     area: str
     check: str
     is_ok: bool
     text: str
     advice: str = ""
+    is_checked: bool = True
 
 
 def examine_database(storage: Storage, now: datetime) -> Iterator[Finding]:

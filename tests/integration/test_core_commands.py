@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from collections.abc import Callable, Iterator
 
 import pytest
@@ -107,9 +108,22 @@ def test_doctor_goes_on_to_the_database_when_the_broker_is_away(cores: Cores) ->
 
 
 def test_doctor_checks_the_database_alone_when_no_broker_is_given(cores: Cores) -> None:
-    doctor = cores.run("doctor", "-o", "json", has_mq=False)
-    doctor.wait()
-    assert checks(doctor)["connect"] == (True, "not checked: give --mq ")
+    cores.start("one")
+    wait_until(lambda: len(cores.reader.instances()) == 1)
+    doctor = cores.run("doctor", has_mq=False)
+    assert doctor.wait() == 0, doctor.output
+    lines = doctor.output.splitlines()
+    assert [line for line in lines if "connect" in line] == [
+        " ?   broker       connect    not looked at: nothing says where it is"
+    ]
+    assert re.fullmatch(r"all (9|10) checks are well; not looked at: broker", lines[-1])
+    as_json = cores.run("doctor", "-o", "json", has_mq=False)
+    as_json.wait()
+    (found,) = [
+        one for one in json.loads(as_json.output.splitlines()[-1])["findings"] if not one["is_checked"]
+    ]
+    assert (found["area"], found["is_ok"]) == ("broker", True)
+    assert "--mq" in found["advice"]
 
 
 def test_prune_deletes_what_ended_long_ago_and_nothing_else(cores: Cores, worker: EchoWorker) -> None:
