@@ -1,48 +1,48 @@
-"""The worker instances of one process on one connection: start, drain, stop; cancel messages; the timer."""
+"""The worker instances of one process on one connection: start, quiet, drain, stop; settings read again."""
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
 import os
+import signal
 import socket
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from logging import Logger
 from typing import Any, Protocol
 
 from reworker.bus.connection import PikaBus
-from reworker.bus.contract import (
-    BindingSpec,
-    Bus,
-    DeclareMode,
-    Delivery,
-    ExchangeSpec,
-    QueueSpec,
-    TopologySpec,
-    Verdict,
-)
+from reworker.bus.contract import Bus, DeclareMode, TopologySpec
 from reworker.config import MqSettings
-from reworker.errors import ConnectionLost, JobCancelled, MessageError
-from reworker.ids import new_id
+from reworker.errors import ConnectionLost, JobCancelled
+from reworker.jobs.attempt import Attempt
+from reworker.jobs.prints import captured_streams
 from reworker.jobs.settings import WorkerSettings
 from reworker.jobs.station import Station
+from reworker.jobs.tally import JobTally
 from reworker.ledger import Ledger, open_ledger
-from reworker.messages import Control, Reply, decode
+from reworker.pool.children import children_of_thread, end_trees
+from reworker.pool.control import ControlDesk
+from reworker.pool.deadman import Deadman
+from reworker.pool.ending import end_process, last_word, leave_process, left_behind, wait_until_settled
 from reworker.pool.instance import Instance
-from reworker.pool.signals import (
-    SIGNAL_CHECK_S,
-    StopRequest,
-    StopRequested,
-    leave_on_signals,
-    stop_signals,
-)
+from reworker.pool.recycling import Share
+from reworker.pool.reloading import News, Renewable, redactor_of
+from reworker.pool.signals import SIGNAL_CHECK_S, Order, Orders, StopRequested, leave_on_signals, stop_signals
+from reworker.pool.stacks import log_stacks
+from reworker.pool.states import REPLACE_EXIT_CODE, State
+from reworker.pool.surroundings import Folder, SignalKeeper
 from reworker.pool.watch import Watch
-from reworker.topology import names
+from reworker.tracing import step_tracer
 
 #: seconds a job may take to notice its cancellation at the end of a drain.
 CANCEL_GRACE_S = 2.0
 #: seconds the last acknowledgements may take.
 SETTLE_S = 5.0
+#: seconds that the reply of a job may take which ends its process, and the goodbye to the broker.
+END_SETTLE_S, END_CLOSE_S = 3.0, 2.0
+STOP_SIGNALS = (signal.SIGTERM, signal.SIGINT)
 
 
 class PoolMember(Protocol):
@@ -58,54 +58,84 @@ class WorkerPool:
     """All worker instances of one process.
 
     Duties: open the bus, declare, start an instance per worker; at a stop take no new work, let the
-    running jobs end, settle, close.
-    Threads: `run` belongs to its caller, on the main thread with signals; `request_stop` to any thread.
+    running jobs end, settle, close. Where it has the process to itself (`run` on the main thread), it obeys
+    the process's signals and ends the process with a job that does not end.
+    Threads: `run` belongs to its caller, on the main thread with signals; `request_stop`, `quiet` and
+    `resume` to any thread.
     End of life: after `stop` it cannot be started again.
 
     Args:
         bus: not open yet.
         workers: objects of one class, one instance each.
         ledger: of finished attempts; None opens the one that the workers' settings name.
+        read_mq: reads the settings of the message bus again; None leaves them as they are.
     """
 
-    def __init__(self, bus: Bus, workers: Sequence[Any], *, ledger: Ledger | None = None) -> None:
+    def __init__(
+        self,
+        bus: Bus,
+        workers: Sequence[Any],
+        *,
+        ledger: Ledger | None = None,
+        read_mq: Callable[[], MqSettings] | None = None,
+    ) -> None:
         self.bus = bus
         first: PoolMember = workers[0]
         self.settings = first._settings
+        #: where it stands; see `states`.
+        self.state = State.STARTING
+        #: of the process, after `run`.
+        self.exit_code = 0
         self._logger = first.app_logger
         self._ledger = ledger or open_ledger(self.settings.ledger)
-        self._stop_request = StopRequest()
-        worker_id = f"{socket.gethostname()}:{os.getpid()}"
-        station = Station(
-            bus=bus,
-            app_id=type(first).__name__.lower(),
-            worker_id=worker_id,
+        self._read_mq = read_mq
+        self._orders, self._lock = Orders(), threading.Lock()
+        self._owns_process = False
+        self._stack = contextlib.ExitStack()
+        self._folder = Folder(self._logger)
+        self.station = self._station(type(first).__name__.lower())
+        self.instances = [self._instance(worker, number) for number, worker in enumerate(workers)]
+        self._share = Share(self.instances)
+        self._deadman = Deadman(self.station.clock)
+        self._watch = Watch(self.instances, self._on_overrun, [self._expect_end])
+        self._desk = ControlDesk(self)
+
+    def _station(self, app_id: str) -> Station:
+        return Station(
+            bus=self.bus,
+            app_id=app_id,
+            worker_id=f"{socket.gethostname()}:{os.getpid()}",
             logger=self._logger,
             settings=self.settings,
             ledger=self._ledger,
+            tracer=step_tracer(),
+            redact=redactor_of(self.settings),
         )
-        self.station = station
-        self.instances = [
-            self._instance(worker, dataclasses.replace(station, worker_id=f"{worker_id}:{number}"))
-            for number, worker in enumerate(workers)
-        ]
-        self._watch = Watch(self.instances)
 
-    def _instance(self, worker: PoolMember, station: Station) -> Instance:
+    def _instance(self, worker: PoolMember, number: int) -> Instance:
+        worker_id = f"{self.station.worker_id}:{number}"
+        station = dataclasses.replace(self.station, worker_id=worker_id, tally=JobTally())
         worker._join(station)
-        return Instance(worker, station, self.bus, f"worker {station.worker_id}")
+        return Instance(worker, station, self.bus, f"worker {worker_id}", self._after_job)
 
     def run(self) -> None:
-        """Work until told to stop; returns after a clean stop.
+        """Work until told to stop; returns after a clean stop, see `exit_code`.
 
         Raises:
             CannotConnect: no broker answers in time.
             TopologyMismatch: the queue exists with other arguments.
         """
-        with stop_signals(self.request_stop):
+        self._owns_process = threading.current_thread() is threading.main_thread()
+        orders = {
+            signal.SIGHUP: Order.RELOAD,
+            signal.SIGUSR1: Order.SHOW_STACKS,
+            signal.SIGUSR2: Order.QUIET,
+        }
+        calls = {number: _giving(self._orders, order) for number, order in orders.items()}
+        with stop_signals(self.request_stop, leave=self._leave, others=calls):
             try:
                 self.start()
-                self._stop_request.wait()
+                self._serve()
                 self._logger.info("stopping: no new work, up to %g s for what runs", self.settings.drain_s)
             except StopRequested:
                 self._logger.info("stopped while looking for the broker")
@@ -114,7 +144,7 @@ class WorkerPool:
 
     def request_stop(self) -> None:
         """Make `run` drain and return; any thread, also inside of a signal handler."""
-        self._stop_request.make()
+        self._orders.give(Order.STOP)
 
     def start(self) -> None:
         """Connect, declare and begin to consume.
@@ -125,46 +155,153 @@ class WorkerPool:
         with leave_on_signals():
             self.bus.open(timeout_s=self.settings.connect_timeout_s)
         self._declare(self.settings.topology(), self.settings.declare)
-        self._listen_to_control()
+        self._declare(self._desk.topology())
+        self.bus.consume(self._desk.queue, self._desk.on_delivery, prefetch=0)
+        if self.settings.capture_stdout:
+            self._stack.enter_context(captured_streams())
         self._watch.start()
         for instance in self.instances:
-            instance.start()
-        self._logger.info("consuming %s with %d instances", self.settings.queue, len(self.instances))
+            instance.start(is_quiet=self.settings.paused)
+        self._enter(State.QUIET if self.settings.paused else State.CONSUMING)
+        word = "paused before" if self.settings.paused else "consuming"
+        self._logger.info("%s %s with %d instances", word, self.settings.queue, len(self.instances))
+
+    def quiet(self) -> None:
+        """Take no new work, give back what has not been started, let what runs go on."""
+        if self._enter(State.QUIET, State.CONSUMING):
+            for instance in self.instances:
+                instance.quiet()
+
+    def resume(self) -> None:
+        """Take new work again after `quiet`."""
+        if self._enter(State.CONSUMING, State.QUIET):
+            for instance in self.instances:
+                instance.resume()
+
+    def reload(self) -> None:
+        """Read the settings again; each instance takes them over before its next job. What is wrong stays."""
+        try:
+            news = News(self.instances, self.settings, self._read_mq)
+        except Exception as error:  # noqa: BLE001  a plugin's constructor may raise anything; it must end nobody
+            self._logger.error("the settings were not read again, the old ones stay: %s", error)
+            return
+        for name in news.waiting:
+            self._logger.warning("a new value of %s counts after a restart", name)
+        self.settings = self.station.settings = news.settings
+        news.apply()
+        if news.mq is not None and isinstance(self.bus, Renewable):
+            self.bus.renew(news.mq)
+        self._logger.info("settings read again; changed: %s", ", ".join(news.changed) or "none of the library's")
 
     def stop(self) -> None:
-        """Take no new work, drain, settle, close."""
+        """Take no new work, drain, settle, close. Safe twice."""
+        if not self._enter(State.DRAINING, State.STARTING, State.CONSUMING, State.QUIET):
+            return
         for instance in self.instances:
-            instance.quiet()
-        clock = self.station.clock
-        deadline_mono_s = clock.mono_s() + self.settings.drain_s
-        for instance in self.instances:
-            _join(instance.thread, deadline_mono_s - clock.mono_s())
-        for instance in self.instances:
-            self._abandon(instance)
+            instance.stop()
+        self._join_all(self.settings.drain_s)
+        self._abandon([one for one in self.instances if one.thread.is_alive()])
         self._watch.stop()
-        self._wait_for_settling()
+        self._deadman.close()
+        self._settle(SETTLE_S)
         self.bus.close()
         self._ledger.close()
+        self._stack.close()
+        self._enter(State.STOPPED)
 
-    def _abandon(self, instance: Instance) -> None:
-        """Cancel a job that has not ended in time; when it does not notice, say what is true and go."""
-        attempt = instance.station.current
-        if attempt is None:
-            return
-        attempt.cancel()
-        attempt.interrupt.fire(JobCancelled)
-        _join(instance.thread, CANCEL_GRACE_S)
-        if instance.thread.is_alive() and instance.station.current is attempt:
-            text = "the worker stopped before the job ended"
-            is_level_2 = attempt.headers is not None
-            attempt.reply(Reply("unknown", reason=text) if is_level_2 else Reply("failed", message=text))
-            attempt.finish()
+    def _serve(self) -> None:
+        keeper = SignalKeeper(STOP_SIGNALS, self._logger) if self._owns_process else None
+        while (order := self._orders.next()) is not Order.STOP:
+            if order is not None:
+                self._obey(order)
+            elif keeper is not None:
+                keeper.restore()
 
-    def _wait_for_settling(self) -> None:
-        """Late acknowledgement waits for confirms; give them a moment."""
-        done, deadline_mono_s = threading.Event(), self.station.clock.mono_s() + SETTLE_S
-        while self.station.open_attempts and self.station.clock.mono_s() < deadline_mono_s:
-            done.wait(0.01)
+    def _obey(self, order: Order) -> None:
+        deeds: dict[Order, Callable[[], None]] = {
+            Order.QUIET: self.quiet,
+            Order.RELOAD: self.reload,
+            Order.SHOW_STACKS: self._show_stacks,
+        }
+        deeds[order]()
+
+    def _show_stacks(self) -> None:
+        log_stacks(self._logger, self.instances, f"stacks of all threads; {self.state}")
+
+    def _enter(self, state: State, *before: State) -> bool:
+        """Go to a state; only from one of those before, when some are named. Tell whether it was done."""
+        with self._lock:
+            if before and self.state not in before:
+                return False
+            self.state = state
+        self._logger.info("state: %s", state)
+        return True
+
+    def _join_all(self, limit_s: float) -> None:
+        """Wait for the threads in short stretches, so that a second signal is noticed: see `SIGNAL_CHECK_S`."""
+        clock = self.station.clock
+        deadline_mono_s = clock.mono_s() + limit_s
+        for thread in [one.thread for one in self.instances if one.thread.ident is not None]:
+            while thread.is_alive() and (left_s := deadline_mono_s - clock.mono_s()) > 0:
+                thread.join(min(left_s, SIGNAL_CHECK_S))
+                if self._orders.next(0) is Order.SHOW_STACKS:
+                    self._show_stacks()
+
+    def _abandon(self, instances: Sequence[Instance]) -> None:
+        """Cancel jobs that have not ended in time; of one that does not notice, say what is true and go."""
+        attempts: list[tuple[Instance, Attempt]] = [
+            (one, one.station.current) for one in instances if one.station.current is not None
+        ]
+        for _, attempt in attempts:
+            attempt.cancel()
+            attempt.interrupt.fire(JobCancelled)
+        if attempts:
+            self._logger.warning("the drain is over; cancelled: %s", left_behind(instances))
+            self._join_all(CANCEL_GRACE_S)
+        for instance, attempt in attempts:
+            if instance.station.current is attempt:
+                end_trees(children_of_thread(instance.thread.native_id), signal.SIGKILL)
+                last_word(attempt, "the worker stopped before the job ended")
+
+    def _settle(self, limit_s: float) -> None:
+        station = self.station
+        wait_until_settled(lambda: bool(station.open_attempts), station.clock.mono_s, limit_s)
+
+    def _after_job(self) -> None:
+        """On an instance's thread."""
+        self._folder.restore()
+        excess = self._share.excess(self.settings) if self._owns_process else ""
+        if excess and self.state in (State.CONSUMING, State.QUIET) and not self.exit_code:
+            self.exit_code = REPLACE_EXIT_CODE
+            self._logger.info("%s: this process ends, to be replaced", excess)
+            self.quiet()
+            self.request_stop()
+
+    def _on_overrun(self, instance: Instance, attempt: Attempt) -> None:
+        """Deal with a job that has not ended at its hard limit; on the watch's thread."""
+        age_s = self.station.clock.mono_s() - attempt.started_mono_s
+        text = f"did not end when its time was up, and was given up after {age_s:.0f} s"
+        log_stacks(self._logger, self.instances, f"{attempt.correlation_id} {text}")
+        if self._owns_process:
+            end_process(self._logger, attempt, text, lambda: self._leave_broker(attempt))
+        self._logger.error("%s is lost with it: others in this process go on", instance.thread.name)
+        last_word(attempt, text)
+
+    def _leave_broker(self, attempt: Attempt) -> None:
+        for instance in self.instances:
+            instance.quiet()
+        is_open = lambda: self.station.open_attempts.get(attempt.key) is attempt  # noqa: E731  one line says it
+        wait_until_settled(is_open, self.station.clock.mono_s, END_SETTLE_S)
+        self.bus.close(deadline_s=END_CLOSE_S)
+        self._ledger.close()
+
+    def _expect_end(self) -> None:
+        """Arm what ends the process when the watch cannot; on the watch's thread."""
+        if self._owns_process:
+            self._deadman.expect(self._watch.next_hard_limit_mono_s())
+
+    def _leave(self) -> None:
+        leave_process(self._logger, self.instances)
 
     def _declare(self, topology: TopologySpec, mode: DeclareMode = DeclareMode.DECLARE) -> None:
         """Declare now, or once a connection that has just been lost is back: a blink must end no worker."""
@@ -173,41 +310,11 @@ class WorkerPool:
         except ConnectionLost as error:
             self._logger.warning("%s", error)
 
-    def _listen_to_control(self) -> None:
-        suffix = self.settings.suffix
-        queue = f"{names.CONTROL_EXCHANGE}.{suffix}.{new_id(self.station.clock.now())}"
-        keys = dict.fromkeys((suffix, *names.commands_of(suffix)))
-        topology = TopologySpec(
-            exchanges=(ExchangeSpec(names.CONTROL_EXCHANGE),),
-            queues=(QueueSpec(queue, durable=False, exclusive=True, auto_delete=True),),
-            bindings=tuple(BindingSpec(names.CONTROL_EXCHANGE, queue, f"cancel.{key}") for key in keys),
-        )
-        self._declare(topology)
-        self.bus.consume(queue, self._on_control, prefetch=0)
-
-    def _on_control(self, delivery: Delivery) -> None:
-        """On the I/O thread."""
-        delivery.settle(Verdict.ACK)
-        try:
-            control = decode(Control, delivery.body, delivery.properties.content_encoding)
-        except MessageError as error:
-            self._logger.warning("a control message was ignored: %s", error)
-            return
-        self.station.cancellations.add(control.attempt, control.reason)
-        running = self.station.open_attempts.get(control.attempt)
-        if running is not None:
-            self._logger.info("%s: cancelled: %s", control.attempt, control.reason)
-            running.cancel()
-
 
 def open_bus(settings: MqSettings, name: str) -> Bus:
     """Return a bus to the broker of these settings, not open yet."""
     return PikaBus(settings, name=name)
 
 
-def _join(thread: threading.Thread, timeout_s: float) -> None:
-    """Wait for a thread in short stretches, so that a second signal is noticed: see `SIGNAL_CHECK_S`."""
-    left_s = timeout_s if thread.ident is not None else 0.0
-    while left_s > 0 and thread.is_alive():
-        thread.join(min(left_s, SIGNAL_CHECK_S))
-        left_s -= SIGNAL_CHECK_S
+def _giving(orders: Orders, order: Order) -> Callable[[], None]:
+    return lambda: orders.give(order)
