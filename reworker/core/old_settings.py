@@ -27,6 +27,11 @@ _MQ = {
     "SSL": "ssl",
 }
 _MQ_NAMES = {"EXCHANGE": "exchange", "QUEUE": "job_queue"}
+#: how a file spells our names.
+SPELLINGS = {
+    **{ours: old for old, ours in _SCALARS.items()},
+    **{ours: f"MQ.{old}" for old, ours in _MQ_NAMES.items()},
+}
 #: the standard library still knows this name.
 _LEVELS = {"WARN": "WARNING", "FATAL": "CRITICAL"}
 
@@ -38,12 +43,14 @@ class OldSettings(msgspec.Struct, frozen=True):
         values: under the names of `CoreSettings`.
         mq: where the bus is; None when it does not say so.
         notes: what its owner should know, for the log.
+        spellings: names of `values` that the file writes otherwise, for errors.
     """
 
     values: dict[str, Any]
     rules: Rules
     mq: MqSettings | None
     notes: tuple[str, ...]
+    spellings: Mapping[str, str] = {}
 
 
 def is_old(values: Mapping[str, Any]) -> bool:
@@ -69,7 +76,7 @@ def old_settings(values: Mapping[str, Any], path: str) -> OldSettings:
     if isinstance(given, Mapping):
         own |= {ours: given[key] for key, ours in _MQ_NAMES.items() if given.get(key) is not None}
     notes = ("DB is ignored: deployments are kept in the database that --db names",) if "DB" in values else ()
-    return OldSettings(own, old_rules_of(values, path), mq, notes)
+    return OldSettings(own, old_rules_of(values, path), mq, notes, SPELLINGS)
 
 
 def _mq(given: Any, path: str) -> MqSettings:

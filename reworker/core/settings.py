@@ -108,7 +108,12 @@ def core_file(
     rules = None if source is None else found.rules
     if triggers:
         rules = replace(found.rules, triggers=rules_file.triggers_in(triggers))
-    scalars = _scalars(found.values, origin, os.environ if environ is None else environ)
+    try:
+        scalars = _scalars(found.values, origin, os.environ if environ is None else environ)
+    except ConfigError as error:
+        if error.path != origin or error.key not in found.spellings:
+            raise
+        raise ConfigError(error.reason, key=found.spellings[error.key], path=origin) from error
     return CoreFile(CoreSettings(**scalars, rules=rules), found.mq, found.notes)
 
 

@@ -99,6 +99,37 @@ def test_user_of_an_old_file_may_have_either_name(name: str) -> None:
 
 
 @pytest.mark.parametrize(
+    ("values", "key"),
+    [
+        ({"LOGFILE": 5}, "LOGFILE"),
+        ({"LOGLEVEL": "LOUD"}, "LOGLEVEL"),
+        ({"LOGLEVEL": 5}, "LOGLEVEL"),
+        ({"RELEASE_LOG_DIR": []}, "RELEASE_LOG_DIR"),
+        ({"STEP_TIMEOUT": "soon"}, "STEP_TIMEOUT"),
+        ({"MQ": {"EXCHANGE": 5}}, "MQ.EXCHANGE"),
+        ({"MQ": {"QUEUE": 5}}, "MQ.QUEUE"),
+        ({"MQ": {"PORT": "x"}}, "MQ.PORT"),
+        ({"MQ": {"SERVER": "h:x"}}, "MQ.SERVER"),
+        ({"MQ": {"NAME": 5}}, "MQ.NAME"),
+        ({"PHASE_NOTIFICATION": {"TOPIC": 5, "TARGET": "a"}}, "PHASE_NOTIFICATION.TOPIC"),
+    ],
+    ids=str,
+)
+def test_error_names_the_key_that_an_old_file_has(tmp_path: Path, values: dict[str, Any], key: str) -> None:
+    file = tmp_path / "old.json"
+    file.write_text(json.dumps(values))
+    with pytest.raises(ConfigError) as caught:
+        core_file(str(file), {})
+    assert (caught.value.key, caught.value.path) == (key, str(file))
+
+
+def test_error_names_our_key_when_the_environment_has_it_and_the_file_is_old() -> None:
+    with pytest.raises(ConfigError) as caught:
+        core_file({"LOGLEVEL": "WARN"}, {"REWORKER_CORE_LOG_LEVEL": "loud"})
+    assert (caught.value.key, caught.value.path) == ("log_level", "environment")
+
+
+@pytest.mark.parametrize(
     ("when", "first", "second"),
     [
         ({"NEXT_COMMAND": "service"}, "service", ""),
