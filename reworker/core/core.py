@@ -38,6 +38,7 @@ class CoreHealth(msgspec.Struct, frozen=True):
 
     Args:
         bus: of the bus for steps and replies.
+        output_bus: of the bus for lines of output.
         storage_error: why the database cannot be used; empty when it can.
         in_flight_count: publishes without a result.
         counters: what was counted since the start.
@@ -45,6 +46,7 @@ class CoreHealth(msgspec.Struct, frozen=True):
     """
 
     bus: Health
+    output_bus: Health
     storage_error: str
     in_flight_count: int
     counters: dict[str, int]
@@ -199,6 +201,7 @@ class Core:
         """Return the present state; cheap, any thread."""
         return CoreHealth(
             bus=self._bus.health(),
+            output_bus=self._output_bus.health(),
             storage_error=self.loop.storage_error,
             in_flight_count=self._publisher.in_flight_count,
             counters=self.counters.snapshot(),

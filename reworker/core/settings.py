@@ -16,7 +16,7 @@ from reworker.core.old_settings import OldSettings, is_old, old_settings
 from reworker.core.rule_reader import near
 from reworker.errors import ConfigError
 from reworker.fsm.rules import Rules
-from reworker.layers import Layered, environment_layer
+from reworker.layers import Layered, environment_layer, text
 from reworker.topology import names
 
 PREFIX = "REWORKER_CORE_"
@@ -42,6 +42,8 @@ class CoreSettings(msgspec.Struct, frozen=True):
         release_log_dir: folder for a log file of each deployment; empty is none.
         log_file: the core's own log, in the line format of 2014, beside standard error; empty is none.
         log_level: lowest level written to `log_file`.
+        log_format: form of the log on standard error: text or json.
+        health: where health and metrics are told, PORT or HOST:PORT; empty is nowhere.
         rules: what is added to every playbook from now on; None leaves it to what the database holds.
     """
 
@@ -57,6 +59,8 @@ class CoreSettings(msgspec.Struct, frozen=True):
     release_log_dir: str = ""
     log_file: str = ""
     log_level: str = "INFO"
+    log_format: str = "text"
+    health: str = ""
     rules: Rules | None = None
 
 
@@ -129,8 +133,10 @@ def _scalars(values: Mapping[str, Any], origin: str, environ: Mapping[str, str])
     variables = environment_layer(environ, PREFIX, {name.upper(): name for name in _SCALARS})
     layered = Layered((origin, values), ("environment", variables))
     defaults = msgspec.structs.asdict(CoreSettings())
-    found = {name: _value(layered, name, defaults[name]) for name in _SCALARS}
+    found = {name: _value(layered, name, defaults[name]) for name in _SCALARS if name != "health"}
     found["log_level"] = layered.choice("log_level", "INFO", _LEVELS)
+    found["log_format"] = layered.choice("log_format", "text", ("text", "json"))
+    found["health"] = layered.read("health", "", text())
     if not _NAME.fullmatch(found["name"]):
         raise ConfigError("expected up to 60 of the characters a-z A-Z 0-9 _ . -", key="name", path=origin)
     return found

@@ -26,6 +26,10 @@ BEAT_S = 10.0
 TURN_S, SEARCH_S = 1.0, 600.0
 #: events deleted in one transaction at most, so that no reply waits for it.
 PRUNE_EVENT_COUNT = 1000
+#: chunks of output deleted in one transaction at most; a chunk is what arrived at once.
+PRUNE_CHUNK_COUNT = 50
+#: seconds between two of these transactions, for others that write to the same file.
+ROOM_S = 0.02
 #: open deployments whose history is replayed after a start.
 REPLAY_COUNT = 1000
 #: states in which something can still happen.
@@ -38,16 +42,32 @@ def open_ids(reader: Reader, limit: int) -> list[str]:
     return [row.id for row in islice(rows, limit)]
 
 
-def prune(storage: Storage, logs: LogStore, clock: Clock, keep_days: float) -> list[str]:
+def prune(
+    storage: Storage,
+    logs: LogStore,
+    clock: Clock,
+    keep_days: float,
+    *,
+    pause: Callable[[float], object] = lambda _: None,
+) -> list[str]:
     """Delete some of the deployments that ended longer ago than this; return their ids, none when done.
 
-    Their lines of output go first: should the rest fail, nothing is left that nobody would ever delete.
+    Their lines of output go first: should the rest fail, nothing is left that nobody would ever delete. It
+    takes several short transactions, so that nobody has to wait for long who wants to write meanwhile.
+
+    Args:
+        pause: waits so many seconds between two transactions.
     """
     with storage.begin() as unit:
-        ids = unit.prune(clock.now() - timedelta(days=keep_days), PRUNE_EVENT_COUNT)
-        if ids:
-            logs.remove(ids)
-    return ids
+        ids = unit.ended(clock.now() - timedelta(days=keep_days), PRUNE_EVENT_COUNT)
+    for own_id in ids:
+        while logs.remove(own_id, limit=PRUNE_CHUNK_COUNT):
+            pause(ROOM_S)
+    if not ids:
+        return []
+    pause(ROOM_S)
+    with storage.begin() as unit:
+        return unit.prune(ids)
 
 
 class Upkeep:
@@ -102,7 +122,9 @@ class Upkeep:
             with self._storage.begin() as unit:
                 unit.beat(self._instance())
         if self._keep_days and now_mono_s >= self._search_at_mono_s and self._is_quiet():
-            ids = prune(self._storage, self._logs, self._clock, self._keep_days)
+            ids = prune(
+                self._storage, self._logs, self._clock, self._keep_days, pause=self._stopping.wait
+            )
             self._counters.add("deployments_pruned", len(ids))
             if not ids:
                 self._search_at_mono_s = now_mono_s + SEARCH_S

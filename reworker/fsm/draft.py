@@ -60,7 +60,7 @@ class Draft:
     def put(self, changed: Attempt) -> None:
         """Keep an attempt in place of the open one of its number."""
         # In its old place: a heartbeat must leave a snapshot that equals the one before.
-        kept = (changed if one.number == changed.number else one for one in self.deployment.attempts)
+        kept = [changed if one.number == changed.number else one for one in self.deployment.attempts]
         self.change(attempts=tuple(kept))
 
     def doubt(self, index: int) -> None:
@@ -70,8 +70,8 @@ class Draft:
 
     def move_track(self, before: Track, after: Track | None) -> None:
         """Put a track in place of another, or take it away."""
-        kept = (after if track.index == before.index else track for track in self.deployment.tracks)
-        self.change(tracks=tuple(track for track in kept if track is not None))
+        kept = [after if track.index == before.index else track for track in self.deployment.tracks]
+        self.change(tracks=tuple([track for track in kept if track is not None]))
 
     def put_sequence(self, state: SequenceState) -> None:
         """Keep the state of a sequence in place of the one before."""

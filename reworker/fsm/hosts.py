@@ -5,8 +5,6 @@ A host's way through a sequence is a track. Hosts begin in batches, the next whe
 
 from __future__ import annotations
 
-from collections import Counter
-
 from reworker.fsm import conditions, ranges
 from reworker.fsm.changing import changed
 from reworker.fsm.commands import TimerKind
@@ -120,8 +118,8 @@ def _first_open(turn: Turn, indexes: range) -> int | None:
 def _open(turn: Turn) -> bool:
     """Let further hosts and sequences begin; return whether anything changed."""
     now = turn.deployment
-    busy = Counter(turn.plan.place(track.index)[0] for track in now.tracks)
-    changes = [_open_hosts(turn, state, busy[state.index]) for state in now.sequences]
+    busy = [turn.plan.place(track.index)[0] for track in now.tracks]
+    changes = [_open_hosts(turn, state, busy.count(state.index)) for state in now.sequences]
     return any(changes) or _open_sequences(turn)
 
 

@@ -28,7 +28,6 @@ from reworker.fsm.playbook import (
 )
 from reworker.fsm.rules import PhaseNotice, Rules, with_timeout, with_triggers
 
-
 #: steps that a plan keeps made; more would be memory of each deployment that waits.
 MADE_COUNT = 8
 
