@@ -140,7 +140,7 @@ def throughput(bed: Bed, scale: float, core_count: int = 1) -> Iterator[str]:
     bed.worker.ask("go")
     reply_count = 2 * CROWD_COUNT * step_count
     wait_until(
-        lambda: sum(core.ask("usage")["replies"] for core in cores) >= reply_count,
+        lambda: sum(core.ask("replies")["count"] for core in cores) >= reply_count,
         LIMIT_S,
         "all replies",
         poll_s=POLL_S,
@@ -195,7 +195,7 @@ def _kill_midway(bed: Bed, scale: float) -> tuple[list[str], Role]:
     bed.wait_for_outbox()
     bed.worker.ask("go")
     part = 2 * count * IN_FLIGHT_STEPS // 4
-    wait_until(lambda: core.ask("usage")["replies"] >= part, LIMIT_S, "a quarter of the replies")
+    wait_until(lambda: core.ask("replies")["count"] >= part, LIMIT_S, "a quarter of the replies")
     return ids, core
 
 
