@@ -7,6 +7,8 @@ import random
 import threading
 from collections.abc import Callable
 
+import pika
+
 from reworker.bus import frames
 from reworker.bus.contract import (
     PUBLISH_DEADLINE_S,
@@ -21,6 +23,7 @@ from reworker.bus.engine import Engine
 from reworker.bus.parameters import connection_parameters, masked_urls, quiet_pika
 from reworker.bus.publish_channel import CHANNEL_NUMBER
 from reworker.bus.publisher import Pending
+from reworker.bus.pulling import Pull
 from reworker.bus.subscription import Subscription
 from reworker.clock import Clock, SystemClock
 from reworker.config import MqSettings
@@ -56,7 +59,7 @@ class PikaBus:
         self._settings, self._name = settings, name
         self._url = masked_urls(settings)
         self._clock: Clock = clock or SystemClock()
-        self._engine = Engine(self._clock, rand)
+        self._engine = Engine(self._clock, rand, ack_timeout_s=settings.ack_timeout_s)
         self._method_frame = functools.lru_cache(CACHED_FRAMES_COUNT)(_method_frame)
 
     def open(self, *, timeout_s: float) -> None:
@@ -66,7 +69,10 @@ class PikaBus:
             ConfigError: a TLS file or the file of the password cannot be used.
             CannotConnect: not connected in time, or the broker refuses login or virtual host.
         """
-        parameters = functools.partial(connection_parameters, self._settings, self._name)
+
+        def parameters() -> list[pika.ConnectionParameters]:
+            return connection_parameters(self._settings, self._name)
+
         parameters()  # what is wrong from the start is an error now, and no reason to try on
         quiet_pika()
         engine = self._engine
@@ -83,6 +89,10 @@ class PikaBus:
             tries, reason = engine.link.failed_count, reason or engine.link.last_error
         engine.close(0)
         raise CannotConnect(self._url, reason or f"no answer in {timeout_s:g} s", tries)
+
+    def renew(self, settings: MqSettings) -> None:
+        """Use these settings from the next connection on; the present one is kept. Any thread."""
+        self._settings = settings
 
     def declare(self, topology: TopologySpec, mode: DeclareMode = DeclareMode.DECLARE) -> None:
         """Declare now and after each reconnection; see `contract.Bus.declare`."""
@@ -103,9 +113,18 @@ class PikaBus:
         if errors:
             raise errors[0]
 
-    def consume(self, queue: str, on_delivery: Callable[[Delivery], None], *, prefetch: int) -> Subscription:
+    def consume(
+        self,
+        queue: str,
+        on_delivery: Callable[[Delivery], None],
+        *,
+        prefetch: int,
+        longest_s: float | None = 0.0,
+        every_s: float | None = None,
+    ) -> Subscription:
         """Consume on a channel of its own; see `contract.Bus.consume`."""
-        return self._engine.add_subscription(queue, on_delivery, prefetch)
+        kind = Subscription if every_s is None else functools.partial(Pull, every_s=every_s)
+        return self._engine.add_subscription(queue, on_delivery, kind, prefetch=prefetch, longest_s=longest_s)
 
     def publish(
         self,

@@ -169,6 +169,14 @@ class Consumer(Protocol):
         """Whether the broker has confirmed the consumer and not cancelled it since."""
         ...
 
+    @property
+    def ack_within_s(self) -> float | None:
+        """Seconds after a delivery in which it is to be settled, done or not; None is without limit.
+
+        Later the broker may give it to another consumer.
+        """
+        ...
+
     def cancel(self) -> None:
         """Ask for no more deliveries; those already delivered can still be settled. Safe twice."""
         ...
@@ -233,11 +241,14 @@ class Health(msgspec.Struct, frozen=True):
     wanted_consumer_count: int
     #: last error in words; empty when there was none.
     last_error: str = ""
+    #: why nothing arrives though the connection is up, in words; empty when that is not the case.
+    deaf_reason: str = ""
 
     @property
     def is_deaf(self) -> bool:
-        """Connected, but some consumer is not there."""
-        return self.is_connected and self.active_consumer_count < self.wanted_consumer_count
+        """Connected, but some consumer is not there, or the broker delivers nothing."""
+        is_missing = self.active_consumer_count < self.wanted_consumer_count
+        return self.is_connected and (is_missing or bool(self.deaf_reason))
 
 
 class Bus(Protocol):
@@ -263,13 +274,24 @@ class Bus(Protocol):
         """
         ...
 
-    def consume(self, queue: str, on_delivery: Callable[[Delivery], None], *, prefetch: int) -> Consumer:
+    def consume(
+        self,
+        queue: str,
+        on_delivery: Callable[[Delivery], None],
+        *,
+        prefetch: int,
+        longest_s: float | None = 0.0,
+        every_s: float | None = None,
+    ) -> Consumer:
         """Consume on a channel of its own; returns at once, see `Consumer.is_active`.
 
         Args:
             queue: name of an existing queue.
             on_delivery: called on the I/O thread for each delivery.
             prefetch: unsettled deliveries at most; 0 is without limit.
+            longest_s: seconds that a delivery may stay unsettled, to be agreed with the broker; None is not
+                known. What was agreed is `Consumer.ack_within_s`. 0 is settled at once.
+            every_s: seconds after which to ask for one message, again and again; None has them pushed.
         """
         ...
 

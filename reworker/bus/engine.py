@@ -12,6 +12,7 @@ import pika
 from reworker import backoff
 from reworker.bus.contract import DeclareMode, Delivery, TopologySpec
 from reworker.bus.declarer import Declarer, OnDeclared
+from reworker.bus.limits import Patience, product_of
 from reworker.bus.link import RETRY_BASE_S, RETRY_CAP_S, Link
 from reworker.bus.publish_channel import PublishChannel
 from reworker.bus.publisher import Pending, Publisher
@@ -42,12 +43,16 @@ class Engine:
     Args:
         clock: for deadlines and the log.
         rand: randomness of pauses between tries.
+        ack_timeout_s: how long the broker waits for an acknowledgement; None is the default of its version.
     """
 
-    def __init__(self, clock: Clock, rand: Callable[[], float]) -> None:
+    def __init__(
+        self, clock: Clock, rand: Callable[[], float], *, ack_timeout_s: float | None = None
+    ) -> None:
         self.publisher = Publisher(self.guard)
         self.publishing = PublishChannel(self.publisher, clock, self._redeclare)
         self.settler = Settler(self.wake)
+        self.patience = Patience(ack_timeout_s)
         self.subscriptions: list[Subscription] = []
         self.link: Link | None = None
         self.opened = threading.Event()
@@ -97,13 +102,17 @@ class Engine:
             self._reactor.wake()
 
     def add_subscription(
-        self, queue: str, on_delivery: Callable[[Delivery], None], prefetch: int
+        self,
+        queue: str,
+        on_delivery: Callable[[Delivery], None],
+        kind: Callable[..., Subscription] = Subscription,
+        **options: Any,
     ) -> Subscription:
-        """Begin to consume."""
+        """Begin to consume; see the kind of subscription for the options."""
         with self._numbering:
             taken = {one.channel_number for one in self.subscriptions}
             number = next(n for n in range(FIRST_CONSUMER_CHANNEL, 1 << 16) if n not in taken)
-            subscription = Subscription(self, queue, on_delivery, prefetch, number)
+            subscription = kind(self, queue, on_delivery, channel_number=number, **options)
             self.subscriptions.append(subscription)
         self.call_soon(lambda: self._start_subscription(subscription))
         return subscription
@@ -165,6 +174,7 @@ class Engine:
         """Declare, then publish and consume on a new connection."""
         connection.add_on_connection_blocked_callback(self._on_blocked)
         connection.add_on_connection_unblocked_callback(self._on_unblocked)
+        self.patience.meet(product_of(connection.server_properties))
         self._declarer.on_up(connection)
         self._redeclare(lambda: self._serve(connection))
         self.opened.set()
@@ -221,6 +231,11 @@ class Engine:
         self._redeclare_count += 1
         self._later(self._redeclare_count, lambda: self._redeclare(_nothing))
 
+    def call_later(self, delay_s: float, call: Callable[[], object]) -> None:
+        """Run a call after some seconds."""
+        if self._reactor is not None:
+            self._reactor.call_later(delay_s, call)
+
     def _later(self, attempt: int, call: Callable[[], object]) -> None:
         """Run a call after a pause, if the connection is the same by then."""
         link = self.link
@@ -233,6 +248,11 @@ class Engine:
     def repair(self, subscription: Subscription, attempt: int) -> None:
         """Declare again, since its queue may be gone, and consume again."""
         self._later(attempt, lambda: self._redeclare(lambda: self._start_subscription(subscription)))
+
+    def restart(self, subscription: Subscription) -> None:
+        """Consume again once pika has forgotten the old channel."""
+        if self._reactor is not None:
+            self._reactor.call_later(0, lambda: self._start_subscription(subscription))
 
     def forget(self, subscription: Subscription) -> None:
         """Drop a subscription that was cancelled."""

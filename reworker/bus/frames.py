@@ -27,8 +27,8 @@ FRAME_END_BYTE = 0xCE
 #: bytes around a frame's payload.
 FRAME_OVERHEAD_BYTES = 8
 #: method ids: class in the upper, method in the lower half.
-BASIC_ACK, BASIC_NACK, BASIC_DELIVER = 0x003C0050, 0x003C0078, 0x003C003C
-_BASIC_PUBLISH = 0x003C0028
+BASIC_ACK, BASIC_NACK, BASIC_DELIVER, BASIC_GET_OK = 0x003C0050, 0x003C0078, 0x003C003C, 0x003C0047
+_BASIC_PUBLISH, _BASIC_GET = 0x003C0028, 0x003C0046
 _BASIC_CLASS = 60
 _MANDATORY = 1
 _MULTIPLE, _REQUEUE = 1, 2
@@ -144,6 +144,15 @@ def publish_frame(channel: int, exchange: str, routing_key: str) -> bytes:
     """
     method = struct.pack(">LH", _BASIC_PUBLISH, 0)
     return frame(METHOD, channel, method + _short(exchange) + _short(routing_key) + _octet(_MANDATORY))
+
+
+def get_frame(channel: int, queue: str) -> bytes:
+    """Return a basic.get of one message that has to be acknowledged.
+
+    Raises:
+        ValueError: the name is over 255 bytes.
+    """
+    return frame(METHOD, channel, struct.pack(">LH", _BASIC_GET, 0) + _short(queue) + _octet(0))
 
 
 def header_frame(channel: int, body_size_bytes: int, properties: Properties) -> bytes:
@@ -284,7 +293,11 @@ def read_properties(data: bytes, place: int) -> ReceivedProperties:
 
 def read_deliver(data: bytes, place: int) -> tuple[int, bool, str, str]:
     """Return (delivery tag, redelivered, exchange, routing key); `place` is that of the consumer tag."""
-    place += 1 + data[place]
+    return read_get_ok(data, place + 1 + data[place])
+
+
+def read_get_ok(data: bytes, place: int) -> tuple[int, bool, str, str]:
+    """Return the same of an answer to a pull; `place` is that of the delivery tag."""
     tag, bits = _unpack_tag(data, place)
     exchange, place = _read_short(data, place + 9)
     routing_key, _ = _read_short(data, place)

@@ -83,6 +83,9 @@ class FrameReader:
             if method == frames.BASIC_DELIVER and channel in self.delivery_sinks:
                 self._partials[channel] = _Partial(frames.read_deliver(data, place + 4))
                 return True
+            if method == frames.BASIC_GET_OK and channel in self.delivery_sinks:
+                self._partials[channel] = _Partial(frames.read_get_ok(data, place + 4))
+                return True
             if channel == self.confirm_channel and self.on_confirm is not None:
                 return self._take_confirm(method, data, place + 4)
             return False

@@ -20,7 +20,7 @@ from reworker.bus.contract import (
     Published,
     TopologySpec,
 )
-from reworker.bus.memory_consumer import MemoryConsumer
+from reworker.bus.memory_consumer import MemoryConsumer, MemoryPull, Pace
 from reworker.bus.memory_model import NO_ROUTE, NOT_FOUND, Model
 from reworker.clock import Clock, SystemClock
 from reworker.errors import CannotConnect, ConnectionLost, TopologyMismatch
@@ -155,7 +155,7 @@ class MemoryBus:
         self._name = name
         self._jobs: stdlib_queue.SimpleQueue[Callback | None] = stdlib_queue.SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._is_connected = self._is_closed = False
+        self._is_connected = self._is_closed = self._is_pulling = False
         self._reconnect_count = 0
         self._topologies: list[tuple[TopologySpec, DeclareMode]] = []
         self._consumers: list[MemoryConsumer] = []
@@ -179,9 +179,9 @@ class MemoryBus:
     def _run(self) -> None:
         while True:
             try:
-                job = self._jobs.get(timeout=TICK_S if self._pending else None)
+                job = self._jobs.get(timeout=TICK_S if self._pending or self._is_pulling else None)
             except stdlib_queue.Empty:
-                self._expire()
+                self._look_at_time()
                 continue
             if job is None:
                 return
@@ -194,7 +194,7 @@ class MemoryBus:
     def pump(self) -> int:
         """Run the callbacks that wait, on this thread; return how many ran. Only without a thread."""
         ran_count = 0
-        self._expire()
+        self._look_at_time()
         while not self._jobs.empty():
             job = self._jobs.get()
             if job is not None:
@@ -232,10 +232,20 @@ class MemoryBus:
         self.broker.attach_consumers()
 
     def consume(
-        self, queue: str, on_delivery: Callable[[Delivery], None], *, prefetch: int
+        self,
+        queue: str,
+        on_delivery: Callable[[Delivery], None],
+        *,
+        prefetch: int,
+        longest_s: float | None = 0.0,
+        every_s: float | None = None,
     ) -> MemoryConsumer:
         """Consume a queue, now or as soon as it exists; see `contract.Bus.consume`."""
         consumer = MemoryConsumer(self, queue, on_delivery, prefetch)
+        if every_s is not None:
+            pace = Pace(every_s, self._clock)
+            consumer, self._is_pulling = MemoryPull(self, queue, on_delivery, prefetch, pace), True
+            self.post(_nothing)  # wakes the thread, so that it looks at the time
         with self.broker.changed:
             self._consumers.append(consumer)
             self.start_consumers()
@@ -297,9 +307,11 @@ class MemoryBus:
         if on_done is not None:
             self.post(lambda: on_done(result))
 
-    def _expire(self) -> None:
+    def _look_at_time(self) -> None:
         now = self._clock.mono_s()
         with self.broker.changed:
+            for consumer in self._consumers:
+                consumer.pull()
             self._time_out([one for one in self._pending if one.deadline_mono_s <= now], "deadline")
 
     def _time_out(self, late: list[_Pending], reason: str) -> None:

@@ -9,6 +9,7 @@ from typing import Protocol
 
 from reworker.bus.contract import Delivery, PropertiesView, Verdict
 from reworker.bus.memory_model import Model, Stored
+from reworker.clock import Clock
 from reworker.errors import AlreadySettled
 
 
@@ -77,6 +78,8 @@ class MemoryConsumer:
         self.lock = host.lock
         self.tag = ""
         self.is_cancelled = False
+        #: see `contract.Consumer`; a test may set it.
+        self.ack_within_s: float | None = None
         self._host, self._on_delivery = host, on_delivery
         self._is_active = False
         self._delivery_tags = itertools.count(1)
@@ -96,6 +99,9 @@ class MemoryConsumer:
         self._is_active = True
         found.subscribers.append(self)
         found.dispatch()
+
+    def pull(self) -> None:
+        """Take what is due, if it is not pushed."""
 
     def stop(self) -> None:
         """Unsubscribe; what is unsettled stays so."""
@@ -151,3 +157,46 @@ class MemoryConsumer:
         elif verdict is Verdict.DEAD_LETTER:
             self._host.model.dead_letter(found, delivery.stored)
         found.dispatch()
+
+
+class Pace:
+    """Says when it is time again.
+
+    Args:
+        every_s: seconds from one time to the next.
+        clock: tells the time.
+    """
+
+    def __init__(self, every_s: float, clock: Clock) -> None:
+        self._every_s, self._clock = every_s, clock
+        self._next_mono_s = clock.mono_s()
+
+    def is_time(self) -> bool:
+        """Tell whether it is time; if so, the next time is `every_s` from now."""
+        now = self._clock.mono_s()
+        is_due = now >= self._next_mono_s
+        if is_due:
+            self._next_mono_s = now + self._every_s
+        return is_due
+
+
+class MemoryPull(MemoryConsumer):
+    """A consumer that takes one message at its pace."""
+
+    def __init__(
+        self, host: Host, queue: str, on_delivery: Callable[[Delivery], None], prefetch: int, pace: Pace
+    ) -> None:
+        super().__init__(host, queue, on_delivery, prefetch)
+        self._pace = pace
+
+    def start(self) -> None:
+        """Begin, when the queue is there."""
+        if self.queue in self._host.model.queues and not self._is_active and not self.is_cancelled:
+            self.tag = f"memory.{next(self._tags)}"
+            self._is_active = True
+
+    def pull(self) -> None:
+        """Take one message, if it is time, one waits and prefetch allows it; the broker's lock is held."""
+        found = self._host.model.queues.get(self.queue)
+        if self._is_active and self._pace.is_time() and found is not None and found.ready and self.has_room():
+            self.push(found.ready.popleft())

@@ -12,6 +12,7 @@ from pika.exceptions import ChannelClosedByBroker
 
 from reworker.bus.contract import Delivery
 from reworker.bus.delivery import PikaDelivery
+from reworker.bus.limits import Patience, Terms
 from reworker.bus.settlement import Epoch, Settler
 from reworker.bus.transport import WireConnection
 
@@ -22,6 +23,7 @@ class Host(Protocol):
     """What a subscription needs of its bus."""
 
     settler: Settler
+    patience: Patience
 
     def call_soon(self, call: Callable[[], object]) -> None:
         """Run a call on the I/O thread."""
@@ -29,6 +31,10 @@ class Host(Protocol):
 
     def repair(self, subscription: Subscription, attempt: int) -> None:
         """Declare the topology again and start the subscription, after a pause."""
+        ...
+
+    def restart(self, subscription: Subscription) -> None:
+        """Start the subscription again, at once."""
         ...
 
     def forget(self, subscription: Subscription) -> None:
@@ -48,6 +54,7 @@ class Subscription:
         queue: name of the queue.
         on_delivery: called for each delivery.
         prefetch: unsettled deliveries at most; 0 is without limit.
+        longest_s: seconds that a delivery may stay unsettled; see `contract.Bus.consume`.
         channel_number: number of its channel, the same in every life.
     """
 
@@ -58,13 +65,16 @@ class Subscription:
         host: Host,
         queue: str,
         on_delivery: Callable[[Delivery], None],
+        *,
         prefetch: int,
+        longest_s: float | None,
         channel_number: int,
     ) -> None:
         self.queue, self.channel_number = queue, channel_number
         self.is_cancelled = False
         self.last_error = ""
         self._host, self._on_delivery, self._prefetch = host, on_delivery, prefetch
+        self._longest_s, self._terms = longest_s, Terms()
         self._connection: WireConnection | None = None
         self._channel: Any = None
         self._epoch: Epoch | None = None
@@ -75,6 +85,11 @@ class Subscription:
     def is_active(self) -> bool:
         """Whether the broker has confirmed the consumer and not cancelled it since."""
         return self._is_active
+
+    @property
+    def ack_within_s(self) -> float | None:
+        """Seconds after a delivery in which it is to be settled; see `contract.Consumer`."""
+        return self._terms.ack_within_s
 
     def cancel(self) -> None:
         """Ask for no more deliveries. Safe twice."""
@@ -104,14 +119,24 @@ class Subscription:
         self._epoch = Epoch(self.queue, tag, self.channel_number, self._host.settler)
         self._connection.reader.delivery_sinks[self.channel_number] = self
         channel.add_on_cancel_callback(self._on_cancelled_by_broker)
+        self._begin(channel, self._epoch)
+
+    def _begin(self, channel: Any, epoch: Epoch) -> None:
         if self._prefetch:
             channel.basic_qos(prefetch_count=self._prefetch)
+        self._terms = self._host.patience.terms(self.queue, self._longest_s)
         # Deliveries come by `FrameReader.delivery_sinks`, not by pika's callback.
-        channel.basic_consume(self.queue, _never_called, consumer_tag=tag, callback=self._on_consuming)
+        channel.basic_consume(
+            self.queue,
+            _never_called,
+            consumer_tag=epoch.tag,
+            arguments=dict(self._terms.arguments) or None,
+            callback=self._on_consuming,
+        )
 
     def _on_consuming(self, _frame: Any) -> None:
         self._is_active = not self.is_cancelled
-        self._failed_count = 0
+        self._failed_count, self.last_error = 0, ""
         if self.is_cancelled:
             self._cancel()
 
@@ -148,6 +173,7 @@ class Subscription:
         self._is_active = False
         self.last_error = f"the broker cancelled the consumer of {self.queue}"
         logger.warning("%s; consuming again on a fresh channel", self.last_error)
+        self._host.patience.forget(self.queue)
         self._end_epoch()
         if self._channel is not None and self._channel.is_open:
             self._channel.close()
@@ -161,13 +187,16 @@ class Subscription:
         if self.is_cancelled:
             self._host.forget(self)
             return
-        self._failed_count += 1
         if isinstance(reason, ChannelClosedByBroker):
+            if self._host.patience.note_refusal(self.queue, reason.reply_code, reason.reply_text):
+                self._host.restart(self)
+                return
             self._report(f"the broker closed the channel that consumes {self.queue}: {reason.reply_text}")
+        self._failed_count += 1
         self._host.repair(self, self._failed_count)
 
     def _report(self, error: str) -> None:
-        if error != self.last_error or self._failed_count == 1:
+        if error != self.last_error or self._failed_count == 0:
             logger.warning("%s; it is opened again", error)
         self.last_error = error
 

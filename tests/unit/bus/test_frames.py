@@ -164,3 +164,17 @@ def test_settling_frames_mean_the_same_to_pika() -> None:
         nack = decoded(frames.nack_frame(9, 3, is_requeued=is_requeued)).method
         assert isinstance(nack, pika.spec.Basic.Nack)
         assert (nack.delivery_tag, nack.multiple, nack.requeue) == (3, False, is_requeued)
+
+
+@given(st.text(max_size=60), st.integers(1, 100))
+def test_get_frame_is_what_pika_writes(queue: str, channel: int) -> None:
+    method = pika.spec.Basic.Get(queue=queue, no_ack=False)
+    assert frames.get_frame(channel, queue) == pika.frame.Method(channel, method).marshal()
+
+
+@given(st.integers(0, 2**63), st.booleans(), st.text(max_size=60), st.text(max_size=60))
+def test_answer_to_a_pull_is_read_as_pika_reads_it(tag: int, again: bool, exchange: str, key: str) -> None:
+    method = pika.spec.Basic.GetOk(tag, again, exchange, key, 7)
+    data = pika.frame.Method(1, method).marshal()
+    assert frames.unpack_method_id(data, 7)[0] == frames.BASIC_GET_OK
+    assert frames.read_get_ok(data, 11) == (tag, again, exchange, key)
