@@ -58,7 +58,8 @@ class EmailSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True, re
             raise ValueError("a password is sent encrypted only; set encryption to starttls or tls")
         if not f"{self.user}{self.password}".isascii():
             raise ValueError("user and password have to be ASCII for SMTP")
-        tls_context(self.ca)
+        if self.ca is not None:
+            tls_context(self.ca)
 
 
 class Sent(msgspec.Struct):

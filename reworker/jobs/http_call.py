@@ -59,18 +59,21 @@ def http_call(
     """
     parts = urlsplit(url)
     connection = _connection(parts, timeout_s, tls)
-    deadline = _Deadline(connection, timeout_s)
+    deadline = _Deadline(timeout_s)
     is_sent = False
     try:
         with deadline:
             connection.connect()
+            deadline.watch(connection.sock)
             is_sent = True
             connection.request(method, _target(parts), body, dict(headers))
-            return _read(connection.getresponse(), limit_bytes)
+            answer = _read(connection.getresponse(), limit_bytes)
+            deadline.check()
+            return answer
     except (OSError, http.client.HTTPException) as error:
         why = f"no answer within {timeout_s:g} s" if deadline.is_over(error) else f"{error or type(error)}"
         kind: type[JobError] = JobUnknown if is_sent else JobFailed
-        raise kind(f"{method} {parts.scheme}://{parts.netloc}{parts.path}: {why}") from error
+        raise kind(f"{method} {parts.scheme}://{parts.netloc}: {why}") from error
     finally:
         connection.close()
 
@@ -106,8 +109,8 @@ def is_url_below(url: str, base: str) -> bool:
 class _Deadline:
     """Cuts a connection when the time for all of a request is up: each single wait may be shorter."""
 
-    def __init__(self, connection: http.client.HTTPConnection, timeout_s: float) -> None:
-        self._connection = connection
+    def __init__(self, timeout_s: float) -> None:
+        self._socket: socket.socket | None = None
         self._is_fired = False
         self._timer = threading.Timer(timeout_s, self._cut)
         self._timer.daemon = True
@@ -118,14 +121,33 @@ class _Deadline:
     def __exit__(self, *_: object) -> None:
         self._timer.cancel()
 
+    def watch(self, open_socket: socket.socket) -> None:
+        """From here on, there is something to cut; the connection itself forgets its socket too early.
+
+        Raises:
+            TimeoutError: the time is up already.
+        """
+        self._socket = open_socket
+        self.check()
+
+    def check(self) -> None:
+        """Raise when the time is up: an answer that was cut short may look like a whole one.
+
+        Raises:
+            TimeoutError: it is.
+        """
+        if self._is_fired:
+            raise TimeoutError
+
     def is_over(self, error: Exception) -> bool:
         """Tell whether an error came because the time was up."""
         return self._is_fired or isinstance(error, TimeoutError)
 
     def _cut(self) -> None:
         self._is_fired = True
-        with contextlib.suppress(OSError, AttributeError):
-            self._connection.sock.shutdown(socket.SHUT_RDWR)
+        if self._socket is not None:
+            with contextlib.suppress(OSError):
+                self._socket.shutdown(socket.SHUT_RDWR)
 
 
 def _connection(parts: SplitResult, timeout_s: float, tls: ssl.SSLContext | None) -> Any:
