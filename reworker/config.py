@@ -25,7 +25,18 @@ PORT, TLS_PORT = 5672, 5671
 HEARTBEAT_S = 60
 #: keys of the MQ file.
 MQ_KEYS = frozenset(
-    {"server", "servers", "vhost", "user", "password", "password_file", "port", "ssl", "heartbeat"}
+    {
+        "server",
+        "servers",
+        "vhost",
+        "user",
+        "password",
+        "password_file",
+        "port",
+        "ssl",
+        "heartbeat",
+        "ack_timeout",
+    }
 )
 #: environment variable that names the MQ file or URL.
 MQ_VARIABLE = "REWORKER_MQ"
@@ -72,6 +83,7 @@ class MqSettings(msgspec.Struct, frozen=True):
         tls: None is plain TCP.
         heartbeat_s: seconds; 0 is off.
         password_file: holds the password in place of `password`, and is read for each new connection.
+        ack_timeout_s: how long the broker waits for an acknowledgement; None is the default of its version.
     """
 
     servers: tuple[str, ...] = ("localhost",)
@@ -82,6 +94,7 @@ class MqSettings(msgspec.Struct, frozen=True):
     tls: TlsSettings | None = None
     heartbeat_s: int = HEARTBEAT_S
     password_file: str = ""
+    ack_timeout_s: float | None = None
 
     def __repr__(self) -> str:
         return f"MqSettings({self.masked_url()!r})"
@@ -171,7 +184,8 @@ def mq_settings(
 
     The mapping: ``{"server": str, "servers": [str], "vhost": str, "user": str, "password": str,
     "password_file": path, "port": int, "ssl": bool | {"ca", "cert", "key", "verify", "server_name"},
-    "heartbeat": int}``. The variables ``REWORKER_MQ_PASSWORD_FILE`` and ``REWORKER_MQ_PASSWORD`` win over it.
+    "heartbeat": int, "ack_timeout": float}``. The variables ``REWORKER_MQ_PASSWORD_FILE`` and
+    ``REWORKER_MQ_PASSWORD`` win over it.
 
     Raises:
         ConfigError: missing, unreadable or wrong; names key and file.
@@ -223,6 +237,7 @@ def _mq_from_mapping(values: Mapping[str, Any], path: str) -> MqSettings:
         tls=tls,
         heartbeat_s=layered.integer("heartbeat", HEARTBEAT_S),
         password_file=str(values.get("password_file") or ""),
+        ack_timeout_s=layered.number("ack_timeout", None),
     )
     settings.addresses()
     return settings
@@ -248,7 +263,7 @@ def _mq_from_url(url: str) -> MqSettings:
         raise ConfigError(f"not an AMQP URL: {error}", key="mq") from error
     tls = TlsSettings() if parts.scheme == "amqps" else None
     query = parse_qs(parts.query)
-    heartbeat = Layered(("URL", {key: values[-1] for key, values in query.items()}))
+    options = Layered(("URL", {key: values[-1] for key, values in query.items()}))
     return MqSettings(
         servers=(_bracketed(parts.hostname or "localhost"),),
         port=port or (TLS_PORT if tls else PORT),
@@ -256,7 +271,8 @@ def _mq_from_url(url: str) -> MqSettings:
         user=unquote(parts.username or "guest"),
         password=Secret(unquote(parts.password if parts.password is not None else "guest")),
         tls=tls,
-        heartbeat_s=heartbeat.integer("heartbeat", HEARTBEAT_S),
+        heartbeat_s=options.integer("heartbeat", HEARTBEAT_S),
+        ack_timeout_s=options.number("ack_timeout", None),
     )
 
 

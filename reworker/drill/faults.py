@@ -138,11 +138,13 @@ class _FaultyBus(_Around):
         with self._fuse.around("publish"):
             self._inner.publish(message, on_confirm, deadline_s=deadline_s)
 
-    def consume(self, queue: str, on_delivery: Callable[[Delivery], None], *, prefetch: int) -> Consumer:
+    def consume(
+        self, queue: str, on_delivery: Callable[[Delivery], None], **options: float | None
+    ) -> Consumer:
         def on_faulty(delivery: Delivery) -> None:
             on_delivery(cast(Delivery, _FaultyDelivery(delivery, self._fuse)))
 
-        found: Consumer = self._inner.consume(queue, on_faulty, prefetch=prefetch)
+        found: Consumer = self._inner.consume(queue, on_faulty, **options)
         return found
 
 
