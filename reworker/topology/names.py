@@ -27,6 +27,22 @@ def worker_queue(suffix: str, domain: str = "") -> str:
     return f"{WORKER_PREFIX}{domain}.{suffix}" if domain else f"{WORKER_PREFIX}{suffix}"
 
 
+def retry_queue(queue: str, delay_s: int) -> str:
+    """Return the queue in which messages for `queue` wait before they are tried again."""
+    return f"{queue}.retry.{delay_s}s"
+
+
+def is_retry_queue(name: str, queue: str) -> bool:
+    """Tell whether `name` is one of the queues in which messages for `queue` wait."""
+    rest = name.removeprefix(f"{queue}.retry.")
+    return rest != name and rest.endswith("s") and rest[:-1].isdecimal()
+
+
+def control_queue(suffix: str, own_id: str) -> str:
+    """Return the queue by which one worker process gets control messages."""
+    return f"{CONTROL_EXCHANGE}.{suffix}.{own_id}"
+
+
 def step_key(command: str) -> str:
     """Return the routing key of a step's command."""
     return f"{WORKER_PREFIX}{command}"
@@ -44,6 +60,11 @@ def commands_of(suffix: str) -> tuple[str, ...]:
     """
     short = suffix.removesuffix("worker")
     return (suffix,) if short in ("", suffix) else (suffix, short)
+
+
+def step_keys(suffix: str, domain: str = "") -> tuple[str, ...]:
+    """Return the keys that the queue of a worker type is bound with unless it is told otherwise."""
+    return tuple(step_key(f"{domain}.{one}" if domain else one) for one in commands_of(suffix))
 
 
 def owes_status(routing_key: str) -> bool:

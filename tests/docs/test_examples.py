@@ -4,10 +4,20 @@ import re
 
 import msgspec
 
+from replugin.megafrobberworker import MegafrobberWorker
 from replugin.noopworker import NoopWorker
 from reworker.config import MqSettings, mq_settings
 from reworker.topology.file import load_topology
-from reworker.topology.names import DEAD_QUEUE
+from reworker.topology.model import core_topology
+from reworker.topology.parsing import (
+    BINDING_KEYS,
+    CLIENT_KEYS,
+    CORE_KEYS,
+    EXCHANGE_KEYS,
+    QUEUE_KEYS,
+    SECTIONS,
+    WORKER_KEYS,
+)
 from tests.docs.pages import ROOT
 
 CONF = ROOT / "conf"
@@ -27,6 +37,10 @@ def test_worker_example_has_the_defaults():
     assert same_level == plain._settings
 
 
-def test_topology_example_is_accepted():
+def test_topology_example_shows_every_key():
+    text = (CONF / "topology.yaml").read_text()
+    known = {*SECTIONS, *EXCHANGE_KEYS, *QUEUE_KEYS, *BINDING_KEYS, *WORKER_KEYS, *CORE_KEYS, *CLIENT_KEYS}
+    assert known - set(re.findall(r"\b([a-z_]+):", text)) == set()
     topology = load_topology(str(CONF / "topology.yaml"))
-    assert DEAD_QUEUE in {queue.name for queue in topology.queues}
+    declared = (core_topology(queue_type="classic"), MegafrobberWorker({})._settings.topology())
+    assert [one for part in declared for one in part.queues if one not in topology.wanted.queues] == []

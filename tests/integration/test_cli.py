@@ -232,32 +232,6 @@ def test_core_says_what_to_install_on_a_machine_for_workers_only(folder):
     assert "Traceback" not in result.stderr
 
 
-def test_topology_apply_says_what_it_declares_and_may_be_repeated(any_broker_url, folder):
-    (folder / "topology.yaml").write_text(
-        "exchanges: [{name: re}]\nqueues: [{name: worker.frob}]\n"
-        "bindings: [{exchange: re, queue: worker.frob, routing_key: worker.frob}]\n"
-    )
-    for _ in range(2):
-        result = reworker("topology", "apply", "-f", "topology.yaml", "--mq", any_broker_url, folder=folder)
-        assert result.returncode == 0, result.stderr
-        assert "binding re --worker.frob--> worker.frob" in result.stdout
-
-
-def test_topology_apply_says_when_the_broker_has_something_else(any_broker_url, folder):
-    (folder / "first.yaml").write_text("queues: [{name: worker.frob}]\n")
-    (folder / "second.yaml").write_text("queues: [{name: worker.frob, durable: false}]\n")
-    (folder / "third.yaml").write_text("queuess: []\n")
-    apply = ("topology", "apply", "--mq", any_broker_url, "-f")
-    assert reworker(*apply, "first.yaml", folder=folder).returncode == 0
-    mismatch = reworker(*apply, "second.yaml", folder=folder)
-    assert mismatch.returncode == 5
-    assert "worker.frob" in mismatch.stderr
-    assert "406" in mismatch.stderr
-    (folder / "empty.yaml").touch()
-    assert "lists no exchange" in reworker(*apply, "empty.yaml", folder=folder).stderr
-    assert "did you mean 'queues'" in reworker(*apply, "third.yaml", folder=folder).stderr
-
-
 def test_up_runs_everything_until_it_is_told_to_stop(process, folder):
     up = process("-m", "reworker", "up", "--mq-port", "0", "--state", "here")
     db = up.wait_for_line(r"--db (\S+)")[1]

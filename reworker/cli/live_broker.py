@@ -1,0 +1,99 @@
+"""A topology file held against a live broker: by its management plugin where it has one, else over AMQP."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+import msgspec
+
+if TYPE_CHECKING:
+    from reworker.bus.administration import Administration
+    from reworker.config import MqSettings
+    from reworker.topology.contents import TopologyFile
+    from reworker.topology.management import Listing, Login, Management
+    from reworker.topology.plan import Plan
+
+
+@dataclass(frozen=True)
+class Comparison:
+    """A file, a broker that can be changed, and the plan for both.
+
+    Args:
+        file: what is wanted.
+        plan: just made.
+        broker: a connection to it.
+        is_listed: whether everything on the broker was seen.
+    """
+
+    file: TopologyFile
+    plan: Plan
+    broker: Administration
+    is_listed: bool
+
+
+@contextmanager
+def compared(path: str, mq: str, management: str | None) -> Iterator[Comparison]:
+    """Compare a file with a broker, and stay connected for the block.
+
+    Args:
+        path: of the topology file.
+        mq: message bus: file or URL.
+        management: URL of the management plugin; None looks for one at its usual port.
+
+    Raises:
+        ConfigError: file, bus or URL are wrong.
+        CannotConnect: the broker, or the plugin that was named, does not answer.
+    """
+    from reworker.bus.administration import Administration
+    from reworker.config import mq_settings, with_password_of
+    from reworker.topology.file import load_topology
+    from reworker.topology.plan import plan_by_asking, plan_by_listing
+
+    file = load_topology(path)
+    settings = with_password_of(mq_settings(mq), os.environ)
+    with Administration(settings, "reworker topology") as broker:
+        listing, reason = _listing(settings, broker, management)
+        if listing is not None:
+            yield Comparison(file, plan_by_listing(file, listing), broker, True)
+            return
+        plan = plan_by_asking(file, broker)
+        told = msgspec.structs.replace(plan, unseen=(*plan.unseen, reason))
+        yield Comparison(file, told, broker, False)
+
+
+def _listing(
+    settings: MqSettings, broker: Administration, management: str | None
+) -> tuple[Listing | None, str]:
+    """Return everything on the broker; or nothing, and why."""
+    from reworker.topology.management import Management, NotSeen
+
+    if management:
+        return Management(management, _login(settings)).listing(settings.vhost), ""
+    reasons = []
+    for host, port in settings.addresses():
+        plugin = _plugin_at(host, settings)
+        try:
+            return plugin.listing_of_broker(settings.vhost, broker.cluster_name, port), ""
+        except NotSeen as error:
+            reasons.append(f"{plugin.url}: {error}")
+    return None, f"the management plugin was not found ({'; '.join(reasons)}); give --management URL"
+
+
+def _plugin_at(host: str, settings: MqSettings) -> Management:
+    from reworker.topology.management import PORT, SEARCH_S, TLS_PORT, Management
+
+    name = f"[{host}]" if ":" in host else host
+    url = f"https://{name}:{TLS_PORT}" if settings.tls else f"http://{name}:{PORT}"
+    return Management(url, _login(settings), SEARCH_S)
+
+
+def _login(settings: MqSettings) -> Login:
+    from reworker.bus.tls import tls_context
+    from reworker.topology.management import Login
+
+    tls = tls_context(settings.tls) if settings.tls else None
+    return Login(settings.user, str(settings.current_password()), tls)

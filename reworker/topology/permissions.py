@@ -1,0 +1,209 @@
+"""The least rights on RabbitMQ of everybody a topology file names: workers, the core, clients.
+
+Source: RabbitMQ's table of the rights that each AMQP method asks for. The default exchange is ``amq.default``
+there, and a passive declare asks for none.
+"""
+
+from __future__ import annotations
+
+import re
+import shlex
+from collections.abc import Iterable, Iterator
+from typing import Any
+
+import msgspec
+
+from reworker.bus.contract import DeclareMode
+from reworker.topology import names
+from reworker.topology.contents import ClientEntry, CoreEntry, TopologyFile, WorkerEntry
+
+DEFAULT_EXCHANGE = re.escape("amq.default")
+#: ids in the names of control queues.
+_ID = "[0-9a-f]{24}"
+#: matches no name.
+NOTHING = "^$"
+
+
+class TopicRights(msgspec.Struct, frozen=True):
+    """Routing keys that a user may publish and bind with on one topic exchange, as regular expressions."""
+
+    exchange: str
+    write: str
+    read: str
+
+
+class Rights(msgspec.Struct, frozen=True):
+    """What one user may do, as regular expressions on names.
+
+    Args:
+        user: login name.
+        about: who it is, for people.
+        configure: what may be declared and deleted.
+        write: where may be published, and what may be bound.
+        read: what may be consumed, and which exchanges be bound to.
+        topics: narrows topic exchanges by routing key.
+    """
+
+    user: str
+    about: str
+    configure: str
+    write: str
+    read: str
+    topics: tuple[TopicRights, ...] = ()
+
+
+def rights_of(file: TopologyFile) -> tuple[Rights, ...]:
+    """Return the rights of everybody in a file; several worker types may share a user."""
+    workers: dict[str, list[WorkerEntry]] = {}
+    for worker in file.workers:
+        workers.setdefault(worker.user, []).append(worker)
+    return (
+        *(_of_core(one) for one in file.cores),
+        *(_of_workers(user, entries) for user, entries in workers.items()),
+        *(_of_client(one) for one in file.clients),
+    )
+
+
+def _of_core(core: CoreEntry) -> Rights:
+    """It declares its exchanges and queues, publishes steps, cancels and answers, and reads its queues."""
+    exchanges = (core.exchange, names.CONTROL_EXCHANGE, names.DEAD_EXCHANGE)
+    own = (names.REPLY_QUEUE, names.OUTPUT_QUEUE, core.job_queue)
+    declared = [re.escape(one) for one in (*exchanges, *own, names.DEAD_QUEUE)]
+    bound_to = [re.escape(one) for one in (core.exchange, names.DEAD_EXCHANGE)]
+    return Rights(
+        user=core.user,
+        about="the core",
+        configure=_pattern(declared),
+        write=_pattern([*declared, DEFAULT_EXCHANGE]),
+        read=_pattern([*map(re.escape, own), *bound_to]),
+    )
+
+
+def _of_workers(user: str, workers: list[WorkerEntry]) -> Rights:
+    exchanges = dict.fromkeys(one.exchange for one in workers)
+    queues = ", ".join(dict.fromkeys(one.queue for one in workers))
+    return Rights(
+        user=user,
+        about=f"worker on {queues}; declare: {', '.join(sorted({one.declare.value for one in workers}))}",
+        configure=_pattern(part for one in workers for part in _configured(one)),
+        write=_pattern(part for one in workers for part in _written(one)),
+        read=_pattern(part for one in workers for part in _read(one)),
+        topics=(
+            *(
+                _topic(exchange, [one for one in workers if one.exchange == exchange])
+                for exchange in exchanges
+            ),
+            TopicRights(
+                names.CONTROL_EXCHANGE,
+                NOTHING,
+                _pattern(["ping", *(part for one in workers for part in _control_keys(one))]),
+            ),
+        ),
+    )
+
+
+def _is_declaring(worker: WorkerEntry) -> bool:
+    return worker.declare is DeclareMode.DECLARE
+
+
+def _control(worker: WorkerEntry) -> str:
+    """Each process has a queue for cancels: declared, bound and read by itself."""
+    return f"{re.escape(names.control_queue(worker.suffix, ''))}{_ID}"
+
+
+def _waiting(worker: WorkerEntry) -> str:
+    """A retry makes a queue to wait in; that it dead-letters into the worker's queue asks to read it, too."""
+    return f"{re.escape(worker.queue)}\\.retry\\.[0-9]+s"
+
+
+def _configured(worker: WorkerEntry) -> Iterator[str]:
+    yield from (_control(worker), _waiting(worker))
+    if _is_declaring(worker):
+        for name in (worker.queue, worker.exchange, names.CONTROL_EXCHANGE, names.DEAD_EXCHANGE):
+            yield re.escape(name)
+        yield re.escape(names.DEAD_QUEUE)
+
+
+def _written(worker: WorkerEntry) -> Iterator[str]:
+    # Replies, and retries, go to the default exchange; output and notifications to the other.
+    yield from (DEFAULT_EXCHANGE, re.escape(worker.exchange), _control(worker))
+    if _is_declaring(worker):
+        # To bind a queue asks to write to it; that it dead-letters into an exchange, to write there.
+        yield from map(re.escape, (worker.queue, names.DEAD_EXCHANGE, names.DEAD_QUEUE))
+
+
+def _read(worker: WorkerEntry) -> Iterator[str]:
+    yield from (re.escape(worker.queue), _waiting(worker))
+    yield from (re.escape(names.CONTROL_EXCHANGE), _control(worker))
+    if _is_declaring(worker):
+        yield from map(re.escape, (worker.exchange, names.DEAD_EXCHANGE))
+
+
+def _topic(exchange: str, workers: list[WorkerEntry]) -> TopicRights:
+    bound = [re.escape(key) for one in workers if _is_declaring(one) for key in one.routing_keys]
+    return TopicRights(
+        exchange,
+        _pattern([re.escape(names.OUTPUT_KEY), f"{re.escape(names.NOTIFY_PREFIX)}.+"]),
+        _pattern(bound),
+    )
+
+
+def _control_keys(worker: WorkerEntry) -> Iterator[str]:
+    for command in dict.fromkeys((worker.suffix, *names.commands_of(worker.suffix))):
+        yield f"[a-z]+\\.{re.escape(command)}"
+
+
+def _of_client(client: ClientEntry) -> Rights:
+    """It publishes `job.create`, and reads answers from a queue whose name the broker makes up."""
+    own = re.escape("amq.gen-") + ".+"
+    return Rights(
+        user=client.user,
+        about="requests jobs",
+        configure=_pattern([own]),
+        write=_pattern([re.escape(client.exchange)]),
+        read=_pattern([own]),
+        topics=(TopicRights(client.exchange, _pattern([re.escape(names.JOB_KEY)]), NOTHING),),
+    )
+
+
+def _pattern(parts: Iterable[str]) -> str:
+    """Return a regular expression for one of these, and nothing more."""
+    found = list(dict.fromkeys(parts))
+    if not found:
+        return NOTHING
+    return f"^({'|'.join(found)})$" if len(found) > 1 else f"^{found[0]}$"
+
+
+def commands_of(rights: Iterable[Rights], vhost: str) -> Iterator[str]:
+    """Yield the lines of a shell script that gives these rights to users that exist."""
+    for one in rights:
+        yield f"# {one.user}: {one.about}"
+        yield _command("set_permissions", vhost, one.user, one.configure, one.write, one.read)
+        for topic in one.topics:
+            yield _command("set_topic_permissions", vhost, one.user, topic.exchange, topic.write, topic.read)
+
+
+def _command(verb: str, vhost: str, *words: str) -> str:
+    return shlex.join(["rabbitmqctl", verb, "-p", vhost, *words])
+
+
+def definitions_of(rights: Iterable[Rights], vhost: str) -> dict[str, Any]:
+    """Return a definitions file of RabbitMQ: ``{"permissions": [...], "topic_permissions": [...]}``."""
+    rights = tuple(rights)
+    return {
+        "permissions": [
+            {
+                "user": one.user,
+                "vhost": vhost,
+                "configure": one.configure,
+                "write": one.write,
+                "read": one.read,
+            }
+            for one in rights
+        ],
+        "topic_permissions": [
+            {"user": one.user, "vhost": vhost, **msgspec.structs.asdict(topic)}
+            for one in rights
+            for topic in one.topics
+        ],
+    }
