@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+import time
 
 import click
 
@@ -29,6 +30,6 @@ def prune(age: str, db: str) -> None:
     count = 0
     with existing_storage(db) as (storage, logs):
         clock = DatabaseClock(storage, SystemClock())
-        while ids := prune_some(storage, logs, clock, int(found[1])):
+        while ids := prune_some(storage, logs, clock, int(found[1]), pause=time.sleep):
             count += len(ids)
     click.echo(f"{count} deployments deleted")

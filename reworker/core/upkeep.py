@@ -6,7 +6,8 @@ import logging
 import os
 import socket
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import timedelta
 from itertools import islice
 
@@ -28,8 +29,8 @@ TURN_S, SEARCH_S = 1.0, 600.0
 PRUNE_EVENT_COUNT = 1000
 #: chunks of output deleted in one transaction at most; a chunk is what arrived at once.
 PRUNE_CHUNK_COUNT = 50
-#: seconds between two of these transactions, for others that write to the same file.
-ROOM_S = 0.02
+#: seconds of room for others after each of these transactions at least; else as long as it took.
+ROOM_S = 0.002
 #: open deployments whose history is replayed after a start.
 REPLAY_COUNT = 1000
 #: states in which something can still happen.
@@ -48,26 +49,33 @@ def prune(
     clock: Clock,
     keep_days: float,
     *,
-    pause: Callable[[float], object] = lambda _: None,
+    pause: Callable[[float], object],
 ) -> list[str]:
     """Delete some of the deployments that ended longer ago than this; return their ids, none when done.
 
     Their lines of output go first: should the rest fail, nothing is left that nobody would ever delete. It
-    takes several short transactions, so that nobody has to wait for long who wants to write meanwhile.
-
-    Args:
-        pause: waits so many seconds between two transactions.
+    takes many short transactions, and whoever wants to write meanwhile gets half of the time; `pause` waits
+    for so many seconds.
     """
     with storage.begin() as unit:
         ids = unit.ended(clock.now() - timedelta(days=keep_days), PRUNE_EVENT_COUNT)
     for own_id in ids:
-        while logs.remove(own_id, limit=PRUNE_CHUNK_COUNT):
-            pause(ROOM_S)
+        is_more = True
+        while is_more:
+            with _leaving_room(clock, pause):
+                is_more = logs.remove(own_id, limit=PRUNE_CHUNK_COUNT)
     if not ids:
         return []
-    pause(ROOM_S)
-    with storage.begin() as unit:
+    with _leaving_room(clock, pause), storage.begin() as unit:
         return unit.prune(ids)
+
+
+@contextmanager
+def _leaving_room(clock: Clock, pause: Callable[[float], object]) -> Iterator[None]:
+    """Wait after a transaction as long as it took: who waits for a file of SQLite looks only now and then."""
+    begin_mono_s = clock.mono_s()
+    yield
+    pause(max(ROOM_S, clock.mono_s() - begin_mono_s))
 
 
 class Upkeep:
@@ -122,9 +130,7 @@ class Upkeep:
             with self._storage.begin() as unit:
                 unit.beat(self._instance())
         if self._keep_days and now_mono_s >= self._search_at_mono_s and self._is_quiet():
-            ids = prune(
-                self._storage, self._logs, self._clock, self._keep_days, pause=self._stopping.wait
-            )
+            ids = prune(self._storage, self._logs, self._clock, self._keep_days, pause=self._stopping.wait)
             self._counters.add("deployments_pruned", len(ids))
             if not ids:
                 self._search_at_mono_s = now_mono_s + SEARCH_S

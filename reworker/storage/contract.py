@@ -175,15 +175,17 @@ class Unit(Queues, Locks, Protocol):
         """Keep a setting that all processes on this database share; `value` is JSON."""
         ...
 
-    def prune(self, ended_before: datetime, event_count: int) -> list[str]:
-        """Delete the deployments that ended first, with all their rows; return their ids, empty when done.
-
-        Those are left that still have something to publish.
+    def ended(self, before: datetime, event_count: int) -> list[str]:
+        """Return the deployments that ended first and may be pruned: those without anything to publish.
 
         Args:
-            ended_before: only those that ended before this time.
-            event_count: how many events are deleted at most, unless a single deployment has more.
+            before: only those that ended before this time.
+            event_count: how many events they have together at most, unless the first alone has more.
         """
+        ...
+
+    def prune(self, ids: Collection[str]) -> list[str]:
+        """Delete deployments that have ended, with all their rows; return which: others may be in use."""
         ...
 
 
@@ -314,8 +316,8 @@ class LogStore(Protocol):
         """Return chunks that hold lines after a number, until `limit` lines are reached."""
         ...
 
-    def remove(self, deployment_ids: Collection[str]) -> None:
-        """Delete the lines of these deployments."""
+    def remove(self, deployment_id: str, *, limit: int) -> bool:
+        """Delete so many chunks of a deployment at most, in one transaction; tell whether some are left."""
         ...
 
     def close(self) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Collection
 from datetime import datetime
 from typing import Any
 
@@ -42,6 +43,10 @@ _ENDED = (
     )
     .order_by(_D.c.ended_at)
     .limit(CANDIDATE_COUNT)
+)
+_FREE = (
+    select(_D.c.id)
+    .where(_D.c.id.in_(bindparam("ids", expanding=True)), _D.c.ended_at.is_not(None))
     .with_for_update(skip_locked=True)
 )
 
@@ -63,15 +68,20 @@ class Housekeeping:
         values = {"name": f"{SETTING_PREFIX}{name}", "value": value.decode("utf-8")}
         self._connection.execute(_SAVE_SETTING[self._connection.dialect.name], values)
 
-    def prune(self, ended_before: datetime, event_count: int) -> list[str]:
-        """Delete old deployments; see `contract.Unit.prune`."""
+    def ended(self, before: datetime, event_count: int) -> list[str]:
+        """Return deployments that may go; see `contract.Unit.ended`."""
         chosen: list[str] = []
-        for own_id, count in self._connection.execute(_ENDED, {"ended_before": ended_before}):
+        for own_id, count in self._connection.execute(_ENDED, {"ended_before": before}):
             event_count -= count
             if event_count < 0 and chosen:
                 break
             chosen.append(own_id)
-        if chosen:
-            for statement in _DELETES:
-                self._connection.execute(statement, {"ids": chosen})
         return chosen
+
+    def prune(self, ids: Collection[str]) -> list[str]:
+        """Delete deployments; see `contract.Unit.prune`."""
+        free = [row[0] for row in self._connection.execute(_FREE, {"ids": list(ids)})]
+        if free:
+            for statement in _DELETES:
+                self._connection.execute(statement, {"ids": free})
+        return free

@@ -68,10 +68,13 @@ class LogTable:
                     break
         return found
 
-    def remove(self, deployment_ids: Collection[str]) -> None:
-        """Delete lines; see `contract.LogStore.remove`."""
+    def remove(self, deployment_id: str, *, limit: int) -> bool:
+        """Delete some lines; see `contract.LogStore.remove`."""
+        is_own = _L.c.deployment_id == deployment_id
+        first = select(_L.c.first_no).where(is_own).order_by(_L.c.first_no).limit(limit)
         with translated(f"writing to {self._source}"), self._writer.begin() as connection:
-            connection.execute(delete(_L).where(_L.c.deployment_id.in_(list(deployment_ids))))
+            count = connection.execute(delete(_L).where(is_own, _L.c.first_no.in_(first))).rowcount
+        return count >= limit
 
     def close(self) -> None:
         """Close every connection; see `contract.LogStore.close`."""

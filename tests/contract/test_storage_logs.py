@@ -37,6 +37,8 @@ def test_log_knows_its_last_lines_and_sizes(logs: LogStore) -> None:
 
 
 def test_lines_are_gone_when_removed(logs: LogStore) -> None:
-    logs.remove(["a", "c"])
-    logs.remove([])
+    assert logs.remove("a", limit=1), "there is more"
+    assert logs.lines("a") == [ROWS[1]]
+    assert not logs.remove("a", limit=2)
+    assert not logs.remove("c", limit=1)
     assert (logs.lines("a"), logs.lines("b")) == ([], [ROWS[2]])

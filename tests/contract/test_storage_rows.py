@@ -305,7 +305,9 @@ def ended(number: int, age_s: int, last_seq: int = 2) -> DeploymentRow:
 
 def prune(storage: Storage, event_count: int = 100) -> list[str]:
     with storage.begin() as unit:
-        return unit.prune(NOW - timedelta(seconds=10), event_count)
+        ids = unit.ended(NOW - timedelta(seconds=10), event_count)
+    with storage.begin() as unit:
+        return sorted(unit.prune(ids), key=ids.index)
 
 
 def test_old_deployments_go_with_all_their_rows(storage: Storage) -> None:

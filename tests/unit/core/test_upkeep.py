@@ -3,11 +3,16 @@
 from __future__ import annotations
 
 from datetime import timedelta
+from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
-from reworker.core.upkeep import BEAT_S, SEARCH_S, open_ids
+from reworker.core.upkeep import BEAT_S, PRUNE_CHUNK_COUNT, ROOM_S, SEARCH_S, open_ids, prune
 from reworker.errors import DeploymentNotFound
+from reworker.storage.contract import LogRow
+from reworker.storage.log import SqlLog, log_path
+from reworker.storage.sql import SqlStorage
 from tests.unit.core.kit import FusedStorage, Worker, World, playbook
 
 DAY_S = 86400.0
@@ -56,6 +61,58 @@ def test_deployments_and_their_lines_go_when_they_ended_long_ago(world: World, w
             world.deployment(own_id)
     assert world.core.service.log_lines(old) == []
     assert [world.status(one) for one in (young, running)] == ["completed", "running"]
+
+
+class Watched(SqlLog):
+    """Lines whose removal notes whether somebody else may write to the database meanwhile."""
+
+    def __init__(self, path: Path) -> None:
+        super().__init__(path)
+        self.other = SqlStorage(path.with_name("core.db"), busy_timeout_s=0.01)
+        self.limits: list[int] = []
+
+    def remove(self, deployment_id: str, *, limit: int) -> bool:
+        with self.other.begin():
+            self.limits.append(limit)
+        return super().remove(deployment_id, limit=limit)
+
+    def close(self) -> None:
+        self.other.close()
+        super().close()
+
+
+def test_database_can_be_written_while_lines_are_deleted_a_few_at_a_time(
+    world: World, worker: Worker
+) -> None:
+    old = world.core.service.submit(playbook())
+    world.run()
+    chunk = LogRow(old, 1, 1, b'[[1, "2026-01-02T00:00:00Z", "x"]]')
+    logs = Watched(log_path(world.path))
+    logs.add([replace(chunk, first_no=number) for number in range(1, 2 * PRUNE_CHUNK_COUNT + 2)])
+    world.advance(20 * DAY_S)
+    pauses: list[float] = []
+    assert prune(world.storage, logs, world.clock, 30, pause=pauses.append) == []
+    assert logs.limits == []
+    assert prune(world.storage, logs, world.clock, 10, pause=pauses.append) == [old]
+    assert logs.limits == [PRUNE_CHUNK_COUNT] * 3
+    assert pauses == [ROOM_S] * 4, "after each transaction"
+    assert logs.lines(old) == []
+    logs.close()
+
+
+def test_room_is_as_long_as_the_transaction_took(world: World, worker: Worker) -> None:
+    class Slow(SqlLog):
+        def remove(self, deployment_id: str, *, limit: int) -> bool:
+            world.clock.advance(0.5)
+            return super().remove(deployment_id, limit=limit)
+
+    world.core.service.submit(playbook())
+    world.run()
+    world.advance(2 * DAY_S)
+    logs, pauses = Slow(log_path(world.path)), []
+    prune(world.storage, logs, world.clock, 1, pause=pauses.append)
+    assert pauses == [0.5, ROOM_S]
+    logs.close()
 
 
 def test_deployments_are_kept_for_ever_when_nothing_else_is_said(world: World, worker: Worker) -> None:
