@@ -11,6 +11,12 @@ from reworker.topology import names
 #: every queue of ours dead-letters into one place that the operator watches.
 DEAD_LETTER: dict[str, Any] = {"x-dead-letter-exchange": names.DEAD_EXCHANGE}
 
+#: seconds a message waits for its next try, each a queue of its own: where all have one time to live, the
+#: head is always the first to go; else short waits would stand behind long ones.
+RETRY_DELAYS_S = (1, 2, 3, 5, 10, 20, 30, 60, 120, 300, 900, 3600)
+#: milliseconds after which an unused queue of that kind goes away, on top of its delay.
+RETRY_IDLE_MS = 3_600_000
+
 _COMMON_EXCHANGES = (
     ExchangeSpec(names.EXCHANGE),
     ExchangeSpec(names.CONTROL_EXCHANGE),
@@ -64,6 +70,27 @@ def core_topology(
             BindingSpec(exchange, job_queue, names.JOB_KEY),
         ),
     )
+
+
+def retry_queue(queue: str, delay_s: int, queue_type: str = "", *, is_lasting: bool = False) -> QueueSpec:
+    """Return a queue in which messages wait, to go on to `queue` after a delay.
+
+    Args:
+        queue: where they go.
+        delay_s: one of `RETRY_DELAYS_S`.
+        queue_type: see `queue_arguments`.
+        is_lasting: it stays when nobody uses it: for workers that may not declare it again.
+    """
+    arguments: dict[str, Any] = {
+        "x-message-ttl": delay_s * 1000,
+        "x-dead-letter-exchange": "",
+        "x-dead-letter-routing-key": queue,
+    }
+    if not is_lasting:
+        arguments["x-expires"] = delay_s * 1000 + RETRY_IDLE_MS
+    if queue_type:
+        arguments["x-queue-type"] = queue_type
+    return QueueSpec(names.retry_queue(queue, delay_s), arguments=arguments)
 
 
 def queue_arguments(queue_type: str = "") -> dict[str, Any]:

@@ -12,14 +12,14 @@ from reworker.fsm import checks
 from reworker.fsm.document import Node, Problems
 from reworker.topology import names, queue_keys
 from reworker.topology.contents import SCOPE, ClientEntry, CoreEntry, TopologyFile, WorkerEntry
-from reworker.topology.model import core_topology, worker_topology
+from reworker.topology.model import RETRY_DELAYS_S, core_topology, retry_queue, worker_topology
 
 SECTIONS = ("scope", "exchanges", "queues", "bindings", "workers", "core", "clients")
 KINDS = ("direct", "topic", "fanout", "headers")
 EXCHANGE_KEYS = ("name", "kind", "durable")
 QUEUE_KEYS = ("name", "durable", "auto_delete", *queue_keys.KEYS)
 BINDING_KEYS = ("exchange", "queue", "routing_key")
-WORKER_KEYS = ("queue", "domain", "bindings", "exchange", "declare", "user", *queue_keys.KEYS)
+WORKER_KEYS = ("queue", "domain", "bindings", "exchange", "declare", "retry", "user", *queue_keys.KEYS)
 CORE_KEYS = ("exchange", "job_queue", "type", "user")
 CLIENT_KEYS = ("exchange",)
 DECLARE_MODES = tuple(one.value for one in DeclareMode)
@@ -181,6 +181,12 @@ class TopologyReader:
         declared = worker_topology(entry.queue, entry.routing_keys, entry.exchange)
         arguments = queue_keys.arguments_of(self._problems, entries, path)
         self._add_all(_with_arguments(declared, entry.queue, arguments), line, path)
+        if self._flag(entries, "retry", path, default=False):
+            self._add_waiting_room(entry.queue, str(arguments.get("x-queue-type", "")), line, path)
+
+    def _add_waiting_room(self, queue: str, queue_type: str, line: int, path: str) -> None:
+        for delay_s in RETRY_DELAYS_S:
+            self._add_queue(retry_queue(queue, delay_s, queue_type, is_lasting=True), line, path)
 
     def _keys(self, entries: Mapping[str, Node], path: str) -> tuple[str, ...]:
         return self._texts(entries["bindings"], f"{path}.bindings") if "bindings" in entries else ()

@@ -112,13 +112,14 @@ def _control(worker: WorkerEntry) -> str:
 
 
 def _waiting(worker: WorkerEntry) -> str:
-    """A retry makes a queue to wait in; that it dead-letters into the worker's queue asks to read it, too."""
+    """A retry makes a queue to wait in; that it dead-letters into the worker's own asks to read it, too."""
     return f"{re.escape(worker.queue)}\\.retry\\.[0-9]+s"
 
 
 def _configured(worker: WorkerEntry) -> Iterator[str]:
-    yield from (_control(worker), _waiting(worker))
+    yield _control(worker)
     if _is_declaring(worker):
+        yield _waiting(worker)
         for name in (worker.queue, worker.exchange, names.CONTROL_EXCHANGE, names.DEAD_EXCHANGE):
             yield re.escape(name)
         yield re.escape(names.DEAD_QUEUE)
@@ -133,9 +134,9 @@ def _written(worker: WorkerEntry) -> Iterator[str]:
 
 
 def _read(worker: WorkerEntry) -> Iterator[str]:
-    yield from (re.escape(worker.queue), _waiting(worker))
-    yield from (re.escape(names.CONTROL_EXCHANGE), _control(worker))
+    yield from (re.escape(worker.queue), re.escape(names.CONTROL_EXCHANGE), _control(worker))
     if _is_declaring(worker):
+        yield _waiting(worker)
         yield from map(re.escape, (worker.exchange, names.DEAD_EXCHANGE))
 
 
