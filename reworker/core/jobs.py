@@ -194,7 +194,7 @@ def _origin(delivery: Delivery, request: messages.JobRequest) -> submission.Orig
     return submission.Origin(
         actor=escaped((request.user_id or delivery.properties.app_id or "")[:ACTOR_CHARACTERS]),
         playbook_id=request.playbook_id,
-        idempotency_key=f"job|{storable_id(message_id)}|{digest[:16]}" if message_id else "",
+        idempotency_key=f"{submission.JOB}{storable_id(message_id)}|{digest[:16]}" if message_id else "",
         request_digest="" if message_id else digest,
         is_redelivered=delivery.redelivered,
         source_ip=escaped((request.source_ip or "")[:ACTOR_CHARACTERS]),

@@ -22,7 +22,7 @@ from reworker.core.memory import Memory
 from reworker.core.past import past_of
 from reworker.core.recorder import LogLine, lines_of
 from reworker.core.resumption import Resumption, Scope, resumption
-from reworker.errors import ConfigError, NotResumable, StaleVersion
+from reworker.errors import NotResumable, StaleVersion
 from reworker.fsm.deployment import Attempt, Deployment
 from reworker.fsm.events import (
     Approved,
@@ -48,8 +48,6 @@ from reworker.storage.contract import (
     Unit,
 )
 
-#: characters of an idempotency key.
-KEY_CHARACTERS = 255
 #: rows that one call returns at most.
 PAGE_COUNT = 1000
 #: times that a request is tried again at once when another transaction was faster.
@@ -140,10 +138,7 @@ class Service:
             PlaybookInvalid: nothing was started.
             ConfigError: the idempotency key is too long.
         """
-        if len(idempotency_key) > KEY_CHARACTERS:
-            reason = f"has {len(idempotency_key)} characters, the limit is {KEY_CHARACTERS}"
-            raise ConfigError(reason, key="idempotency_key")
-        origin = submission.Origin(actor=actor, is_unattended=unattended, idempotency_key=idempotency_key)
+        origin = submission.asked_for(actor, idempotency_key, is_unattended=unattended)
         return self.start(self.library.draft(text, dynamic or {}, source), origin)
 
     def start(
@@ -172,7 +167,7 @@ class Service:
             found = unit.find_deployment(
                 idempotency_key=origin.idempotency_key,
                 request_digest=origin.request_digest if origin.is_redelivered else "",
-            )
+            ) or unit.find_deployment(idempotency_key=origin.older_key)
             if found and resumption is not None:
                 raise NotResumable(f"it goes on as deployment {found} already; watch, or resume, that one")
             batch = self._batch(unit)
@@ -301,7 +296,7 @@ class Service:
             reason=reason,
             playbook_id=None if text else row.playbook_id,
             is_unattended=codec.decode_snapshot(row.snapshot).is_unattended,
-            idempotency_key=f"resume|{row.id}",
+            idempotency_key=f"{submission.RESUMED}{row.id}",
         )
         return self.start(draft, origin, resumption=resumption(past, draft.plan, scope, row.id))
 

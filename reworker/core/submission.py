@@ -11,13 +11,18 @@ import msgspec
 
 from reworker.core import parameters
 from reworker.core.outgoing import step_body
-from reworker.errors import MessageError, PlaybookInvalid
+from reworker.errors import ConfigError, MessageError, PlaybookInvalid
 from reworker.fsm.parsing import parse
 from reworker.fsm.plan import Plan, Role, compile_plan
 from reworker.fsm.playbook import SequenceKind
 from reworker.fsm.rules import Rules
 from reworker.fsm.states import DeploymentStatus
 from reworker.storage.contract import DeploymentRow, PlaybookRow
+
+#: characters of an idempotency key that a person or program gives.
+KEY_CHARACTERS = 255
+#: how stored keys begin: those that were given, those of job requests and those of continued deployments.
+GIVEN, JOB, RESUMED = "key|", "job|", "resume|"
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -27,7 +32,9 @@ class Origin(msgspec.Struct, frozen=True):
         actor: person or program.
         playbook_id: of the stored playbook; None when it was given as text.
         is_unattended: nobody can be asked.
-        idempotency_key: the same key never starts a second deployment; empty is none.
+        idempotency_key: the same key never starts a second deployment; empty is none. It begins with what
+            kind it is: see `GIVEN`.
+        older_key: the same as it was stored before kinds were told apart.
         request_digest: of a job message without a message id; empty is none.
         is_redelivered: the job message may have been handled before.
         source_ip: of the person or program, as the request says.
@@ -38,10 +45,29 @@ class Origin(msgspec.Struct, frozen=True):
     playbook_id: str | None = None
     is_unattended: bool = False
     idempotency_key: str = ""
+    older_key: str = ""
     request_digest: str = ""
     is_redelivered: bool = False
     source_ip: str = ""
     reason: str = ""
+
+
+def asked_for(actor: str, key: str, *, is_unattended: bool) -> Origin:
+    """Return where a deployment comes from that a person or program asks for, with a key of theirs or none.
+
+    Raises:
+        ConfigError: the key is too long.
+    """
+    if len(key) > KEY_CHARACTERS:
+        reason = f"has {len(key)} characters, the limit is {KEY_CHARACTERS}"
+        raise ConfigError(reason, key="idempotency_key")
+    return Origin(
+        actor=actor,
+        is_unattended=is_unattended,
+        idempotency_key=f"{GIVEN}{key}" if key else "",
+        # one that looks like a stored one would find what nobody started with it
+        older_key="" if key.startswith((GIVEN, JOB, RESUMED)) else key,
+    )
 
 
 class Draft(msgspec.Struct, frozen=True):

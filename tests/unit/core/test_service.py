@@ -10,6 +10,7 @@ from reworker.core.service import RACE_COUNT, Service
 from reworker.errors import (
     ConfigError,
     DeploymentNotFound,
+    NotResumable,
     PlaybookInvalid,
     PlaybookNotFound,
     StaleVersion,
@@ -31,6 +32,30 @@ def test_same_deployment_is_returned_when_the_idempotency_key_is_used_again(
     assert len(ids) == 1
     assert other not in ids
     assert len(worker.steps) == 2
+
+
+@pytest.mark.parametrize("key", ["resume|{}", "job|m-1|{}", "key|k", "k"])
+def test_given_key_starts_a_deployment_when_only_one_of_ours_is_the_same(
+    world: World, worker: Worker, key: str
+) -> None:
+    first = world.core.service.submit(playbook(), idempotency_key="k")
+    world.run()
+    worker.script = ({"status": "failed"},)
+    failed = world.core.service.submit(playbook())
+    world.run()
+    continued = world.core.service.retry(failed)
+    given = world.core.service.submit(playbook(), idempotency_key=key.format(failed))
+    assert (given == first) is (key == "k")
+    assert given != continued
+    with pytest.raises(NotResumable, match=continued):
+        world.core.service.retry(failed)
+
+
+def test_key_is_found_when_it_was_stored_before_kinds_were_told_apart(world: World, worker: Worker) -> None:
+    own_id = world.core.service.submit(playbook(), idempotency_key="release 7")
+    with world.storage.begin() as unit:
+        unit._connection.exec_driver_sql("UPDATE deployment SET idempotency_key = 'release 7'")
+    assert world.core.service.submit(playbook(), idempotency_key="release 7") == own_id
 
 
 def races(world: World, count: int) -> None:
