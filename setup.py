@@ -28,10 +28,13 @@ setup(
     ],
     extras_require={
         "server": ["SQLAlchemy>=2.0,<3", "jsonschema>=4.18,<5", "psycopg[binary]>=3.2,<4"],
+        "otel": ["opentelemetry-api>=1.24"],
         "test": [
             "aiosmtpd>=1.4",
             "hypothesis>=6",
             "mock>=5",
+            "opentelemetry-sdk>=1.24",
+            "prometheus-client>=0.20",
             "pytest>=8",
             "pytest-cov>=5",
             "pytest-randomly>=3",

@@ -100,13 +100,12 @@ class Announcer:
         period_s = self._notifier.watchdog_s
         return period_s > 0 and self._clock.mono_s() - self._fed_mono_s >= period_s / 2
 
-    def reloading(self) -> None:
-        """Tell that settings are read again; `reloaded` has to follow."""
-        self._notifier.tell("RELOADING=1", f"MONOTONIC_USEC={int(self._clock.mono_s() * 1e6)}")
-
-    def reloaded(self) -> None:
-        """Tell that the new settings hold."""
-        self._notifier.tell("READY=1", f"STATUS={self._status}")
+    def on_reload(self, is_begun: bool) -> None:
+        """Tell that settings begin to be read again, or that this is over."""
+        if is_begun:
+            self._notifier.tell("RELOADING=1", f"MONOTONIC_USEC={int(self._clock.mono_s() * 1e6)}")
+        else:
+            self._notifier.tell("READY=1", f"STATUS={self._status}")
 
     def stopping(self) -> None:
         """Tell that the end has begun, unless that is known."""

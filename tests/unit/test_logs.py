@@ -69,3 +69,43 @@ def test_setup_twice_leaves_one_handler(root_logger):
     logs.setup()
     logs.setup()
     assert len(root_logger.handlers) == 1
+
+
+@pytest.mark.parametrize("is_json", [False, True])
+@pytest.mark.parametrize(
+    ("text", "secret"),
+    [
+        ("cannot connect to amqps://me:s3cret%21@rabbit/v", "s3cret"),
+        ("postgresql://me:s3cret@db/x and redis://:s3cret@r", "s3cret"),
+        ("the password is hunter22!", "hunter22!"),
+        ("Authorization: token=abc123 done", "abc123"),
+    ],
+)
+def test_secrets_are_masked_in_both_forms(root_logger, is_json, text, secret):
+    stream = io.StringIO()
+    redactor = logs.Redactor(["hunter22!"], [r"token=\S+"])
+    logs.setup(is_json=is_json, stream=stream, redactor=redactor)
+    logging.getLogger("frob").info("%s", text)
+    try:
+        raise ValueError(text)
+    except ValueError:
+        logging.getLogger("frob").exception("failed")
+    assert secret not in stream.getvalue()
+    assert "Traceback" in stream.getvalue()
+
+
+def test_redactor_leaves_what_is_no_secret():
+    text = "guest at http://host:8080/a@b and a colon: b@c, abc"
+    assert logs.without_url_passwords(text) == text
+    assert logs.Redactor(["guest", "", "abc"])(text) == text
+
+
+def test_longest_secret_is_masked_whole():
+    assert logs.Redactor(["abcd", "abcdefgh"])("abcdefgh abcd") == "*** ***"
+
+
+def test_record_may_bring_the_id_of_its_job(root_logger):
+    stream = io.StringIO()
+    logs.setup(is_json=True, stream=stream)
+    logging.getLogger("frob").info("late", extra={"correlation_id": "abc.2"})
+    assert json.loads(stream.getvalue())["correlation_id"] == "abc.2"
