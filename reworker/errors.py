@@ -123,7 +123,8 @@ class CannotConnect(BusError):
 
     def __init__(self, url: str, reason: str, attempts: int = 1) -> None:
         self.url, self.reason, self.attempts = url, reason, attempts
-        super().__init__(f"cannot connect to {url} ({attempts} tries): {reason}")
+        tried = "1 try" if attempts == 1 else f"{attempts} tries"
+        super().__init__(f"cannot connect to {url} ({tried}): {reason}")
 
 
 class ConnectionLost(BusError):

@@ -8,6 +8,7 @@ import time
 import click
 
 from reworker.cli.options import db_option
+from reworker.cli.waits import counted
 from reworker.cli.wiring import existing_storage
 from reworker.clock import SystemClock
 from reworker.core.database_clock import DatabaseClock
@@ -32,4 +33,4 @@ def prune(age: str, db: str) -> None:
         clock = DatabaseClock(storage, SystemClock())
         while ids := prune_some(storage, logs, clock, int(found[1]), pause=time.sleep):
             count += len(ids)
-    click.echo(f"{count} deployments deleted")
+    click.echo(f"{counted(count, 'deployment')} deleted")

@@ -1,4 +1,4 @@
-"""Which deployment a person means: by its id, or the beginning of one."""
+"""Which deployment or playbook a person means: by its id, or the beginning of one."""
 
 from __future__ import annotations
 
@@ -33,8 +33,24 @@ def full_id(service: Service, text: str) -> str:
     found = [one.row.id for one in rows if one.row.id.startswith(text)]
     if not found:
         raise DeploymentNotFound(text)
+    return _only(found, text, "DEPLOYMENT")
+
+
+def full_playbook_id(service: Service, text: str) -> str:
+    """Return the id of the stored playbook that `text` is the beginning of the id of; else `text` itself.
+
+    Raises:
+        ConfigError: more than one id begins like this.
+    """
+    if not _BEGINNING.fullmatch(text):
+        return text
+    found = [row.id for row in service.library.playbooks() if row.id.startswith(text)]
+    return _only(found, text, "ID") if found else text
+
+
+def _only(found: list[str], text: str, argument: str) -> str:
     if len(found) > 1:
         more = ", ..." if len(found) > _LISTED_COUNT else ""
         listed = ", ".join(found[:_LISTED_COUNT])
-        raise ConfigError(f"more than one id begins with {text}: {listed}{more}", key="DEPLOYMENT")
+        raise ConfigError(f"more than one id begins with {text}: {listed}{more}", key=argument)
     return found[0]

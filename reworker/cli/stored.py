@@ -9,6 +9,7 @@ import click
 
 from reworker.cli.options import db_option, output_option, user_name
 from reworker.cli.playbooks import parse_or_exit, read_playbook
+from reworker.cli.selection import full_playbook_id
 from reworker.cli.wiring import opened_service
 from reworker.clock import iso
 from reworker.logs import escaped
@@ -30,7 +31,8 @@ def add(file: str, playbook_id: str, db: str, output: str) -> None:
     text = read_playbook(file)
     parse_or_exit(text, file)
     with opened_service(db) as service:
-        row = service.library.store(text.decode("utf-8-sig"), actor=user_name(), playbook_id=playbook_id)
+        own_id = full_playbook_id(service, playbook_id) if playbook_id else ""
+        row = service.library.store(text.decode("utf-8-sig"), actor=user_name(), playbook_id=own_id)
     click.echo(json.dumps(row_to_json(row)) if output == "json" else row.id)
 
 
@@ -54,7 +56,7 @@ def ls(group: str, db: str, output: str) -> None:
 def show(playbook_id: str, version: int, db: str, output: str) -> None:
     """Print the text of playbook ID."""
     with opened_service(db) as service:
-        row = service.library.playbook(playbook_id, version)
+        row = service.library.playbook(full_playbook_id(service, playbook_id), version)
     if output == "json":
         click.echo(json.dumps({**row_to_json(row), "text": row.text}))
     else:
@@ -67,7 +69,7 @@ def show(playbook_id: str, version: int, db: str, output: str) -> None:
 def rm(playbook_id: str, db: str) -> None:
     """Remove playbook ID; its deployments go on, and `show --version` still prints it."""
     with opened_service(db) as service:
-        service.library.remove(playbook_id, actor=user_name())
+        service.library.remove(full_playbook_id(service, playbook_id), actor=user_name())
     click.echo("removed")
 
 

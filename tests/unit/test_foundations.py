@@ -99,6 +99,7 @@ def test_error_tree_in_the_docstring_is_the_tree():
             errors.CannotConnect("amqp://u:***@h:1/", "refused", 3),
             ["amqp://u:***@h:1/", "3 tries", "refused"],
         ),
+        (errors.CannotConnect("amqp://h:1/", "refused"), ["(1 try): refused"]),
         (errors.TopologyMismatch("worker.x", 406, "durable", "inequivalent"), ["worker.x", "406", "durable"]),
         (errors.Unroutable("re", "worker.x"), ["'re'", "'worker.x'", "start the worker"]),
         (errors.PublishNotConfirmed("", "nack", is_sent=True), ["a message", "nack"]),

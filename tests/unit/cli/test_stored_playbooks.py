@@ -58,6 +58,20 @@ def test_stored_playbook_can_be_listed_shown_changed_and_removed(run):
     assert isinstance(run("playbook", "rm", own_id).exception, PlaybookNotFound)
 
 
+def test_the_beginning_of_an_id_is_enough_when_no_other_begins_so(run):
+    ids = [run("playbook", "add", "good.yaml").output.strip() for _ in range(2)]
+    length = next(place for place in range(24) if ids[0][place] != ids[1][place])
+    assert run("playbook", "show", ids[0][: length + 1]).output == GOOD
+    several = run("playbook", "rm", ids[0][:length])
+    assert isinstance(several.exception, ConfigError)
+    assert all(one in str(several.exception) for one in ids)
+    newer = run("playbook", "add", "-", "--id", ids[0][: length + 1], input=GOOD.replace("web1", "web2"))
+    assert newer.output.strip() == ids[0]
+    assert run("playbook", "rm", ids[0][: length + 1]).output == "removed\n"
+    assert ids[1] in run("playbook", "ls").output
+    assert isinstance(run("playbook", "show", "f" * 9).exception, PlaybookNotFound)
+
+
 def test_playbook_that_is_wrong_is_not_stored(run):
     result = run("playbook", "add", "bad.yaml")
     assert result.exit_code == 2
