@@ -246,13 +246,11 @@ class Engine:
         self._reactor.call_later(pause_s, lambda: link.connection is connection is not None and call())
 
     def repair(self, subscription: Subscription, attempt: int) -> None:
-        """Declare again, since its queue may be gone, and consume again."""
-        self._later(attempt, lambda: self._redeclare(lambda: self._start_subscription(subscription)))
-
-    def restart(self, subscription: Subscription) -> None:
-        """Consume again once pika has forgotten the old channel."""
-        if self._reactor is not None:
-            self._reactor.call_later(0, lambda: self._start_subscription(subscription))
+        """Consume again: at once, or after a pause and declaring again, since the queue may be gone."""
+        if attempt == 0:  # pika forgets the old channel only after its callback
+            self.call_later(0, lambda: self._start_subscription(subscription))
+        else:
+            self._later(attempt, lambda: self._redeclare(lambda: self._start_subscription(subscription)))
 
     def forget(self, subscription: Subscription) -> None:
         """Drop a subscription that was cancelled."""

@@ -93,19 +93,20 @@ class Patience:
         """Note who is at the other end of a new connection."""
         if product != self.product:
             self._waited_s.clear()
+            self._without_argument.clear()
         self.product = product
-        self._without_argument.clear()
 
-    def terms(self, queue: str, longest_s: float | None) -> Terms:
+    def terms(self, queue: str, longest_s: float | None, *, may_ask: bool = True) -> Terms:
         """Return on what to consume a queue.
 
         Args:
             queue: its name.
             longest_s: how long a delivery may stay unsettled; None is not known, 0 is not at all.
+            may_ask: whether it is basic.consume, which has arguments.
         """
         if longest_s == 0:
             return Terms()
-        if self.product.is_rabbitmq(since=PER_CONSUMER):
+        if may_ask and self.product.is_rabbitmq(since=PER_CONSUMER):
             if queue in self._without_argument:
                 return Terms()
             wanted_s = UNLIMITED_S if longest_s is None else longest_s + MARGIN_S

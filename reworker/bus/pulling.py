@@ -9,7 +9,6 @@ import pika
 
 from reworker.bus import frames, subscription
 from reworker.bus.contract import Delivery
-from reworker.bus.limits import DEFAULT_TIMEOUT_S, EARLY_SHARE, Terms
 from reworker.bus.settlement import Epoch
 
 
@@ -49,14 +48,9 @@ class Pull(subscription.Subscription):
 
     def _begin(self, channel: Any, epoch: Epoch) -> None:
         self._is_asking = False
-        self._terms = self._agreed()
+        self._terms = self._host.patience.terms(self.queue, self._longest_s, may_ask=False)
         channel.add_callback(self._on_empty, [pika.spec.Basic.GetEmpty], one_shot=False)
         self._ask(epoch)
-
-    def _agreed(self) -> Terms:
-        """Return the terms; one who pulls cannot ask the broker for others than its own."""
-        terms = self._host.patience.terms(self.queue, self._longest_s)
-        return Terms(DEFAULT_TIMEOUT_S * EARLY_SHARE) if terms.arguments else terms
 
     def _ask(self, epoch: Epoch) -> None:
         if self.is_cancelled or self._epoch is not epoch or self._connection is None:

@@ -30,11 +30,7 @@ class Host(Protocol):
         ...
 
     def repair(self, subscription: Subscription, attempt: int) -> None:
-        """Declare the topology again and start the subscription, after a pause."""
-        ...
-
-    def restart(self, subscription: Subscription) -> None:
-        """Start the subscription again, at once."""
+        """Start the subscription again: at once (0), or after a pause, with the topology declared again."""
         ...
 
     def forget(self, subscription: Subscription) -> None:
@@ -189,7 +185,7 @@ class Subscription:
             return
         if isinstance(reason, ChannelClosedByBroker):
             if self._host.patience.note_refusal(self.queue, reason.reply_code, reason.reply_text):
-                self._host.restart(self)
+                self._host.repair(self, 0)
                 return
             self._report(f"the broker closed the channel that consumes {self.queue}: {reason.reply_text}")
         self._failed_count += 1

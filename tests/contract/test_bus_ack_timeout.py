@@ -1,0 +1,131 @@
+"""What a consumer does when RabbitMQ loses patience with an acknowledgement, in the way of each version."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+
+import pytest
+
+from reworker.bus.connection import PikaBus
+from reworker.bus.contract import QueueSpec, TopologySpec, Verdict, publish_and_wait
+from reworker.bus.limits import PER_CONSUMER, product_of
+from reworker.config import mq_settings
+from tests.conftest import require_server
+from tests.support import rabbitmq as rabbitmq_server
+from tests.support.beds import PATIENCE_S, Inbox, outgoing, wait_consuming
+from tests.support.rabbitmq import RabbitMQNode
+from tests.support.waiting import wait_until
+
+pytestmark = [pytest.mark.rabbitmq, pytest.mark.slow]
+
+#: seconds that the server here waits for an acknowledgement.
+SERVER_TIMEOUT_S = 2.0
+CLASSIC, QUORUM = (
+    QueueSpec("limits.classic"),
+    QueueSpec("limits.quorum", arguments={"x-queue-type": "quorum"}),
+)
+KINDS = pytest.mark.parametrize("spec", [CLASSIC, QUORUM], ids=["classic", "quorum"])
+
+
+@pytest.fixture(scope="module")
+def node() -> Iterator[RabbitMQNode]:
+    """Give a server that loses patience quickly."""
+    require_server("RabbitMQ", rabbitmq_server.is_installed())
+    with RabbitMQNode(consumer_timeout_s=SERVER_TIMEOUT_S) as made:
+        yield made
+
+
+@pytest.fixture
+def new_bus(node: RabbitMQNode) -> Iterator[Callable[..., PikaBus]]:
+    """Give a function that opens a bus, with options of its URL."""
+    made: list[PikaBus] = []
+    vhost = node.add_vhost()
+
+    def new(options: str = "") -> PikaBus:
+        made.append(PikaBus(mq_settings(node.url(vhost) + options), rand=lambda: 0.0))
+        made[-1].open(timeout_s=PATIENCE_S)
+        made[-1].declare(TopologySpec(queues=(CLASSIC, QUORUM)))
+        return made[-1]
+
+    yield new
+    for bus in made:
+        bus.close(deadline_s=0)
+    node.delete_vhost(vhost)
+
+
+def is_per_consumer(node: RabbitMQNode) -> bool:
+    """Tell whether the server lets a consumer say how long it wants."""
+    return product_of({"product": "RabbitMQ", "version": node.version}).is_rabbitmq(since=PER_CONSUMER)
+
+
+def has_come_back(inbox: Inbox) -> bool:
+    return len(inbox.deliveries) > 1
+
+
+@KINDS
+def test_consumer_works_on_when_the_broker_has_lost_patience(
+    new_bus: Callable[..., PikaBus], node: RabbitMQNode, spec: QueueSpec
+) -> None:
+    bus, inbox = new_bus(), Inbox()
+    bus.consume(spec.name, inbox, prefetch=1)
+    publish_and_wait(bus, outgoing(b"1", spec.name, exchange=""))
+    (first,) = inbox.wait_for(1)
+    if spec is CLASSIC and is_per_consumer(node):
+        with pytest.raises(TimeoutError):  # the third way: it never loses patience
+            wait_until(lambda: has_come_back(inbox), 3 * SERVER_TIMEOUT_S)
+        first.settle(Verdict.ACK)
+    else:
+        again = inbox.wait_for(2)[1]
+        assert (again.body, again.redelivered) == (b"1", True)
+        assert again.consumer_tag != first.consumer_tag
+        first.settle(Verdict.ACK)  # stale: nothing is sent
+        again.settle(Verdict.ACK)
+    publish_and_wait(bus, outgoing(b"2", spec.name, exchange=""))
+    wait_until(lambda: inbox.bodies[-1] == b"2", PATIENCE_S)
+    inbox.deliveries[-1].settle(Verdict.ACK)
+    wait_consuming(bus)
+    assert not bus.health().is_deaf
+    assert bus.health().reconnect_count == 0
+
+
+@KINDS
+def test_consumer_says_in_how_long_to_settle_when_it_does_so_late(
+    new_bus: Callable[..., PikaBus], node: RabbitMQNode, spec: QueueSpec
+) -> None:
+    bus = new_bus(f"?ack_timeout={SERVER_TIMEOUT_S}")
+    consumer = bus.consume(spec.name, Inbox(), prefetch=1, longest_s=100.0)
+    wait_consuming(bus)
+    if not is_per_consumer(node):
+        assert consumer.ack_within_s == SERVER_TIMEOUT_S * 0.75
+    else:
+        assert consumer.ack_within_s == (None if spec is CLASSIC else 250.0)
+
+
+def test_delivery_stays_for_as_long_as_was_agreed(
+    new_bus: Callable[..., PikaBus], node: RabbitMQNode
+) -> None:
+    bus, inbox = new_bus(f"?ack_timeout={SERVER_TIMEOUT_S}"), Inbox()
+    consumer = bus.consume(QUORUM.name, inbox, prefetch=1, longest_s=100.0)
+    publish_and_wait(bus, outgoing(b"1", QUORUM.name, exchange=""))
+    inbox.wait_for(1)
+    assert consumer.ack_within_s
+    held_s = 3 * SERVER_TIMEOUT_S if is_per_consumer(node) else consumer.ack_within_s
+    with pytest.raises(TimeoutError):
+        wait_until(lambda: has_come_back(inbox), held_s)
+    inbox.deliveries[0].settle(Verdict.ACK)
+    with pytest.raises(TimeoutError):
+        wait_until(lambda: has_come_back(inbox), SERVER_TIMEOUT_S)
+
+
+def test_timeout_of_the_server_is_learnt_when_it_strikes(
+    new_bus: Callable[..., PikaBus], node: RabbitMQNode
+) -> None:
+    if is_per_consumer(node):
+        pytest.skip("a consumer chooses for itself there")
+    bus, inbox = new_bus(), Inbox()
+    consumer = bus.consume(QUORUM.name, inbox, prefetch=1, longest_s=None)
+    publish_and_wait(bus, outgoing(b"1", QUORUM.name, exchange=""))
+    inbox.wait_for(1)
+    assert consumer.ack_within_s == 1350.0
+    inbox.wait_for(2)[1].settle(Verdict.ACK)
+    assert consumer.ack_within_s == SERVER_TIMEOUT_S * 0.75
