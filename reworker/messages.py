@@ -42,13 +42,18 @@ class Step(msgspec.Struct, frozen=True):
 
 
 class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
-    """Worker to core: how an attempt stands. `running`, `unknown` and `cancelled` are level 2."""
+    """Worker to core: how an attempt stands. `running`, `unknown` and `cancelled` are level 2.
+
+    `again_in_s` goes with `running`: a try has ended, and so many seconds later the message is in the queue
+    again; until a worker takes it, none sends heartbeats.
+    """
 
     status: Status
     data: Any = None
     message: str | None = None
     percent: float | None = None
     reason: str | None = None
+    again_in_s: float | None = None
 
 
 class ReceivedReply(Reply, frozen=True):
@@ -90,10 +95,30 @@ class JobAnswer(msgspec.Struct, frozen=True):
 
 
 class Control(msgspec.Struct, frozen=True):
-    """Core to worker hosts: cancel or pause one attempt."""
+    """To worker hosts: cancel one attempt; or, without `attempt`, pause, resume or answer a ping."""
+
+    attempt: str = ""
+    reason: str = ""
+
+
+class RunningJob(msgspec.Struct, frozen=True):
+    """A job that a worker instance performs now."""
 
     attempt: str
-    reason: str = ""
+    instance: str
+    seconds: float
+
+
+class Pong(msgspec.Struct, frozen=True):
+    """Worker host to whoever sent a ping: who it is and how it stands."""
+
+    worker: str
+    queue: str
+    host: str
+    pid: int
+    state: str
+    version: str
+    running: list[RunningJob] = []
 
 
 #: headers of a step that say until when it may begin: how long after its publish, and the moment itself.
@@ -211,6 +236,7 @@ def decode_reply(body: bytes | str, content_encoding: str | None = None) -> Rece
         message=message if message is None else str(message),
         percent=min(max(float(percent), 0.0), 100.0) if is_number and percent is not None else None,
         reason=reason if reason is None else str(reason),
+        again_in_s=_seconds_of(value.get("again_in_s")),
         extra=_extra_of(value),
     )
 
@@ -299,7 +325,7 @@ def headers_of_reply(headers: ReplyHeaders) -> dict[str, Any]:
 
 def schemas() -> dict[str, dict[str, Any]]:
     """Return the JSON Schema (draft-07) of each message, by name."""
-    kinds = (Step, Reply, OutputLine, Notification, JobRequest, JobAnswer, Control)
+    kinds = (Step, Reply, OutputLine, Notification, JobRequest, JobAnswer, Control, Pong)
     return {kind.__name__: _schema(kind) for kind in kinds}
 
 
@@ -308,6 +334,11 @@ def _schema(kind: type) -> dict[str, Any]:
     own = definitions.pop(kind.__name__, top)
     extra = {"definitions": definitions} if definitions else {}
     return {"$schema": "http://json-schema.org/draft-07/schema#", **own, **extra}
+
+
+def seconds_in(table: Mapping[str, Any] | None, header: str) -> float | None:
+    """Return the seconds that a header holds, as text or number; odd values count as absent."""
+    return _seconds_of((table or {}).get(header))
 
 
 def _int_of(value: Any, default: int) -> int:

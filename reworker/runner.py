@@ -8,12 +8,18 @@
 from __future__ import annotations
 
 import argparse
+import contextlib
+import faulthandler
+import io
+import logging
 import os
 import sys
+import threading
 from collections.abc import Mapping, Sequence
 from functools import partial
 from typing import Any
 
+from reworker.clock import SystemClock
 from reworker.config import MQ_VARIABLE, MqSettings, load_mapping, mq_settings
 from reworker.drill.faults import Fuse, faulty_bus, faulty_ledger, faulty_worker, fuse_of
 from reworker.errors import BusError, CannotConnect, ConfigError
@@ -25,6 +31,8 @@ from reworker.pool.pool import WorkerPool, open_bus
 CONFIG_EXIT_CODE = 2
 CONNECT_EXIT_CODE = 3
 BUS_EXIT_CODE = 1
+#: seconds for threads that jobs have started, at the end of the process.
+THREADS_S = 2.0
 LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR")
 
 
@@ -34,7 +42,8 @@ def runner(worker_cls: Any) -> None:
     Returns after a clean stop.
 
     Raises:
-        SystemExit: 2 for wrong settings, 3 when no broker answers, 1 when the bus fails otherwise.
+        SystemExit: 2 for wrong settings, 3 when no broker answers, 1 when the bus fails otherwise, 75 when
+            the process wants to be replaced.
     """
     arguments = _parse(sys.argv[1:])
     run_worker(
@@ -67,28 +76,73 @@ def run_worker(
         is_json: log JSON lines.
     """
     setup(log_level, is_json=is_json)
+    _show_crashes()
+    before = threading.enumerate()
     try:
-        mapping = mq_mapping(mq, os.environ)
-        fuse = fuse_of("worker", os.environ)
-        make = partial(faulty_worker(worker_cls, fuse), mapping, config_file=config_file)
-        worker = make()
-        count = instances or _instances_of(worker)
-        if count > 1 or fuse is not None:
-            _pool_of([worker, *(make() for _ in range(count - 1))], mapping, fuse).run()
-        else:
-            worker.run_forever()
+        code = _run(worker_cls, mq, config_file, instances)
     except ConfigError as error:
         _leave(error, CONFIG_EXIT_CODE)
     except CannotConnect as error:
         _leave(error, CONNECT_EXIT_CODE)
     except BusError as error:
         _leave(error, BUS_EXIT_CODE)
+    else:
+        _leave_threads(before, code)
+        if code:
+            raise SystemExit(code)
+
+
+def _run(worker_cls: Any, mq: str | None, config_file: str | None, instances: int | None) -> int:
+    """Run until told to stop; return the exit code."""
+    mapping = mq_mapping(mq, os.environ)
+    fuse = fuse_of("worker", os.environ)
+    make = partial(faulty_worker(worker_cls, fuse), mapping, config_file=config_file)
+    worker = make()
+    worker._read_mq = partial(mq_settings, mq, os.environ)
+    count = instances or _instances_of(worker)
+    if count > 1 or fuse is not None:
+        pool = _pool_of([worker, *(make() for _ in range(count - 1))], mapping, fuse)
+        pool.run()
+        return pool.exit_code
+    try:
+        worker.run_forever()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
+    return 0
 
 
 def _pool_of(workers: Sequence[Any], mapping: Mapping[str, Any], fuse: Fuse | None) -> WorkerPool:
     first = workers[0]
     bus = faulty_bus(open_bus(mq_settings(mapping), first._queue), fuse)
-    return WorkerPool(bus, workers, ledger=faulty_ledger(open_ledger(first._settings.ledger), fuse))
+    ledger = faulty_ledger(open_ledger(first._settings.ledger), fuse)
+    return WorkerPool(bus, workers, ledger=ledger, read_mq=first._read_mq)
+
+
+def _show_crashes() -> None:
+    """Have a crash in C, and SIGABRT, write the stacks of all threads to stderr."""
+    with contextlib.suppress(AttributeError, ValueError, io.UnsupportedOperation):  # stderr is no file
+        if not faulthandler.is_enabled():
+            faulthandler.enable()
+
+
+def _is_waited_for(thread: threading.Thread) -> bool:
+    """Tell whether the interpreter waits for a thread at its end: of executors, it does for daemons too."""
+    executors = sys.modules.get("concurrent.futures.thread")
+    return not thread.daemon or thread in getattr(executors, "_threads_queues", ())
+
+
+def _leave_threads(before: Sequence[threading.Thread], code: int) -> None:
+    """End the process in spite of threads that jobs have left: Python would wait for them for ever."""
+    clock = SystemClock()
+    deadline_mono_s = clock.mono_s() + THREADS_S
+    new = [one for one in threading.enumerate() if one not in before and _is_waited_for(one)]
+    for thread in new:
+        thread.join(max(deadline_mono_s - clock.mono_s(), 0.0))
+    left = [one.name for one in new if one.is_alive()]
+    if left:
+        logging.getLogger(__name__).warning("jobs have left threads, they end now: %s", ", ".join(left))
+        logging.shutdown()
+        os._exit(code)
 
 
 def mq_mapping(source: str | None, environ: Mapping[str, str]) -> dict[str, Any]:

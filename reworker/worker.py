@@ -4,9 +4,10 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Mapping, Sequence
+from contextlib import nullcontext
 from importlib import import_module
-from typing import TYPE_CHECKING, Any, ClassVar
+from typing import TYPE_CHECKING, Any, ClassVar, Self
 
 import pika
 
@@ -17,6 +18,7 @@ from reworker.jobs.attempt import Attempt
 from reworker.jobs.dispatch import run_step
 from reworker.jobs.job import Job
 from reworker.jobs.own_settings import T, own_settings, secret_of, tls_context
+from reworker.jobs.prints import prints_to
 from reworker.jobs.settings import WorkerSettings, worker_settings
 from reworker.jobs.sources import constructor_properties, layers_of
 from reworker.jobs.station import Station
@@ -85,6 +87,15 @@ class Worker(ClassicHooks):
     routing_keys: ClassVar[tuple[str, ...]] = ()
     #: lowest level of output; empty is DEBUG for classic workers, as in 2014, and INFO for steps.
     output_level: ClassVar[str] = ""
+
+    _made_with: tuple[tuple[Any, ...], dict[str, Any]]
+    _read_mq: Callable[[], MqSettings] | None = None
+
+    def __new__(cls, *args: Any, **kwargs: Any) -> Self:
+        """Keep what the object is made with: a fresh one takes its place when settings are read again."""
+        made = super().__new__(cls)
+        made._made_with = (args, kwargs)
+        return made
 
     def __init__(
         self,
@@ -205,15 +216,19 @@ class Worker(ClassicHooks):
             ConfigError: the message bus's settings are wrong.
             CannotConnect: no broker answers within ``connect_timeout_s``.
             TopologyMismatch: the queue exists with other arguments.
+            SystemExit: 75, the process wants to be replaced: ``max_jobs`` or ``max_rss_mib`` is reached.
         """
         if self._is_driven():
             self._connection.ioloop.start()
             return
         if self._pool is None:
-            self._pool = WorkerPool(open_bus(self._mq_settings(), self._queue), [self])
+            bus = open_bus(self._mq_settings(), self._queue)
+            self._pool = WorkerPool(bus, [self], read_mq=self._mq_settings)
         if self._is_stopping:
             self._pool.request_stop()
         self._pool.run()
+        if self._pool.exit_code:
+            raise SystemExit(self._pool.exit_code)
 
     def stop(self) -> None:
         """Make `run_forever` drain and return, also when it is called later; any thread, returns at once."""
@@ -222,6 +237,8 @@ class Worker(ClassicHooks):
             self._pool.request_stop()
 
     def _mq_settings(self) -> MqSettings:
+        if self._read_mq is not None:
+            return self._read_mq()
         config = self._mq_config
         return config if isinstance(config, MqSettings) else mq_settings(config, os.environ)
 
@@ -239,7 +256,8 @@ class Worker(ClassicHooks):
         delivery = attempt.delivery
         self._attempt = attempt
         try:
-            self.process(self._channel, delivery, delivery.properties, attempt.body, output)
+            with prints_to(output) if self._settings.capture_stdout else nullcontext():
+                self.process(self._channel, delivery, delivery.properties, attempt.body, output)
         finally:
             self._attempt = None
 
@@ -251,6 +269,15 @@ class Worker(ClassicHooks):
         """From here on, this worker works at a station, on a thread of its own."""
         self._station = station
         self._channel = JobChannel(self)
+
+    def _made_again(self) -> Self:
+        """Return a fresh object with the settings as they are now; it takes over with `_take_over_from`."""
+        args, kwargs = self._made_with
+        return type(self)(*args, **kwargs)
+
+    def _take_over_from(self, old: Self, station: Station) -> None:
+        self._pool, self._is_stopping, self._read_mq = old._pool, old._is_stopping, old._read_mq
+        self._join(station)
 
     def _decide(self, basic_deliver: Any, verdict: Verdict) -> None:
         attempt, tag = self._attempt, getattr(basic_deliver, "delivery_tag", basic_deliver)

@@ -12,25 +12,16 @@ Its settings::
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
-import signal
-import subprocess
-import threading
-from collections import deque
 from collections.abc import Mapping
-from typing import IO, Any, NamedTuple
+from typing import Any, NamedTuple
 
 from reworker.errors import ConfigError, JobFailed
 from reworker.worker import Job, Worker, runner, step
 
-#: seconds between two looks at the command, and for its last words after SIGTERM.
-POLL_S, GRACE_S = 0.1, 2.0
 #: longest a command may run unless its configuration says otherwise, seconds.
 TIMEOUT_S = 3600.0
-#: characters of one line of output; lines of output kept for the reply of a failure.
-LINE_LENGTH, LAST_LINES = 16_384, 20
 #: variables of our environment that a command gets; no more, so that no secret leaks.
 INHERITED = ("PATH", "HOME", "LANG", "LC_ALL", "TZ", "USER", "LOGNAME", "TMPDIR")
 #: `{host}` in an argument: the step's host.
@@ -66,72 +57,9 @@ class ExecWorker(Worker):
             raise JobFailed(f"no command {job.subcommand!r} is configured; configured: {known}")
         values = _checked(command, parameters)
         _add_host(command, values, job.hosts)
-        return _run(job, [_filled(argument, values) for argument in command.argv], command, values)
-
-
-def _run(job: Job, argv: list[str], command: Command, values: dict[str, str]) -> dict[str, Any]:
-    process = _started(argv, _environment(command, values))
-    last: deque[str] = deque(maxlen=LAST_LINES)
-    assert process.stdout is not None
-    reader = threading.Thread(target=_stream, args=(process.stdout, job, last), daemon=True)
-    reader.start()
-    try:
-        _wait(process, job, command.timeout_s)
-    finally:
-        _kill_group(process)
-        reader.join(GRACE_S)
-        process.stdout.close()
-    if process.returncode != 0:
-        text = f"{argv[0]} ended with {_end_of(process.returncode)}"
-        raise JobFailed(text, {"exit_code": process.returncode, "last_lines": list(last)})
-    return {"exit_code": 0}
-
-
-def _started(argv: list[str], environment: dict[str, str]) -> subprocess.Popen[str]:
-    try:
-        return subprocess.Popen(
-            argv,
-            env=environment,
-            stdin=subprocess.DEVNULL,
-            stdout=subprocess.PIPE,
-            stderr=subprocess.STDOUT,
-            text=True,
-            errors="backslashreplace",
-            start_new_session=True,
-        )
-    except (OSError, ValueError) as error:
-        raise JobFailed(f"{argv[0]} cannot be started: {error}") from error
-
-
-def _wait(process: subprocess.Popen[str], job: Job, timeout_s: float) -> None:
-    left_s = timeout_s
-    while True:
-        try:
-            process.wait(POLL_S)
-        except subprocess.TimeoutExpired:
-            left_s -= POLL_S
-        else:
-            return
-        job.check_cancelled()
-        if left_s <= 0:
-            raise JobFailed(f"was killed: it ran longer than {timeout_s:g} s")
-
-
-def _kill_group(process: subprocess.Popen[str]) -> None:
-    """End the command and whatever it has started."""
-    for number in (signal.SIGTERM, signal.SIGKILL):
-        with contextlib.suppress(ProcessLookupError, PermissionError):
-            os.killpg(process.pid, number)
-        with contextlib.suppress(subprocess.TimeoutExpired):
-            process.wait(GRACE_S)
-
-
-def _stream(stream: IO[str], job: Job, last: deque[str]) -> None:
-    with contextlib.suppress(ValueError):  # closed below us: a child of the command kept it open
-        while line := stream.readline(LINE_LENGTH):
-            text = line.rstrip("\r\n")
-            last.append(text)
-            job.output.info("%s", text)
+        argv = [_filled(argument, values) for argument in command.argv]
+        job.run(argv, env=_environment(command, values), timeout_s=command.timeout_s)
+        return {"exit_code": 0}
 
 
 def _environment(command: Command, values: dict[str, str]) -> dict[str, str]:
@@ -167,10 +95,6 @@ def _add_host(command: Command, values: dict[str, str], hosts: list[str]) -> Non
 
 def _filled(argument: str, values: Mapping[str, str]) -> str:
     return _PLACEHOLDER.sub(lambda match: values.get(match[1], match[0]), argument)
-
-
-def _end_of(code: int) -> str:
-    return f"signal {-code}" if code < 0 else f"exit code {code}"
 
 
 def _command_of(name: str, value: Any) -> Command:

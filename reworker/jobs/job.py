@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sized
+import os
+from collections.abc import Iterable, Iterator, Mapping, Sequence, Sized
 from logging import Logger
 from typing import Any, TypeVar
 
-from reworker.errors import JobCancelled
+from reworker.errors import JobCancelled, JobFailed
 from reworker.jobs.attempt import Attempt
+from reworker.jobs.commands import Command, CommandResult, run_command, texts_of
 from reworker.messages import Reply, Step, StepHeaders
 from reworker.notify import notifications
 from reworker.output import Output
@@ -114,6 +116,47 @@ class Job:
             self.check_cancelled()
             self._report_now_and_then(done, count)
             yield item
+
+    def run(
+        self,
+        argv: Sequence[str | os.PathLike[str]],
+        *,
+        cwd: str | None = None,
+        env: Mapping[str, str] | None = None,
+        timeout_s: float | None = None,
+        check: bool = True,
+    ) -> CommandResult:
+        """Run a command, without a shell; its lines go to `output`, and it ends with the job at the latest.
+
+        It is the leader of a process group, and whatever is left of that is killed when it ends, when the job
+        is cancelled or runs too long, and when the worker dies. A daemon that has left the group lives on.
+        It waits; in an ``async def`` step say ``await asyncio.to_thread(job.run, argv)``.
+
+        Args:
+            argv: program and arguments.
+            cwd: working folder; None is the worker's.
+            env: all of its environment; None is the worker's.
+            timeout_s: seconds after which it is killed and the job has failed; None is the job's own limit.
+            check: False returns whatever the exit code is.
+
+        Raises:
+            JobFailed: it cannot be started, ran too long, or ended with another exit code than 0; with
+                ``{"exit_code": int, "last_lines": [str]}`` as `data`.
+            JobCancelled, JobTimeout: the job has been told to stop, or its time is up.
+        """
+        command = Command(texts_of(argv), cwd, env, timeout_s)
+        clock = self._attempt.station.clock
+        result = run_command(command, lambda line: self.output.info("%s", line), self._check_ended, clock)
+        if check and result.exit_code != 0:
+            data = {"exit_code": result.exit_code, "last_lines": result.last_lines}
+            raise JobFailed(f"{command.name} ended with {result.end}", data)
+        return result
+
+    def _check_ended(self) -> None:
+        """Leave a wait: the thread of a step may be told to end in ways that another one does not notice."""
+        self.check_cancelled()
+        if self._attempt.interrupt.fired is not None:
+            raise self._attempt.interrupt.fired
 
     def notify(self, slug: str, message: str, phase: str, target: list[str] | None = None) -> None:
         """Send a notification to the transports that the playbook names for this phase."""

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import queue as stdlib_queue
 import threading
+from collections.abc import Callable
+from dataclasses import dataclass
 from typing import Any
 
 from reworker.bus.contract import Bus, Consumer, Delivery
@@ -19,6 +22,13 @@ LONG_JOB_S = 1.0
 SHORT_COUNT = 8
 
 
+@dataclass(frozen=True)
+class Errand:
+    """Something to be done on an instance's thread, between two jobs."""
+
+    call: Callable[[], None]
+
+
 class Instance:
     """Runs the deliveries of its consumer one after the other on its own thread.
 
@@ -27,49 +37,75 @@ class Instance:
     running consumer cannot be changed reliably, so a new consumer takes over.
 
     Args:
-        worker: the object that performs.
+        worker: the object that performs; replaced when settings are read again.
         station: where it works.
         bus: consumes.
         name: of the thread.
+        after_job: called on the thread after each job.
     """
 
-    def __init__(self, worker: Any, station: Station, bus: Bus, name: str) -> None:
+    def __init__(
+        self,
+        worker: Any,
+        station: Station,
+        bus: Bus,
+        name: str,
+        after_job: Callable[[], None] = lambda: None,
+    ) -> None:
         self.worker, self.station = worker, station
-        self._bus, self._settings = bus, station.settings
-        self._inbox: stdlib_queue.SimpleQueue[Delivery | None] = stdlib_queue.SimpleQueue()
+        self.job_count = 0
+        self._bus, self._after_job = bus, after_job
+        self._inbox: stdlib_queue.SimpleQueue[Delivery | Errand | None] = stdlib_queue.SimpleQueue()
         self._lock = threading.Lock()
         self._consumer: Consumer | None = None
-        self._is_quiet = False
+        self._is_quiet = True
         self._short_count = 0
         self._prefetch = 1
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)
 
-    def start(self) -> None:
-        """Begin to consume."""
+    def start(self, *, is_quiet: bool = False) -> None:
+        """Begin to consume, or to wait for `resume`."""
         self.thread.start()
-        self._consume(1)
+        if not is_quiet:
+            self.resume()
+
+    def resume(self) -> None:
+        """Take new work; any thread. Safe twice."""
+        with self._lock:
+            was_quiet, self._is_quiet = self._is_quiet, False
+        if was_quiet:
+            self._consume(1)
 
     def quiet(self) -> None:
-        """Take no new work and give back what has not been started; any thread."""
+        """Take no new work and give back what has not been started; any thread. Safe twice."""
         with self._lock:
             self._is_quiet = True
-            consumer = self._consumer
+            consumer, self._consumer = self._consumer, None
         if consumer is not None:
             consumer.cancel()
         self.give_back_waiting()
+
+    def stop(self) -> None:
+        """Take no new work and end the thread when the running job has ended; any thread."""
+        self.quiet()
         self._inbox.put(None)
+
+    def between_jobs(self, call: Callable[[], None]) -> None:
+        """Have a call made on the thread before its next job; any thread, returns at once."""
+        self._inbox.put(Errand(call))
 
     def give_back_waiting(self) -> None:
         """Give the deliveries that wait behind the running job to others; any thread."""
-        while True:
-            try:
-                delivery = self._inbox.get_nowait()
-            except stdlib_queue.Empty:
-                return
-            if delivery is None:
-                self._inbox.put(None)  # the word to end is not ours to keep
-                return
-            return_to_queue(self._bus, delivery)
+        kept: list[Errand | None] = []
+        with contextlib.suppress(stdlib_queue.Empty):
+            while True:
+                item = self._inbox.get_nowait()
+                if item is None or isinstance(item, Errand):
+                    kept.append(item)
+                else:
+                    return_to_queue(self._bus, item)
+        for one in kept:
+            self._inbox.put(one)
 
     def slow_down(self) -> None:
         """The running job is long: hold one delivery at a time; any thread."""
@@ -83,7 +119,10 @@ class Instance:
             if self._is_quiet:
                 return
             old, self._prefetch = self._consumer, prefetch
-            self._consumer = self._bus.consume(self._settings.queue, self._on_delivery, prefetch=prefetch)
+            settings = self.station.settings
+            self._consumer = self._bus.consume(
+                settings.queue, self._on_delivery, prefetch=prefetch, every_s=settings.polling_interval_s
+            )
         if old is not None:
             old.cancel()
 
@@ -96,12 +135,17 @@ class Instance:
         return_to_queue(self._bus, delivery)
 
     def _run(self) -> None:
-        while (delivery := self._inbox.get()) is not None:
+        while (item := self._inbox.get()) is not None:
             begin_mono_s = self.station.clock.mono_s()
             try:
-                execute(self.worker, self.station, delivery)
+                if isinstance(item, Errand):
+                    item.call()
+                    continue
+                execute(self.worker, self.station, item)
+                self.job_count += 1
+                self._after_job()
             except Exception:  # top of the thread: one message must not end it
-                self.worker.app_logger.exception("a delivery of %s could not be dealt with", delivery.queue)
+                self.worker.app_logger.exception("%s could not be dealt with", _words(item))
             self._set_pace(self.station.clock.mono_s() - begin_mono_s)
 
     def _set_pace(self, duration_s: float) -> None:
@@ -109,7 +153,11 @@ class Instance:
             self.slow_down()
         elif duration_s >= SHORT_JOB_S:
             self._short_count = 0
-        elif self._prefetch < self._settings.prefetch:
+        elif self._prefetch < self.station.settings.most_ahead:
             self._short_count += 1
             if self._short_count >= SHORT_COUNT:
-                self._consume(self._settings.prefetch)
+                self._consume(self.station.settings.most_ahead)
+
+
+def _words(item: Delivery | Errand) -> str:
+    return "an errand between two jobs" if isinstance(item, Errand) else f"a delivery of {item.queue}"

@@ -9,6 +9,7 @@ import signal
 import socket
 import threading
 from collections.abc import Callable, Sequence
+from functools import partial
 from logging import Logger
 from typing import Any, Protocol
 
@@ -92,7 +93,6 @@ class WorkerPool:
         self._orders, self._lock = Orders(), threading.Lock()
         self._owns_process = False
         self._stack = contextlib.ExitStack()
-        self._folder = Folder(self._logger)
         self.station = self._station(type(first).__name__.lower())
         self.instances = [self._instance(worker, number) for number, worker in enumerate(workers)]
         self._share = Share(self.instances)
@@ -116,7 +116,8 @@ class WorkerPool:
         worker_id = f"{self.station.worker_id}:{number}"
         station = dataclasses.replace(self.station, worker_id=worker_id, tally=JobTally())
         worker._join(station)
-        return Instance(worker, station, self.bus, f"worker {worker_id}", self._after_job)
+        after_job = partial(self._after_job, Folder(self._logger))
+        return Instance(worker, station, self.bus, f"worker {worker_id}", after_job)
 
     def run(self) -> None:
         """Work until told to stop; returns after a clean stop, see `exit_code`.
@@ -191,7 +192,9 @@ class WorkerPool:
         news.apply()
         if news.mq is not None and isinstance(self.bus, Renewable):
             self.bus.renew(news.mq)
-        self._logger.info("settings read again; changed: %s", ", ".join(news.changed) or "none of the library's")
+        self._logger.info(
+            "settings read again; changed: %s", ", ".join(news.changed) or "none of the library's"
+        )
 
     def stop(self) -> None:
         """Take no new work, drain, settle, close. Safe twice."""
@@ -238,7 +241,7 @@ class WorkerPool:
         return True
 
     def _join_all(self, limit_s: float) -> None:
-        """Wait for the threads in short stretches, so that a second signal is noticed: see `SIGNAL_CHECK_S`."""
+        """Wait for the threads in short stretches, to notice a second signal: see `SIGNAL_CHECK_S`."""
         clock = self.station.clock
         deadline_mono_s = clock.mono_s() + limit_s
         for thread in [one.thread for one in self.instances if one.thread.ident is not None]:
@@ -267,9 +270,9 @@ class WorkerPool:
         station = self.station
         wait_until_settled(lambda: bool(station.open_attempts), station.clock.mono_s, limit_s)
 
-    def _after_job(self) -> None:
+    def _after_job(self, folder: Folder) -> None:
         """On an instance's thread."""
-        self._folder.restore()
+        folder.restore()
         excess = self._share.excess(self.settings) if self._owns_process else ""
         if excess and self.state in (State.CONSUMING, State.QUIET) and not self.exit_code:
             self.exit_code = REPLACE_EXIT_CODE

@@ -3,16 +3,25 @@
 from __future__ import annotations
 
 import logging
+import signal
 import threading
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from reworker.errors import JobTimeout, ReworkerError
 from reworker.jobs.attempt import Attempt
 from reworker.messages import Reply
+from reworker.pool.children import children_of_thread, end_trees
 from reworker.pool.instance import LONG_JOB_S, Instance
+from reworker.pool.stacks import job_of, log_stacks
 
 #: seconds between two looks at the running jobs.
 TICK_S = 0.2
+#: share of a job's time limit after which its stack is logged.
+WARNING_SHARE = 0.8
+#: seconds a job has after its limit, before the process ends with it; unless `hard_timeout_s` says otherwise.
+HARD_GRACE_S = 10.0
+#: seconds between SIGTERM and SIGKILL for what a job has started.
+CHILD_GRACE_S = 2.0
 
 _log = logging.getLogger(__name__)
 
@@ -22,11 +31,20 @@ class Watch:
 
     Args:
         instances: to look at.
+        on_overrun: called for a job that has not ended at its hard limit, once.
+        duties: called at each look, after the instances.
         tick_s: seconds between two looks.
     """
 
-    def __init__(self, instances: Sequence[Instance], tick_s: float = TICK_S) -> None:
-        self._instances, self._tick_s = instances, tick_s
+    def __init__(
+        self,
+        instances: Sequence[Instance],
+        on_overrun: Callable[[Instance, Attempt], None],
+        duties: Sequence[Callable[[], None]] = (),
+        tick_s: float = TICK_S,
+    ) -> None:
+        self.vigils = [Vigil(one, on_overrun) for one in instances]
+        self._duties, self._tick_s = duties, tick_s
         self._end = threading.Event()
         self._thread = threading.Thread(target=self._run, name="watch", daemon=True)
 
@@ -40,27 +58,85 @@ class Watch:
         if self._thread.is_alive() and self._thread is not threading.current_thread():
             self._thread.join()
 
+    def next_hard_limit_mono_s(self) -> float | None:
+        """Return when the first of the running jobs has to be over; None is not said."""
+        limits = [one.hard_limit_mono_s() for one in self.vigils]
+        return min((one for one in limits if one is not None), default=None)
+
     def _run(self) -> None:
         while not self._end.wait(self._tick_s):
-            for instance in self._instances:
+            for look in (*(one.look for one in self.vigils), *self._duties):
                 try:
-                    look_at(instance)
-                except ReworkerError:
-                    _log.exception("the watch over %s failed once", instance.thread.name)
+                    look()
+                except (ReworkerError, OSError):
+                    _log.exception("a look at the running jobs failed once")
 
 
-def look_at(instance: Instance) -> None:
-    """Do what is due for the job that an instance performs."""
-    attempt: Attempt | None = instance.station.current
-    if attempt is None:
-        return
-    now = instance.station.clock.mono_s()
-    age_s = now - attempt.started_mono_s
-    if age_s >= LONG_JOB_S:
-        instance.slow_down()
-    if attempt.timeout_s is not None and age_s >= attempt.timeout_s:
-        attempt.time_out(JobTimeout)
-    _beat(attempt, now)
+class Vigil:
+    """What is due, and what has been done, about the job that one instance performs; only on one thread.
+
+    Args:
+        instance: to look at.
+        on_overrun: see `Watch`.
+    """
+
+    def __init__(self, instance: Instance, on_overrun: Callable[[Instance, Attempt], None]) -> None:
+        self.instance, self._on_overrun = instance, on_overrun
+        self._attempt: Attempt | None = None
+        self._has_warned = self._has_overrun = False
+        self._kill_at_mono_s: float | None = None
+
+    def look(self) -> None:
+        """Do what is due."""
+        attempt: Attempt | None = self.instance.station.current
+        if attempt is not self._attempt:
+            self._attempt, self._has_warned, self._has_overrun = attempt, False, False
+            self._kill_at_mono_s = None
+        if attempt is None:
+            return
+        now = self.instance.station.clock.mono_s()
+        age_s = now - attempt.started_mono_s
+        if age_s >= LONG_JOB_S:
+            self.instance.slow_down()
+        self._keep_limits(attempt, now, age_s)
+        if attempt.is_cancelled or attempt.interrupt.fired is not None:
+            self._end_children(now)
+        _beat(attempt, now)
+
+    def hard_limit_mono_s(self) -> float | None:
+        """Return when the running job has to be over; None is not said."""
+        attempt, limit_s = self._attempt, self._hard_limit_s()
+        return None if attempt is None or limit_s is None else attempt.started_mono_s + limit_s
+
+    def _hard_limit_s(self) -> float | None:
+        own_s = self.instance.station.settings.hard_timeout_s
+        if own_s is not None or self._attempt is None or self._attempt.timeout_s is None:
+            return own_s
+        return self._attempt.timeout_s + HARD_GRACE_S
+
+    def _keep_limits(self, attempt: Attempt, now_mono_s: float, age_s: float) -> None:
+        hard_s = self._hard_limit_s()
+        soft_s = attempt.timeout_s if attempt.timeout_s is not None else hard_s
+        if soft_s is None or hard_s is None:
+            return
+        if age_s >= WARNING_SHARE * min(soft_s, hard_s) and not self._has_warned:
+            self._has_warned = True
+            text = f"nearly over its limit of {min(soft_s, hard_s):g} s: {job_of(self.instance)}"
+            log_stacks(self.instance.worker.app_logger, [self.instance], text, is_all=False)
+        if attempt.timeout_s is not None and age_s >= attempt.timeout_s:
+            attempt.time_out(JobTimeout)
+        if age_s >= hard_s and not self._has_overrun:
+            self._has_overrun = True
+            self._on_overrun(self.instance, attempt)
+
+    def _end_children(self, now_mono_s: float) -> None:
+        """End what the job has started: it may wait for that, and nothing else would wake it."""
+        children = children_of_thread(self.instance.thread.native_id)
+        if self._kill_at_mono_s is None:
+            self._kill_at_mono_s = now_mono_s + CHILD_GRACE_S
+            end_trees(children, signal.SIGTERM)
+        elif now_mono_s >= self._kill_at_mono_s:
+            end_trees(children, signal.SIGKILL)
 
 
 def _beat(attempt: Attempt, now_mono_s: float) -> None:

@@ -12,7 +12,7 @@ import pytest
 from reworker.messages import Control, StepHeaders, encode
 from reworker.pool import instance as instances
 from reworker.pool import pool as pools
-from reworker.pool.watch import look_at
+from reworker.pool.watch import Vigil
 from reworker.testing import FakeClock, Harness
 from reworker.testing.scripted import ScriptedWorker
 from reworker.worker import Job, Worker, step
@@ -112,9 +112,13 @@ def test_job_is_stopped_when_its_time_is_up(world: World) -> None:
         world.wait(world.send(2), "started", "completed")
 
 
+def vigil(pool: Any) -> Vigil:
+    return Vigil(pool.instances[0], lambda *_: None)
+
+
 def test_watch_sees_nothing_when_nothing_runs(world: World) -> None:
     with world.pool() as pool:
-        look_at(pool.instances[0])
+        vigil(pool).look()
 
 
 def test_watch_slows_an_instance_down_when_its_job_is_long(world: World) -> None:
@@ -125,7 +129,7 @@ def test_watch_slows_an_instance_down_when_its_job_is_long(world: World) -> None
         world.wait_for(attempt, "started")
         instance.station.clock = clock
         clock.advance(1e9)
-        look_at(instance)
+        vigil(pool).look()
         assert instance._prefetch == 1
 
 

@@ -67,6 +67,10 @@ class FakeCore:
         assert results[0].outcome is Outcome.CONFIRMED, results[0]
         return attempt
 
+    def send_control(self, key: str, body: dict[str, Any]) -> None:
+        """Publish a control message."""
+        self.bus.publish(Outgoing("re.control", key, encode(body), Properties()))
+
     def statuses(self, attempt: str) -> list[str]:
         """Return the statuses that have arrived for an attempt."""
         mine = [one for one in list(self.replies) if one.properties.correlation_id == attempt]

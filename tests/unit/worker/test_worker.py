@@ -138,17 +138,27 @@ def test_run_forever_returns_at_once_when_stop_was_called_before() -> None:
     assert not runner.is_alive()
 
 
+class FakePool:
+    def __init__(self, exit_code: int) -> None:
+        self.exit_code, self.run_count = exit_code, 0
+
+    def run(self) -> None:
+        self.run_count += 1
+
+
 def test_run_forever_uses_the_pool_that_is_there_when_called() -> None:
-    ran: list[bool] = []
-
-    class FakePool:
-        def run(self) -> None:
-            ran.append(True)
-
-    worker = Worker({"server": "a"})
-    worker._pool = FakePool()  # type: ignore[assignment]  # only its run is called
+    worker, pool = Worker({"server": "a"}), FakePool(0)
+    worker._pool = pool  # type: ignore[assignment]  # only its run is called
     worker.run_forever()
-    assert ran == [True]
+    assert pool.run_count == 1
+
+
+def test_run_forever_ends_the_process_when_the_pool_wants_to_be_replaced() -> None:
+    worker = Worker({"server": "a"})
+    worker._pool = FakePool(75)  # type: ignore[assignment]  # only its run is called
+    with pytest.raises(SystemExit) as end:
+        worker.run_forever()
+    assert end.value.code == 75
 
 
 def test_public_names_are_there_when_plugins_import_them() -> None:

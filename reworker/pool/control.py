@@ -1,0 +1,156 @@
+"""Control messages: cancel an attempt, pause and resume this worker type, answer a ping."""
+
+from __future__ import annotations
+
+import os
+import socket
+from collections.abc import Callable, Sequence
+from typing import Any, Protocol
+
+from reworker import __version__
+from reworker.bus.contract import (
+    BindingSpec,
+    DeclareMode,
+    Delivery,
+    ExchangeSpec,
+    Outgoing,
+    Properties,
+    QueueSpec,
+    TopologySpec,
+    Verdict,
+)
+from reworker.errors import MessageError
+from reworker.ids import new_id
+from reworker.jobs.station import Station
+from reworker.messages import Control, Pong, RunningJob, decode, encode
+from reworker.pool.instance import Instance
+from reworker.pool.states import State
+from reworker.topology import names
+
+#: first words of the routing keys that a worker type listens to.
+VERBS = ("cancel", "pause", "resume")
+#: routing key that every worker listens to.
+PING = "ping"
+
+
+class Controlled(Protocol):
+    """What control messages ask of a pool; any thread, returns at once."""
+
+    station: Station
+    state: State
+
+    @property
+    def instances(self) -> Sequence[Instance]:
+        """Its instances."""
+        ...
+
+    def quiet(self) -> None:
+        """Take no new work."""
+        ...
+
+    def resume(self) -> None:
+        """Take new work again."""
+        ...
+
+
+class ControlDesk:
+    """Deals with the control messages for one pool, on the I/O thread.
+
+    Args:
+        pool: is controlled.
+    """
+
+    def __init__(self, pool: Controlled) -> None:
+        self._pool = pool
+        suffix = pool.station.settings.suffix
+        self.queue = f"{names.CONTROL_EXCHANGE}.{suffix}.{new_id(pool.station.clock.now())}"
+        self._keys = tuple(dict.fromkeys((suffix, *names.commands_of(suffix))))
+        self._deeds: dict[str, Callable[[Control], None]] = {
+            "cancel": self._cancel,
+            "pause": self._pause,
+            "resume": self._resume,
+        }
+
+    def topology(self) -> TopologySpec:
+        """Return the queue to listen on; it goes with its connection.
+
+        The exchange only for a worker that declares: to declare it again asks for the right to delete it.
+        """
+        is_declaring = self._pool.station.settings.declare is DeclareMode.DECLARE
+        keys = (PING, *(f"{verb}.{key}" for verb in VERBS for key in self._keys))
+        return TopologySpec(
+            exchanges=(ExchangeSpec(names.CONTROL_EXCHANGE),) if is_declaring else (),
+            queues=(QueueSpec(self.queue, durable=False, exclusive=True, auto_delete=True),),
+            bindings=tuple(BindingSpec(names.CONTROL_EXCHANGE, self.queue, key) for key in keys),
+        )
+
+    def on_delivery(self, delivery: Delivery) -> None:
+        """Do what a message says; one that makes no sense is logged."""
+        delivery.settle(Verdict.ACK)
+        verb = delivery.routing_key.partition(".")[0]
+        if verb == PING:
+            self._answer(delivery)
+            return
+        try:
+            control = decode(Control, delivery.body, delivery.properties.content_encoding)
+            self._deeds[verb](control)
+        except (MessageError, KeyError) as error:
+            text = "the control message %s was ignored: %s"
+            self._pool.station.logger.warning(text, delivery.routing_key, error)
+
+    def _cancel(self, control: Control) -> None:
+        if not control.attempt:
+            raise MessageError("it names no attempt")
+        station = self._pool.station
+        station.cancellations.add(control.attempt, control.reason)
+        running = station.open_attempts.get(control.attempt)
+        if running is not None:
+            station.logger.info("%s: cancelled: %s", control.attempt, control.reason)
+            running.cancel()
+
+    def _pause(self, control: Control) -> None:
+        self._pool.station.logger.info("paused: %s", control.reason)
+        self._pool.quiet()
+
+    def _resume(self, control: Control) -> None:
+        self._pool.station.logger.info("resumed: %s", control.reason)
+        self._pool.resume()
+
+    def _answer(self, delivery: Delivery) -> None:
+        reply_to = delivery.properties.reply_to
+        if reply_to:
+            station = self._pool.station
+            properties = Properties(
+                app_id=station.app_id,
+                correlation_id=delivery.properties.correlation_id,
+                content_type="application/json",
+            )
+            station.bus.publish(Outgoing("", reply_to, encode(pong_of(self._pool)), properties))
+
+
+def pong_of(pool: Controlled) -> Pong:
+    """Return how a pool stands."""
+    station = pool.station
+    return Pong(
+        worker=station.app_id,
+        queue=station.settings.queue,
+        host=socket.gethostname(),
+        pid=os.getpid(),
+        state=str(pool.state),
+        version=__version__,
+        running=list(running_jobs(pool.instances)),
+    )
+
+
+def running_jobs(instances: Sequence[Instance]) -> list[RunningJob]:
+    """Return the jobs that run now."""
+    found: list[tuple[Instance, Any]] = [(one, one.station.current) for one in instances]
+    return [
+        RunningJob(
+            attempt=attempt.correlation_id or "",
+            instance=one.station.worker_id,
+            seconds=round(one.station.clock.mono_s() - attempt.started_mono_s, 3),
+        )
+        for one, attempt in found
+        if attempt is not None
+    ]
