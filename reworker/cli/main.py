@@ -32,6 +32,7 @@ COMMANDS = {
     "demo": "reworker.cli.demo:demo",
     "doctor": "reworker.cli.doctor:doctor",
     "drill": "reworker.cli.drill:drill",
+    "host": "reworker.cli.host:host",
     "lint": "reworker.cli.playbooks:lint",
     "logs": "reworker.cli.show:logs",
     "ls": "reworker.cli.show:ls",

@@ -51,7 +51,7 @@ def counter(name: str, text: str, values: Mapping[Labels, float]) -> Family:
 
 def gauge(name: str, text: str, labels: Labels, value: float) -> Family:
     """Return a number that goes up and down."""
-    return Family(name, GAUGE, text, (Sample(labels, value),))
+    return Family(name, GAUGE, text, (Sample(labels, float(value)),))  # a bool would not pass as JSON
 
 
 def histogram_samples(

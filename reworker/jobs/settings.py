@@ -10,9 +10,11 @@ from typing import Annotated, Any, get_type_hints
 import msgspec
 
 from reworker.bus.contract import DeclareMode, TopologySpec
+from reworker.jobs.retry import check_kind
 from reworker.layers import Kind, Layered, flag, number_above, one_of, text, whole, words
+from reworker.ledger import MAX_AGE_S, MAX_COUNT, Ledger, open_ledger
 from reworker.topology import names
-from reworker.topology.model import worker_topology
+from reworker.topology.model import QUEUE_TYPES, worker_topology
 
 LEVELS = ("DEBUG", "INFO", "WARN", "WARNING", "ERROR", "FATAL", "CRITICAL")
 #: what a part of a queue's name may be: a binding with a wildcard would take the steps of others.
@@ -61,8 +63,17 @@ def _address(value: Any) -> str:
     return str(word)
 
 
+def _errors(value: Any) -> tuple[str, ...]:
+    found: tuple[str, ...] = words().parse(value)
+    for one in found:
+        check_kind(one)
+    return found
+
+
+ERRORS = Kind("a list of built-in errors or names such as package.module.Class", _errors)
 PATTERNS = Kind("a list of regular expressions (in a variable as JSON)", _patterns)
 ADDRESS = Kind("PORT or HOST:PORT, or nothing", _address)
+QUEUE_TYPE = Kind(f"{' or '.join(QUEUE_TYPES)}, or nothing", one_of("", *QUEUE_TYPES).parse)
 DECLARE = Kind(f"one of {', '.join(one.value for one in DeclareMode)}", DeclareMode)
 
 
@@ -100,6 +111,8 @@ class WorkerSettings(msgspec.Struct, frozen=True):
     exchange: Annotated[str, Property(text())] = names.EXCHANGE
     #: what a start does with the topology.
     declare: Annotated[DeclareMode, Property(DECLARE)] = DeclareMode.DECLARE
+    #: type of the queue; empty is the broker's default.
+    queue_type: Annotated[str, Property(QUEUE_TYPE)] = ""
     #: late: when all is done; early: when the plugin says so, as in 2014.
     ack: Annotated[str, Property(one_of("late", "early"))] = "late"
     #: what becomes of a redelivered level 1 step.
@@ -133,8 +146,20 @@ class WorkerSettings(msgspec.Struct, frozen=True):
     connect_timeout_s: Annotated[float, Property(number_above(0))] = 30.0
     #: number of the lowest level that is sent as output.
     output_level: Annotated[int, Property(LEVEL, "OUTPUT_LEVEL")] = logging.DEBUG
+    #: tries of a job that fails, in all; None is what the step says.
+    retry_attempts: Annotated[int | None, Property(or_nothing(whole(1)))] = None
+    #: shortest pause between two tries, seconds; None is what the step says.
+    retry_backoff_s: Annotated[float | None, Property(or_nothing(number_above(0)))] = None
+    #: longest pause between two tries, seconds; None is what the step says.
+    retry_cap_s: Annotated[float | None, Property(or_nothing(number_above(0)))] = None
+    #: errors after which there is another try; nothing is what the step says.
+    retry_on: Annotated[tuple[str, ...], Property(ERRORS)] = ()
     #: file of finished attempts; empty keeps them in memory.
     ledger: Annotated[str, Property(text())] = ""
+    #: seconds for which the file keeps them.
+    ledger_max_age_s: Annotated[float, Property(number_above(0))] = MAX_AGE_S
+    #: how many of them the file keeps.
+    ledger_max_count: Annotated[int, Property(whole(1))] = MAX_COUNT
     #: where health and metrics are told; empty is nowhere.
     health: Annotated[str, Property(ADDRESS)] = ""
     #: form of the log; empty is as the command says, text.
@@ -152,9 +177,27 @@ class WorkerSettings(msgspec.Struct, frozen=True):
         """Whether a redelivered level 1 step is run again instead of failed."""
         return self.on_redelivery == "run"
 
+    @property
+    def polling_interval_s(self) -> float | None:
+        """Seconds between two pulls of an instance; None is pushed."""
+        return None if self.polling_interval_ms is None else self.polling_interval_ms / 1000
+
+    @property
+    def most_ahead(self) -> int:
+        """Deliveries an instance may hold: who pulls takes one at a time."""
+        return self.prefetch if self.polling_interval_ms is None else 1
+
+    def open_ledger(self) -> Ledger:
+        """Return the ledger that these settings name.
+
+        Raises:
+            ConfigError: its file cannot be opened.
+        """
+        return open_ledger(self.ledger, max_age_s=self.ledger_max_age_s, max_count=self.ledger_max_count)
+
     def topology(self) -> TopologySpec:
         """Return what a worker of these settings declares."""
-        return worker_topology(self.queue, self.routing_keys, self.exchange)
+        return worker_topology(self.queue, self.routing_keys, self.exchange, queue_type=self.queue_type)
 
 
 def _table() -> dict[str, Property]:
@@ -194,11 +237,9 @@ def worker_settings(
     """
     suffix: str = layers.read("queue", class_name.lower(), QUEUE_NAME)
     domain: str = layers.read("domain", "", DOMAIN)
-    commands = names.commands_of(suffix)
-    own_keys = tuple(names.step_key(f"{domain}.{one}" if domain else one) for one in commands)
     defaults = {
         **dict(zip(WorkerSettings.__struct_fields__[-len(_DEFAULTS) :], _DEFAULTS, strict=True)),
-        "routing_keys": routing_keys or own_keys,
+        "routing_keys": routing_keys or names.step_keys(suffix, domain),
         "output_level": _level(output_level),
     }
     values = {field: layers.read(one.name, defaults[field], one.kind) for field, one in TABLE.items()}

@@ -58,7 +58,9 @@ class Instance:
         self._inbox: stdlib_queue.SimpleQueue[Delivery | Errand | None] = stdlib_queue.SimpleQueue()
         self._lock = threading.Lock()
         self._consumer: Consumer | None = None
+        self._latest: Consumer | None = None
         self._is_quiet = True
+        self._is_held = False
         self._short_count = 0
         self._prefetch = 1
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)
@@ -114,9 +116,42 @@ class Instance:
             self._consume(1)
             self.give_back_waiting()
 
+    def ack_when_due(self, age_s: float) -> None:
+        """Acknowledge the running job if the broker would not wait for its end; any thread.
+
+        Until that end nothing else is taken: it would lie here for as long.
+
+        Args:
+            age_s: of the running job.
+        """
+        attempt, latest = self.station.current, self._latest
+        within_s = latest.ack_within_s if latest is not None else None
+        if attempt is None or not (self._is_held or (within_s is not None and age_s >= within_s)):
+            return
+        with self._lock:
+            consumer, self._consumer = self._consumer, None
+            is_new, self._is_held = not self._is_held, True
+        if consumer is not None:
+            consumer.cancel()
+        attempt.ack_early()
+        self.give_back_waiting()
+        if is_new:
+            self.station.logger.info(
+                "%s has run for %.0f s and is acknowledged, before the broker loses patience",
+                attempt.correlation_id,
+                age_s,
+            )
+
+    def _release(self) -> None:
+        """Take work again when a job is over that was acknowledged early."""
+        with self._lock:
+            was_held, self._is_held = self._is_held, False
+        if was_held:
+            self._consume(1)
+
     def _consume(self, prefetch: int) -> None:
         with self._lock:
-            if self._is_quiet:
+            if self._is_quiet or self._is_held:
                 return
             old, self._prefetch = self._consumer, prefetch
             settings = self.station.settings
@@ -128,8 +163,10 @@ class Instance:
 
     def _on_delivery(self, delivery: Delivery) -> None:
         """On the I/O thread."""
+        if delivery.redelivered and is_adopted(self.station, delivery):
+            return
         with self._lock:
-            if not self._is_quiet:
+            if not self._is_quiet and not self._is_held:
                 self._inbox.put(delivery)
                 return
         return_to_queue(self._bus, delivery)

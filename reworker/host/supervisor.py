@@ -1,0 +1,240 @@
+"""Runs processes and keeps them running: starts, replaces, drains and ends them. One thread, no locks."""
+
+from __future__ import annotations
+
+import contextlib
+import logging
+import os
+import selectors
+import signal
+import socket
+import threading
+from collections.abc import Callable, Iterator, Mapping, Sequence
+from types import FrameType
+from typing import Any
+
+from reworker.clock import Clock
+from reworker.host.child import HANDLED, fork
+from reworker.host.children import Children
+from reworker.host.slot import Phase, Slot
+from reworker.host.wire import ReportPipe
+
+logger = logging.getLogger("reworker.host")
+
+#: seconds of one wait at most; off the main thread no signal ends it.
+LOOK_S = 0.2
+#: signals that are handed on to all processes.
+PASSED_ON = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
+#: seconds that processes have after a second word to stop; they leave at once.
+AT_ONCE_S = 1.0
+#: exit code after a second SIGTERM or SIGINT, and when a process did not end well.
+AT_ONCE_EXIT_CODE = 1
+
+#: what a process does: gets the number of the pipe that its reports go to, returns its exit code.
+Work = Callable[[int], int]
+
+
+class Supervisor:
+    """Keeps one process in each slot until told to stop.
+
+    Duties: start them all; start again, after a pause, what has ended; at a stop drain all side by side, and
+    kill what is late.
+    Threads: `run` belongs to one, the main thread with signals; `request_stop` to any, and to handlers.
+    End of life: after `run` it cannot be used again.
+
+    Args:
+        work: what to run in each slot.
+        children: is told what each process says of itself.
+        clock: for pauses and drains.
+        may_pass_on: asked before a signal is handed on; False keeps it.
+    """
+
+    def __init__(
+        self,
+        work: Mapping[Slot, Work],
+        children: Children,
+        clock: Clock,
+        *,
+        may_pass_on: Callable[[signal.Signals], bool] = lambda _number: True,
+    ) -> None:
+        self._work, self._children, self._clock = dict(work), children, clock
+        self._may_pass_on = may_pass_on
+        self._pipes: dict[Slot, ReportPipe] = {}
+        self._states: dict[Slot, str] = {}
+        self._selector = selectors.DefaultSelector()
+        self._wakeup, self._waker = socket.socketpair()
+        self._has_failed = False
+        self._stop_count = self._stops_done = 0
+        self._to_pass_on: list[signal.Signals] = []
+        for end in (self._wakeup, self._waker):
+            end.setblocking(False)
+        self._selector.register(self._wakeup, selectors.EVENT_READ, None)
+
+    def run(self) -> int:
+        """Keep the processes running until told to stop, and drain them; return the exit code.
+
+        0 is a clean stop; 1 is one at once, or with a process that did not end well.
+        """
+        try:
+            with self._signals():
+                while not all(slot.phase is Phase.STOPPED for slot in self._work):
+                    self._turn()
+        finally:
+            self._close()
+        return AT_ONCE_EXIT_CODE if self._has_failed or self._stops_done > 1 else 0
+
+    def request_stop(self) -> None:
+        """Make `run` drain and return; at once when called again. Any thread, also in a signal handler."""
+        self._stop_count += 1
+        with contextlib.suppress(OSError):  # full, so it will wake up; or closed, so it has ended
+            self._waker.send(b"\0")
+
+    def start(self) -> None:
+        """Start what is due; `run` does so too, and watches over it."""
+        for slot, work in self._work.items():
+            if slot.is_due(self._clock.mono_s()):
+                self._start(slot, work)
+
+    def _turn(self) -> None:
+        self.start()
+        self._wait()
+        self._reap()
+        while self._stops_done < self._stop_count:
+            self._stops_done += 1
+            self._stop()
+        while self._to_pass_on:
+            self._pass_on(self._to_pass_on.pop(0))
+        for slot in self._work:
+            if slot.is_overdue(self._clock.mono_s()):
+                logger.warning("%s: killed: its drain took too long", slot.name)
+                slot.due_mono_s = float("inf")
+                self._send(slot, signal.SIGKILL)
+
+    def _start(self, slot: Slot, work: Work) -> None:
+        pipe = ReportPipe()
+        others = [one.reading for one in self._pipes.values()]
+        close = [pipe.reading, *others, self._wakeup.fileno(), self._waker.fileno()]
+        try:
+            pid = fork(lambda: work(pipe.writing), close)
+        except OSError as error:
+            pipe.close()
+            pause_s = slot.failed(self._clock.mono_s())
+            logger.error("%s: cannot be started: %s; again in %.1f s", slot.name, error, pause_s)
+            return
+        pipe.close_writing()
+        slot.started(pid, self._clock.mono_s())
+        self._pipes[slot] = pipe
+        self._selector.register(pipe.reading, selectors.EVENT_READ, slot)
+        self._children.expect(slot.name)
+        self._note(slot, f"started as process {pid}")
+
+    def _wait(self) -> None:
+        now = self._clock.mono_s()
+        due = [slot.due_mono_s for slot in self._work if slot.phase is not Phase.STOPPED]
+        for key, _ in self._selector.select(max(0.0, min([now + LOOK_S, *due]) - now)):
+            if key.data is None:
+                with contextlib.suppress(BlockingIOError):
+                    self._wakeup.recv(4096)
+            else:
+                self._hear(key.data)
+
+    def _hear(self, slot: Slot) -> None:
+        pipe = self._pipes[slot]
+        for report in pipe.reports():
+            self._children.take(slot.name, report)
+            if self._states.get(slot) != report.state:
+                self._states[slot] = report.state
+                self._note(slot, report.state)
+        if pipe.is_at_end:
+            self._selector.unregister(pipe.reading)
+            del self._pipes[slot]
+            pipe.close()
+
+    def _reap(self) -> None:
+        for slot in self._work:
+            if not slot.pid:
+                continue
+            with contextlib.suppress(ChildProcessError):
+                pid, status = os.waitpid(slot.pid, os.WNOHANG)
+                if pid:
+                    self._ended(slot, os.waitstatus_to_exitcode(status))
+
+    def _ended(self, slot: Slot, code: int) -> None:
+        if slot in self._pipes:
+            self._hear(slot)
+        if slot in self._pipes:  # something that it has started holds the other end
+            self._selector.unregister(self._pipes[slot].reading)
+            self._pipes.pop(slot).close()
+        self._states.pop(slot, None)
+        self._children.forget(slot.name)
+        # ended while it started, before it knew of signals
+        was_draining = slot.phase is Phase.DRAINING
+        self._has_failed |= was_draining and code not in (0, -signal.SIGTERM)
+        self._note(slot, slot.ended(code, self._clock.mono_s()))
+
+    def _stop(self) -> None:
+        now = self._clock.mono_s()
+        if self._stops_done == 1:
+            logger.info("stopping: no new work, what runs may end")
+            for slot in self._work:
+                if slot.stop(now):
+                    self._send(slot, signal.SIGTERM)
+            return
+        logger.warning("stopping at once")
+        for slot in self._work:
+            if slot.phase is Phase.DRAINING:
+                slot.due_mono_s = min(slot.due_mono_s, now + AT_ONCE_S)
+                self._send(slot, signal.SIGTERM)
+
+    def _pass_on(self, number: signal.Signals) -> None:
+        if self._may_pass_on(number):
+            logger.info("%s is passed on to all processes", number.name)
+            for slot in self._work:
+                self._send(slot, number)
+
+    def _send(self, slot: Slot, number: signal.Signals) -> None:
+        if slot.pid:  # not reaped yet, so that the number is still its own
+            os.kill(slot.pid, number)
+
+    def _note(self, slot: Slot, what: str) -> None:
+        logger.info("%s: %s", slot.name, what)
+
+    @contextlib.contextmanager
+    def _signals(self) -> Iterator[None]:
+        """Handle the process's signals for the block, on the main thread."""
+        if threading.current_thread() is not threading.main_thread():
+            yield
+            return
+        old_wakeup = signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
+        old: dict[int, Any] = {number: signal.signal(number, self._on_signal) for number in HANDLED}
+        try:
+            yield
+        finally:
+            signal.set_wakeup_fd(old_wakeup)
+            for number, handler in old.items():
+                signal.signal(number, handler if handler is not None else signal.SIG_DFL)
+
+    def _on_signal(self, number: int, _frame: FrameType | None) -> None:
+        """Inside of a signal handler: only note it, `_turn` follows."""
+        if number in (signal.SIGTERM, signal.SIGINT):
+            self._stop_count += 1
+        elif number in PASSED_ON:
+            self._to_pass_on.append(signal.Signals(number))
+
+    def _close(self) -> None:
+        """Leave no process behind, also when this ends by an error."""
+        for slot in self._work:
+            self._send(slot, signal.SIGKILL)
+        for slot in self._work:
+            if slot.pid:
+                os.waitpid(slot.pid, 0)
+        for pipe in self._pipes.values():
+            pipe.close()
+        self._selector.close()
+        self._wakeup.close()
+        self._waker.close()
+
+
+def names_of(crew: str, count: int) -> Sequence[str]:
+    """Return what the processes of one worker type are called."""
+    return [crew] if count == 1 else [f"{crew}.{number}" for number in range(1, count + 1)]
