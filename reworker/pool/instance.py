@@ -11,6 +11,7 @@ from typing import Any
 
 from reworker.bus.contract import Bus, Consumer, Delivery
 from reworker.execution import execute
+from reworker.jobs.adoption import is_adopted
 from reworker.jobs.returning import return_to_queue
 from reworker.jobs.station import Station
 
@@ -129,6 +130,8 @@ class Instance:
         if attempt is None or not (self._is_held or (within_s is not None and age_s >= within_s)):
             return
         with self._lock:
+            if self.station.current is not attempt:  # just over: nobody would end the hold
+                return
             consumer, self._consumer = self._consumer, None
             is_new, self._is_held = not self._is_held, True
         if consumer is not None:
@@ -155,15 +158,19 @@ class Instance:
                 return
             old, self._prefetch = self._consumer, prefetch
             settings = self.station.settings
-            self._consumer = self._bus.consume(
-                settings.queue, self._on_delivery, prefetch=prefetch, every_s=settings.polling_interval_s
+            self._consumer = self._latest = self._bus.consume(
+                settings.queue,
+                self._on_delivery,
+                prefetch=prefetch,
+                longest_s=settings.hard_timeout_s or settings.timeout_s,
+                every_s=settings.polling_interval_s,
             )
         if old is not None:
             old.cancel()
 
     def _on_delivery(self, delivery: Delivery) -> None:
         """On the I/O thread."""
-        if delivery.redelivered and is_adopted(self.station, delivery):
+        if is_adopted(self.station, delivery):
             return
         with self._lock:
             if not self._is_quiet and not self._is_held:
@@ -183,6 +190,7 @@ class Instance:
                 self._after_job()
             except Exception:  # top of the thread: one message must not end it
                 self.worker.app_logger.exception("%s could not be dealt with", _words(item))
+            self._release()
             self._set_pace(self.station.clock.mono_s() - begin_mono_s)
 
     def _set_pace(self, duration_s: float) -> None:

@@ -98,6 +98,7 @@ class Vigil:
         age_s = now - attempt.started_mono_s
         if age_s >= LONG_JOB_S:
             self.instance.slow_down()
+            self.instance.ack_when_due(age_s)
         self._keep_limits(attempt, now, age_s)
         if attempt.is_cancelled or attempt.interrupt.fired is not None:
             self._end_children(now)
