@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from contextlib import nullcontext
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Self
@@ -153,6 +153,18 @@ class Worker(ClassicHooks):
                 f"{type(self).__name__} has neither process() nor a method marked @step"
             )
         run_step(self, self._steps, self._attempt, output)
+
+    def problems_in(self, subcommand: str, values: Mapping[str, Any], hosts: Sequence[str]) -> Iterable[str]:
+        """Say what is wrong with a step beyond the types of its parameters; steps override it.
+
+        It is asked before `started` is sent: with a problem, the step fails and has not begun.
+
+        Args:
+            subcommand: of the step.
+            values: its parameters, checked against the type hints of its method.
+            hosts: to work on.
+        """
+        return ()
 
     def ack(self, basic_deliver: Any) -> None:
         """Accept the message; with late acknowledgement it is kept safe until the job has ended."""
