@@ -14,7 +14,7 @@ from reworker.messages import Reply, Step
 from reworker.output import Output
 
 
-def run_step(worker: object, methods: Mapping[str, StepMethod], attempt: Attempt, output: Output) -> None:
+def run_step(worker: Any, methods: Mapping[str, StepMethod], attempt: Attempt, output: Output) -> None:
     """Check the parameters, say `started`, run the method and leave its result in the attempt.
 
     Raises:
@@ -28,6 +28,8 @@ def run_step(worker: object, methods: Mapping[str, StepMethod], attempt: Attempt
     hosts = message.parameters.get("hosts") or []
     if not isinstance(hosts, list) or not all(isinstance(one, str) for one in hosts):
         problems = [*problems, f"hosts: expected a list of texts, found {hosts!r:.60}"]
+    if not problems:
+        problems = list(worker.problems_in(message.parameters["subcommand"], values, hosts))
     if problems:
         raise JobFailed(f"wrong parameters for {method.options.name}: {'; '.join(problems)}")
     attempt.limit(method.options.timeout_s)
