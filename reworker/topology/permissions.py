@@ -126,11 +126,11 @@ def _configured(worker: WorkerEntry) -> Iterator[str]:
 
 
 def _written(worker: WorkerEntry) -> Iterator[str]:
-    # Replies, and retries, go to the default exchange; output and notifications to the other.
-    yield from (DEFAULT_EXCHANGE, re.escape(worker.exchange), _control(worker))
+    # Replies, and what waits for another try, go to the default exchange, output and notifications to its own,
+    # refused messages to that of dead letters. To bind a queue asks to write to it.
+    yield from (DEFAULT_EXCHANGE, re.escape(worker.exchange), re.escape(names.DEAD_EXCHANGE), _control(worker))
     if _is_declaring(worker):
-        # To bind a queue asks to write to it; that it dead-letters into an exchange, to write there.
-        yield from map(re.escape, (worker.queue, names.DEAD_EXCHANGE, names.DEAD_QUEUE))
+        yield from (re.escape(worker.queue), re.escape(names.DEAD_QUEUE))
 
 
 def _read(worker: WorkerEntry) -> Iterator[str]:

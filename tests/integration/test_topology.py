@@ -199,8 +199,7 @@ def test_command_has_an_exit_code_of_its_own_when_nobody_answers(command, tmp_pa
 
 @pytest.mark.parametrize("command", ["plan", "apply", "check", "prune", "permissions"])
 def test_wrong_file_ends_with_2_and_names_the_line(command, tmp_path, monkeypatch, capsys):
-    url = "" if command == "permissions" else "amqp://127.0.0.1:1/"
-    typist = Typist(tmp_path, url, monkeypatch, capsys)
+    typist = Typist(tmp_path, "amqp://127.0.0.1:1/", monkeypatch, capsys)
     typist.write("queues:\n- {nam: x}\n")
     typist.type(command, code=2)
     assert "topology.yaml:2: queues[0]: unknown key 'nam'; did you mean 'name'?" in typist.error

@@ -15,7 +15,7 @@ class Typist:
 
     Args:
         folder: where the file is.
-        url: of the broker; empty for commands that need none.
+        url: of the broker.
         monkeypatch, capsys: of the test.
     """
 
@@ -31,7 +31,7 @@ class Typist:
     def type(self, command, *options, code=0, answer=""):
         """Run a command, with this on its stdin; return its output, and keep stderr in `error`."""
         words = ["reworker", "topology", command, "-f", str(self.path), *options]
-        words += ["--mq", self.url] if self.url else []
+        words += [] if command == "permissions" else ["--mq", self.url]
         self._monkeypatch.setattr(sys, "argv", words)
         self._monkeypatch.setattr(sys, "stdin", io.StringIO(answer))
         with pytest.raises(SystemExit) as caught:
