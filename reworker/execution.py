@@ -10,10 +10,9 @@ import os
 from logging import Logger
 from typing import Any, Protocol
 
-from reworker.bus.contract import Delivery, Verdict
+from reworker.bus.contract import Delivery
 from reworker.clock import iso
 from reworker.errors import (
-    BusError,
     JobCancelled,
     JobFailed,
     JobRetry,
@@ -23,16 +22,17 @@ from reworker.errors import (
     MessageTooLarge,
 )
 from reworker.jobs.attempt import Attempt
+from reworker.jobs.losses import MAX_LOSSES, is_sent_round, losses_of
 from reworker.jobs.returning import key_of, returns_of
 from reworker.jobs.station import Station
+from reworker.jobs.trying import is_early, last_error_of, limit, tries_of, try_again
 from reworker.logs import correlation_id
 from reworker.messages import STEP_LIMIT_BYTES, Reply, decode_object, step_of
 from reworker.output import Output
 from reworker.topology.names import owes_status
 from reworker.tracing import StepTracer
 
-#: times a step may come back from lost workers, or be given back, before it counts as poison.
-MAX_RETURNS = 3
+#: times a plugin may give a step back before it goes to the dead letters.
 MAX_GIVEN_BACK = 20
 #: exit code of a process that user code forked and let return into the library.
 FORKED_EXIT_CODE = 70
@@ -73,17 +73,21 @@ def execute(worker: Performer, station: Station, delivery: Delivery) -> None:
         attempt.finish()
 
 
-def run(worker: Performer, attempt: Attempt) -> None:
-    """Perform and report, with a line of output before and after; count the job."""
+def run(worker: Performer, attempt: Attempt) -> str:
+    """Perform and report, with a line of output before and after; count the job, return how it ended."""
     station = attempt.station
     level = station.settings.output_level
     output = Output(attempt.send_output, attempt.correlation_id, level, redact=station.redact)
     log_phase(worker, attempt, output, "Starting")
-    report(attempt, perform(worker, attempt, output))
+    reply = perform(worker, attempt, output)
+    report(attempt, reply)
     log_phase(worker, attempt, output, "Finished")
     duration_s = station.clock.mono_s() - attempt.started_mono_s
     subcommand = attempt.step.parameters.get("subcommand") if attempt.step is not None else ""
-    station.tally.note(subcommand, attempt.ending(), duration_s)
+    said = "returned" if attempt.is_returned() else reply.status if reply is not None else "completed"
+    end = attempt.final_status or said
+    station.tally.note(subcommand, end, duration_s)
+    return end
 
 
 def run_traced(worker: Performer, attempt: Attempt, tracer: StepTracer) -> None:
@@ -95,8 +99,7 @@ def run_traced(worker: Performer, attempt: Attempt, tracer: StepTracer) -> None:
     }
     with tracer.step(delivery.queue, delivery.properties.headers or {}, attributes) as span:
         attempt.traceparent = span.traceparent or attempt.traceparent
-        run(worker, attempt)
-        span.ended(attempt.ending())
+        span.ended(run(worker, attempt))
 
 
 def decode(worker: Performer, attempt: Attempt) -> bool:
@@ -113,7 +116,7 @@ def decode(worker: Performer, attempt: Attempt) -> bool:
     except MessageError as error:
         worker.app_logger.error("%s: dead-lettered: %s", attempt.correlation_id, error)
         attempt.station.counts["malformed"] += 1
-        attempt.override(Verdict.DEAD_LETTER)
+        attempt.refuse(f"not understood: {error}")
         report(attempt, Reply("failed", message=f"the message was not understood: {error}"))
         return False
     return True
@@ -121,16 +124,17 @@ def decode(worker: Performer, attempt: Attempt) -> bool:
 
 def start(worker: Performer, attempt: Attempt) -> bool:
     """Decide whether to run at all: duplicates, redeliveries and cancelled attempts are answered instead."""
-    if not attempt.owes_status:
-        return True
-    if _is_known(attempt):
+    if attempt.owes_status and _is_known(attempt):
         return False
-    reason = attempt.station.cancellations.reason(attempt.correlation_id)
-    reply = _redelivery(worker, attempt) if reason is None else Reply("cancelled", reason=reason)
+    losses = losses_of(attempt) if attempt.is_redelivered else 0
+    reply = _answer_to(worker, attempt, losses)
     if reply is not None:
         report(attempt, reply)
         return False
-    attempt.station.open_attempts[attempt.key] = attempt
+    if is_early(attempt) or (losses and is_sent_round(attempt, losses)):
+        return False
+    if attempt.owes_status:
+        attempt.station.open_attempts[attempt.key] = attempt
     return True
 
 
@@ -138,8 +142,7 @@ def perform(worker: Performer, attempt: Attempt, output: Output) -> Reply | None
     """Run the user's code and return its outcome; None when there is nothing left to say."""
     station = attempt.station
     attempt.started_mono_s = station.clock.mono_s()
-    attempt.timeout_s = station.settings.timeout_s
-    attempt.limit(attempt.headers.deadline_s if attempt.headers is not None else None)
+    limit(attempt)
     try:
         attempt.interrupt.begin()
         station.current = attempt
@@ -156,10 +159,18 @@ def perform(worker: Performer, attempt: Attempt, output: Output) -> Reply | None
         reply = attempt.result or _without_status(attempt)
     if station.fork_mark.is_child:
         os._exit(FORKED_EXIT_CODE)  # user code forked; the child has no bus and must not answer
+    if attempt.is_redelivered:
+        station.ledger.forget_losses(attempt.key)
     return reply
 
 
 def outcome_of(worker: Performer, attempt: Attempt, error: BaseException, output: Output) -> Reply | None:
+    """Return the reply for a job that raised; None when it has another try."""
+    reply = reply_to_error(worker, attempt, error, output)
+    return reply if attempt.station.fork_mark.is_child else try_again(attempt, error, reply)
+
+
+def reply_to_error(worker: Performer, attempt: Attempt, error: BaseException, output: Output) -> Reply:
     """Return the reply for a job that raised; an unexpected error is logged with its traceback."""
     match error:
         case JobFailed():
@@ -172,7 +183,7 @@ def outcome_of(worker: Performer, attempt: Attempt, error: BaseException, output
         case JobUnknown():
             return Reply("unknown", message=error.message, data=error.data, reason=error.message)
         case JobRetry():
-            return _again_later(attempt, error)
+            return Reply("failed", message=error.message)
         case KeyError() if attempt.method is None:
             return _missing_key(worker, error, output)
     worker.app_logger.error("%s: the job raised", attempt.correlation_id, exc_info=error)
@@ -207,7 +218,7 @@ def log_phase(worker: Performer, attempt: Attempt, output: Output, word: str) ->
 
 def _is_known(attempt: Attempt) -> bool:
     """Deal with another delivery of an attempt that is running or finished here."""
-    station, is_redelivered = attempt.station, attempt.delivery.redelivered
+    station = attempt.station
     if attempt.headers is None:
         return _is_known_at_level_1(attempt)
     if not attempt.correlation_id:
@@ -216,7 +227,8 @@ def _is_known(attempt: Attempt) -> bool:
     if original is not None:
         original.adopt(attempt)
         return True
-    finished = station.ledger.find(attempt.key, is_redelivered=is_redelivered)
+    may_be_elsewhere = attempt.is_redelivered or tries_of(attempt) > 0
+    finished = station.ledger.find(attempt.key, is_redelivered=may_be_elsewhere)
     if finished is not None:
         attempt.answer_again(finished)
     return finished is not None
@@ -225,7 +237,7 @@ def _is_known(attempt: Attempt) -> bool:
 def _is_known_at_level_1(attempt: Attempt) -> bool:
     """A core of 2014 takes a second final reply for the next step's, so it is not sent again."""
     station = attempt.station
-    if not attempt.delivery.redelivered:
+    if not attempt.is_redelivered:
         station.recent.forget(attempt.key)
         return False
     original = station.open_attempts.get(attempt.key)
@@ -234,28 +246,46 @@ def _is_known_at_level_1(attempt: Attempt) -> bool:
     return original is not None or station.recent.find(attempt.key) is not None
 
 
-def _redelivery(worker: Performer, attempt: Attempt) -> Reply | None:
-    """Return the answer to a step that comes too late, or was with another worker; None is to run it."""
-    station, headers, step = attempt.station, attempt.headers, attempt.step
+def _answer_to(worker: Performer, attempt: Attempt, losses: int) -> Reply | None:
+    """Return the answer to a message that is not to be begun; None is to run it."""
+    reason = attempt.station.cancellations.reason(attempt.correlation_id) if attempt.owes_status else None
+    if reason is not None:
+        return Reply("cancelled", reason=reason)
+    if losses >= MAX_LOSSES:
+        text = f"killed its worker {losses} times"
+        attempt.station.logger.error("%s: dead-lettered: it %s", attempt.correlation_id, text)
+        attempt.refuse(text)
+        return Reply("failed", message=f"dead-lettered: it {text}")
+    if not attempt.owes_status:
+        return None
+    return _redelivery(worker, attempt) if attempt.is_redelivered else _too_late(attempt)
+
+
+def _too_late(attempt: Attempt) -> Reply | None:
     late_s = _late_s(attempt)
-    if not attempt.delivery.redelivered:
-        text = f"it came {late_s:.1f} s too late to begin, by the clock of this machine"
-        return Reply("cancelled", reason=text) if late_s > 0 else None
-    count = station.ledger.count_return(attempt.key)
-    if count >= MAX_RETURNS:
-        attempt.override(Verdict.DEAD_LETTER)
-        return Reply("failed", message=f"dead-lettered: {count} workers were lost while they had this step")
+    if late_s <= 0:
+        return None
+    text = f"it came {late_s:.1f} s too late to begin, by the clock of this machine"
+    tries = tries_of(attempt)
+    if not tries:
+        return Reply("cancelled", reason=text)
+    return Reply("failed", message=f"{last_error_of(attempt)}; try {tries + 1}: {text}")
+
+
+def _redelivery(worker: Performer, attempt: Attempt) -> Reply | None:
+    """Return the answer to a step that was with another worker; None is to run it."""
+    headers, step = attempt.headers, attempt.step
     is_idempotent = bool(headers and headers.is_idempotent)
     may_run = is_idempotent or (
         step is not None and worker._is_idempotent_step(step.parameters.get("subcommand"))
     )
-    if may_run and late_s <= 0:
+    if may_run and _late_s(attempt) <= 0:
         return None
     if headers is not None:
         return Reply(
             "unknown", reason="the worker that had this step was lost; it may have run, in part or whole"
         )
-    if station.settings.is_run_on_redelivery:
+    if attempt.station.settings.is_run_on_redelivery:
         return None
     return Reply("failed", message="worker was lost while running this step")
 
@@ -271,7 +301,7 @@ def _keep_evidence(attempt: Attempt, reply: Reply | None) -> None:
     if not attempt.owes_status and not attempt.is_returned():
         why = reply.message if reply is not None else ""
         attempt.station.logger.error("%s: dead-lettered: %s", attempt.correlation_id, why)
-        attempt.override(Verdict.DEAD_LETTER)
+        attempt.refuse(f"its job failed: {why}")
 
 
 def _without_status(attempt: Attempt) -> Reply | None:
@@ -281,23 +311,8 @@ def _without_status(attempt: Attempt) -> Reply | None:
     if not attempt.is_returned():
         return Reply("failed", message="process() returned without a final status")
     if attempt.owes_status and returns_of(attempt.delivery) >= MAX_GIVEN_BACK:
-        attempt.override(Verdict.DEAD_LETTER)
+        attempt.refuse(f"given back to the queue {MAX_GIVEN_BACK} times")
         return Reply("failed", message=f"dead-lettered: given back to the queue {MAX_GIVEN_BACK} times")
-    return None
-
-
-def _again_later(attempt: Attempt, error: JobRetry) -> Reply | None:
-    why = f": {error.message}" if error.message else ""
-    tries = returns_of(attempt.delivery) + 1
-    delay_s = error.delay_after_s(tries)
-    if tries >= MAX_GIVEN_BACK:
-        return Reply("failed", message=f"gave up after {tries} tries{why}")
-    if attempt.headers is not None:
-        attempt.reply(Reply("running", message=f"try {tries} ended, again in {delay_s:g} s{why}"))
-    try:
-        attempt.give_back(delay_s, error.changes)
-    except BusError as cause:
-        return Reply("failed", message=f"could not be tried again: {cause}{why}")
     return None
 
 

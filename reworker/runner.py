@@ -23,7 +23,6 @@ from reworker.clock import SystemClock
 from reworker.config import MQ_VARIABLE, MqSettings, load_mapping, mq_settings
 from reworker.drill.faults import Fuse, faulty_bus, faulty_ledger, faulty_worker, fuse_of
 from reworker.errors import BusError, CannotConnect, ConfigError
-from reworker.ledger import open_ledger
 from reworker.logs import escaped, setup
 from reworker.pool.pool import WorkerPool, open_bus
 
@@ -114,7 +113,7 @@ def _run(worker_cls: Any, mq: str | None, config_file: str | None, instances: in
 def _pool_of(workers: Sequence[Any], mapping: Mapping[str, Any], fuse: Fuse | None) -> WorkerPool:
     first = workers[0]
     bus = faulty_bus(open_bus(mq_settings(mapping), first._queue), fuse)
-    ledger = faulty_ledger(open_ledger(first._settings.ledger), fuse)
+    ledger = faulty_ledger(first._settings.open_ledger(), fuse)
     return WorkerPool(bus, workers, ledger=ledger, read_mq=first._read_mq)
 
 

@@ -17,6 +17,7 @@ from pika.exceptions import (
 )
 
 from reworker.bus.contract import Outgoing, Properties
+from reworker.bus.link import reason_of
 from reworker.bus.parameters import connection_parameters, masked_urls
 from reworker.config import MqSettings
 from reworker.errors import (
@@ -74,8 +75,7 @@ class QueueBrowser:
             self._connection.close()
             raise self._refused(error) from error
         except (AMQPError, OSError) as error:
-            reason = str(error) or type(error).__name__
-            raise CannotConnect(masked_urls(self._settings), reason, 1) from error
+            raise CannotConnect(masked_urls(self._settings), reason_of(error), 1) from error
         self._writing = self._open_writing()
         return self
 
@@ -150,8 +150,9 @@ class QueueBrowser:
     def _lost(self, error: Exception) -> BusError:
         if isinstance(error, ConnectionBlockedTimeout):
             return ConnectionLost("the broker takes no messages: free its memory or disk, then try again")
-        reason = str(error) or type(error).__name__
-        return ConnectionLost(f"the broker went away ({reason}); what was not removed stays in {self._queue}")
+        return ConnectionLost(
+            f"the broker went away ({reason_of(error)}); what was not removed stays in {self._queue}"
+        )
 
 
 def _unpublished(message: Outgoing, error: ChannelClosedByBroker) -> BusError:

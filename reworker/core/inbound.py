@@ -278,7 +278,11 @@ def _text(reply: messages.Reply) -> str:
 _REPLIES: dict[str, Callable[[messages.ReceivedReply, int, datetime], Event]] = {
     "started": lambda reply, number, at: ReplyStarted(at=at, attempt=number),
     "running": lambda reply, number, at: ReplyRunning(
-        at=at, attempt=number, percent=reply.percent, message=reply.message or ""
+        at=at,
+        attempt=number,
+        percent=reply.percent,
+        message=reply.message or "",
+        again_in_s=reply.again_in_s or 0.0,
     ),
     "completed": lambda reply, number, at: ReplyCompleted(
         at=at, attempt=number, message=reply.message or "", data=reply.data, extra=reply.extra

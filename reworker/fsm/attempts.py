@@ -104,14 +104,19 @@ def _progress(turn: Turn, attempt: Attempt, status: AttemptStatus, event: Attemp
         attempt = changed(turn.stop_timers(attempt), status=status)
         turn.start_timer(attempt, TimerKind.QUEUE, step.queue_timeout_s)
         return
-    if status is not attempt.status:
+    is_begun, was_queued = status is not attempt.status, attempt.is_queued_again
+    again_in_s = event.again_in_s if isinstance(event, ReplyRunning) else 0.0
+    if was_queued or again_in_s:
+        attempt = changed(attempt, is_queued_again=again_in_s > 0)
+    if is_begun:
         attempt = turn.begin(attempt)
         if step.timeout_s is not None:
             attempt = turn.start_timer(attempt, TimerKind.RUN, step.timeout_s)
-        if turn.is_called_off():
-            attempt = call_off(turn, attempt, turn.deployment.reason or "the deployment has timed out")
+    if (is_begun or was_queued) and turn.is_called_off():
+        attempt = call_off(turn, attempt, turn.deployment.reason or "the deployment has timed out")
     if isinstance(event, ReplyRunning):
-        turn.start_timer(attempt, TimerKind.HEARTBEAT, HEARTBEAT_SILENCE_S)
+        silence_s = again_in_s + step.queue_timeout_s if again_in_s else 0.0
+        turn.start_timer(attempt, TimerKind.HEARTBEAT, HEARTBEAT_SILENCE_S + silence_s)
 
 
 def _is_old(attempt: Attempt, event: AttemptEvent) -> bool:
@@ -122,11 +127,11 @@ def _is_old(attempt: Attempt, event: AttemptEvent) -> bool:
 def call_off(turn: Turn, attempt: Attempt, reason: str) -> Attempt:
     """Have an attempt end soon: its worker is told to stop, and has a while to answer; return the attempt.
 
-    One that waits in a queue ends with its queue timer: until then a worker may still begin it that was not
-    there to be told. It is told then.
+    One that waits in a queue ends with the timer of that: until then a worker may still begin it that was
+    not there to be told. It is told then.
     """
     turn.tell_to_cancel(attempt, reason)
-    if attempt.status is AttemptStatus.SENT:
+    if attempt.status is AttemptStatus.SENT or attempt.is_queued_again:
         return attempt
     return turn.start_timer(attempt, TimerKind.CANCEL, CANCEL_GRACE_S)
 

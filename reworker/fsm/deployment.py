@@ -26,7 +26,7 @@ class Attempt:
 
     `is_unconfirmed` says that the doubt is about its publish, so a worker's answer can still end it;
     `approved_by` are the people who consented so far, of an attempt whose role is that; `reason` says what
-    people are asked.
+    people are asked; `is_queued_again` that a try has ended and the next one waits for a worker.
     """
 
     number: int
@@ -37,6 +37,7 @@ class Attempt:
     is_unconfirmed: bool = False
     approved_by: tuple[str, ...] = ()
     reason: str = ""
+    is_queued_again: bool = False
 
     @property
     def is_for_people(self) -> bool:

@@ -30,6 +30,8 @@ Status = TypeVar("Status", bound=StrEnum)
 Cause = TypeVar("Cause", bound=str)
 
 _NEW_ATTEMPT = (AttemptStatus.READY, AttemptStatus.WAITING, AttemptStatus.SKIPPED)
+#: when a worker must have begun the next try, if there is to be one.
+_UNTIL_TRY = "its pause, the step's `queue_timeout` and"
 _OPEN_ATTEMPT = LIVE_STATUSES | {AttemptStatus.WAITING}
 
 _INTRODUCTION = """\
@@ -109,6 +111,7 @@ answer.
 | queue | `sent` | the step's `queue_timeout`, else {QUEUE_TIMEOUT_S:g} s | `QueueTimedOut` |
 | run | `started` | the step's `timeout`, else never | `RunTimedOut` |
 | heartbeat | the last `running` | {HEARTBEAT_SILENCE_S:g} s | `HeartbeatLost` |
+| heartbeat | a try that ended | {_UNTIL_TRY} {HEARTBEAT_SILENCE_S:g} s | `HeartbeatLost` |
 | cancel | telling a worker that has begun to stop | {CANCEL_GRACE_S:g} s | `CancelTimedOut` |
 | delay | the end of the step before | the step's `delay` | `DelayEnded` |
 | delay | a timeout, before verifying | {CANCEL_GRACE_S:g} s | `DelayEnded` |

@@ -171,10 +171,14 @@ class ReplyStarted(AttemptEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class ReplyRunning(AttemptEvent):
-    """The worker's heartbeat, with its progress if it knows it (0 to 100)."""
+    """The worker's heartbeat, with its progress if it knows it (0 to 100).
+
+    With `again_in_s` a try has ended, and the message is in the worker's queue again after so many seconds.
+    """
 
     percent: float | None = None
     message: str = ""
+    again_in_s: float = 0.0
 
 
 @dataclass(frozen=True, kw_only=True)

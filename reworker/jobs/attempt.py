@@ -10,10 +10,20 @@ import threading
 from collections.abc import Callable, Mapping
 from typing import Any
 
-from reworker.bus.contract import Delivery, Outcome, Outgoing, Properties, Published, Verdict
+from reworker.bus.contract import (
+    PUBLISH_DEADLINE_S,
+    Delivery,
+    Outcome,
+    Outgoing,
+    Properties,
+    Published,
+    Verdict,
+)
 from reworker.errors import JobCancelled, JobError, MessageError
+from reworker.jobs.early import acknowledge
 from reworker.jobs.interrupt import Interrupt
-from reworker.jobs.returning import declare_delay, key_of, return_to_queue
+from reworker.jobs.retry import Retry
+from reworker.jobs.returning import LOST_HEADER, TRIES_HEADER, key_of, number_in, return_to_queue
 from reworker.jobs.station import Station
 from reworker.jobs.steps import StepMethod
 from reworker.ledger import Finished
@@ -28,10 +38,13 @@ from reworker.messages import (
     step_headers_of,
 )
 from reworker.topology.names import NO_REPLY, owes_status
+from reworker.topology.refusal import Refusal, refuse
 from reworker.tracing import valid_traceparent
 
 #: seconds an output line waits for others to be confirmed before it is dropped.
 ROOM_WAIT_S = 1.0
+#: seconds a final reply waits for the broker when the message it answers was acknowledged early: a day.
+ANSWER_DEADLINE_S = 86_400.0
 #: characters of a message id that is sent as it is: of four bytes each they fit into AMQP's 255 bytes.
 MESSAGE_ID_CHARACTERS = 63
 _JSON = "application/json"
@@ -47,13 +60,14 @@ class Attempt:
 
     __slots__ = (
         "_deliveries",
+        "_is_acked_early",
         "_is_answered",
+        "_is_left",
         "_is_over",
         "_is_settled",
         "_lock",
         "_pending_count",
-        "_return_body",
-        "_return_queue",
+        "_refusal",
         "_seq",
         "_verdict",
         "_wakeup",
@@ -64,12 +78,15 @@ class Attempt:
         "headers",
         "interrupt",
         "is_cancelled",
+        "is_redelivered",
         "is_unanswerable",
+        "key",
         "last_heartbeat_mono_s",
         "method",
         "owes_status",
         "reply_to",
         "result",
+        "retry",
         "started_mono_s",
         "station",
         "step",
@@ -84,10 +101,17 @@ class Attempt:
         self.reply_to = properties.reply_to if properties.reply_to != NO_REPLY else None
         self.headers = step_headers_of(properties.headers)
         self.owes_status = owes_status(key_of(delivery))
+        #: whether another worker may have had this message before, and was lost.
+        self.is_redelivered = delivery.redelivered or number_in(delivery, LOST_HEADER) > 0
+        #: the same for every delivery of this attempt, and in every process of a host.
+        self.key = (
+            self.correlation_id if self.headers is not None and self.correlation_id else _digest(delivery)
+        )
         self.traceparent = valid_traceparent(self.headers.traceparent) if self.headers is not None else ""
         self.body: dict[str, Any] = {}
         self.step: Step | None = None
         self.method: StepMethod | None = None
+        self.retry: Retry | None = None
         self.result: Reply | None = None
         self.final_status = ""
         self.is_cancelled = self.is_unanswerable = False
@@ -99,20 +123,10 @@ class Attempt:
         self._deliveries = [delivery]
         self._verdict: Verdict | None = None
         self._seq = self._pending_count = 0
-        self._return_queue = ""
-        self._return_body = delivery.body
-        self._is_over = self._is_settled = False
+        self._refusal = "its worker rejected it"
+        self._is_acked_early = False
+        self._is_left = self._is_over = self._is_settled = False
         self._is_answered = True
-
-    @property
-    def key(self) -> str:
-        """What is the same for every delivery of this attempt.
-
-        At level 1 the steps of a deployment share a correlation id, so the body counts too.
-        """
-        if self.headers is not None:
-            return self.correlation_id or ""
-        return f"{self.correlation_id}#{hash(self.delivery.body)}"
 
     def reply(self, reply: Reply) -> None:
         """Send a reply; a second final one is dropped with a warning.
@@ -169,45 +183,36 @@ class Attempt:
         elif self.station.settings.is_ack_early:
             self._settle()
 
-    def give_back(self, delay_s: float, changes: Mapping[str, Any] | None = None) -> None:
-        """Have this message delivered again, here or to another worker, after a delay in seconds.
-
-        Args:
-            delay_s: 0 is at once.
-            changes: top-level keys that are changed in it.
-
-        Raises:
-            BusError: the broker does not let us wait.
-            MessageError: JSON cannot carry the changes.
-        """
-        if changes:
-            self._return_body = encode({**self.body, **changes})
-        queue = self.delivery.queue
-        self._return_queue = declare_delay(self.station.bus, queue, delay_s) if delay_s > 0 else queue
-        self._verdict = Verdict.REQUEUE
+    def leave(self) -> None:
+        """Leave all further answers to a copy of the message that the broker has."""
+        self._is_left = True
 
     def is_returned(self) -> bool:
-        """Tell whether the plugin put the delivery back to the queue."""
-        return self._verdict is Verdict.REQUEUE
+        """Tell whether the message is, or will be, in a queue once more, with what is left to say."""
+        return self._is_left or self._verdict is Verdict.REQUEUE
 
-    def ending(self) -> str:
-        """Return how the job has ended, in a word, for metrics and traces."""
-        if self.final_status:
-            return self.final_status
-        if self._verdict is Verdict.REQUEUE:
-            return "returned"
-        return "failed" if self._verdict is Verdict.DEAD_LETTER else "completed"
+    def refuse(self, reason: str) -> None:
+        """Have the message go to the dead letters, whatever the plugin said; before `finish`."""
+        self._verdict, self._refusal = Verdict.DEAD_LETTER, reason
 
-    def override(self, verdict: Verdict) -> None:
-        """Settle in another way than the plugin said; before `finish`."""
-        self._verdict = verdict
+    def adopt(self, other: Attempt) -> bool:
+        """Settle another delivery of this attempt together with ours; `other` settles nothing any more.
 
-    def adopt(self, other: Attempt) -> None:
-        """Settle another delivery of this attempt together with ours; `other` settles nothing any more."""
+        Returns:
+            False when it is too late for that.
+        """
         with self._lock:
             if not self._is_settled:
                 self._deliveries.append(other.delivery)
                 other._deliveries = []
+            return not self._is_settled
+
+    def ack_early(self) -> None:
+        """Acknowledge while the job goes on: the broker would not wait until it is over. Safe twice."""
+        with self._lock:
+            if not self._is_settled:
+                self._is_acked_early = True
+                self._deliveries = [acknowledge(delivery) for delivery in self._deliveries]
 
     def finish(self) -> None:
         """The job is over: settle now, or when the last reply has been answered for."""
@@ -245,6 +250,8 @@ class Attempt:
         return not self._wakeup.wait(seconds)
 
     def _post_reply(self, status: str, body: bytes) -> None:
+        if status == "started" and self.headers is None and number_in(self.delivery, TRIES_HEADER):
+            return  # a core of 2014 was told at the first try, and takes a second one for the next step's
         is_final = status in FINAL_STATUSES
         with self._lock:
             if is_final and self.final_status:
@@ -266,7 +273,9 @@ class Attempt:
             self.station.ledger.record(self.key, Finished(status, body))
         if self.reply_to:
             message = Outgoing("", self.reply_to, body, self._reply_properties(status, seq))
-            self._publish(message, self._on_final_sent if is_final else self._on_sent)
+            # No redelivery would bring an answer again that was acknowledged for: it waits for the broker.
+            deadline_s = ANSWER_DEADLINE_S if is_final and self._is_acked_early else PUBLISH_DEADLINE_S
+            self._publish(message, self._on_final_sent if is_final else self._on_sent, deadline_s)
 
     def _reply_properties(self, status: str, seq: int) -> Properties:
         if self.headers is None:
@@ -296,12 +305,17 @@ class Attempt:
             delivery_mode=_PERSISTENT,
         )
 
-    def _publish(self, message: Outgoing, on_done: Callable[[Published], None]) -> None:
+    def _publish(
+        self,
+        message: Outgoing,
+        on_done: Callable[[Published], None],
+        deadline_s: float = PUBLISH_DEADLINE_S,
+    ) -> None:
         """Publish, and settle no sooner than the bus has answered."""
         with self._lock:
             self._pending_count += 1
         try:
-            self.station.bus.publish(message, on_done)
+            self.station.bus.publish(message, on_done, deadline_s=deadline_s)
         except (TypeError, ValueError) as error:
             with self._lock:
                 self._pending_count -= 1
@@ -349,16 +363,26 @@ class Attempt:
             deliveries = self._deliveries
         if self.station.open_attempts.get(self.key) is self:
             del self.station.open_attempts[self.key]
-        verdict = self._verdict or Verdict.ACK
-        if verdict is Verdict.DEAD_LETTER and self._is_answered:
-            self.station.counts["dead_lettered"] += 1
+        verdict = Verdict.ACK if self._is_left else self._verdict or Verdict.ACK
         for delivery in deliveries:
-            if verdict is Verdict.REQUEUE and self._is_answered:
-                return_to_queue(
-                    self.station.bus, delivery, self._return_queue, is_begun=True, body=self._return_body
-                )
-            else:
-                delivery.settle(verdict if self._is_answered else Verdict.REQUEUE)
+            self._settle_one(delivery, verdict if self._is_answered else Verdict.REQUEUE)
+
+    def _settle_one(self, delivery: Delivery, verdict: Verdict) -> None:
+        station = self.station
+        if verdict is Verdict.DEAD_LETTER:
+            station.counts["dead_lettered"] += 1
+            by = f"worker {station.app_id} {station.worker_id}"
+            refuse(station.bus, delivery, Refusal(self._refusal, by, station.clock.now()))
+        elif verdict is Verdict.REQUEUE and self._is_answered:
+            return_to_queue(station.bus, delivery, is_begun=True)
+        else:
+            delivery.settle(verdict)
+
+
+def _digest(delivery: Delivery) -> str:
+    """Return a key for a message of level 1: the steps of a deployment share a correlation id there."""
+    body = hashlib.blake2b(delivery.body, digest_size=8).hexdigest()
+    return f"{delivery.properties.correlation_id}#{body}"
 
 
 def _message_id(text: str) -> str:

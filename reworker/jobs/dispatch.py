@@ -10,6 +10,7 @@ from reworker.errors import JobCancelled, JobFailed
 from reworker.jobs.attempt import Attempt
 from reworker.jobs.job import Job
 from reworker.jobs.steps import ANY, StepMethod, arguments_of, suggestion
+from reworker.jobs.trying import tries_of
 from reworker.messages import Reply, Step
 from reworker.output import Output
 
@@ -33,10 +34,20 @@ def run_step(worker: Any, methods: Mapping[str, StepMethod], attempt: Attempt, o
     if problems:
         raise JobFailed(f"wrong parameters for {method.options.name}: {'; '.join(problems)}")
     attempt.limit(method.options.timeout_s)
-    attempt.reply(Reply("started"))
+    attempt.retry = method.options.retry
+    _say_begun(attempt)
     function: Callable[..., Any] = getattr(worker, method.method)
     data = function(Job(attempt, message, output), **values)
     attempt.result = Reply("completed", data=_awaited(data, attempt) if method.is_async else data)
+
+
+def _say_begun(attempt: Attempt) -> None:
+    """Say `started`; of a later try the core only needs to hear that it is there."""
+    tries = tries_of(attempt)
+    if not tries:
+        attempt.reply(Reply("started"))
+    elif attempt.headers is not None and attempt.headers.heartbeat_s is not None:
+        attempt.reply(Reply("running", message=f"try {tries + 1}"))
 
 
 def _method_for(methods: Mapping[str, StepMethod], name: Any) -> StepMethod:

@@ -1,39 +1,52 @@
-"""Giving a delivery back to its queue for another worker."""
+"""Copies of a delivery: given back to its queue for another worker, or sent to wait for its next try."""
 
 from __future__ import annotations
 
+import threading
 from collections.abc import Mapping
 from typing import Any
 
 from reworker.bus.contract import (
+    DeclareMode,
     Delivery,
     Outcome,
     Outgoing,
     Properties,
     Published,
-    QueueSpec,
     TopologySpec,
     Verdict,
 )
+from reworker.jobs.settings import WorkerSettings
 from reworker.jobs.station import Publisher
 from reworker.messages import NOT_AFTER_HEADER
+from reworker.topology.model import RETRY_DELAYS_S, retry_queue
 from reworker.topology.names import owes_status
+from reworker.topology.refusal import without_brokers
 
-#: seconds a retry waits at the broker: it is rounded up to one of these, each a queue of its own.
-DELAYS_S = (1, 2, 5, 10, 30, 60, 300, 900, 3600)
-#: milliseconds after which an unused queue of that kind goes away, on top of its delay.
-IDLE_MS = 3_600_000
-#: header that counts how often a step was given back.
+#: seconds a message waits at the broker: rounded up to one of these, each a queue of its own.
+DELAYS_S = RETRY_DELAYS_S
+#: header that counts how often a message was given back.
 RETURNS_HEADER = "x-returns"
+#: header that counts the tries that have ended.
+TRIES_HEADER = "x-tries"
+#: header that counts how often a worker was lost that had the message; brokers without a count need it.
+LOST_HEADER = "x-lost"
+#: header in which brokers with quorum queues count deliveries that came back.
+DELIVERY_COUNT_HEADER = "x-delivery-count"
 #: header with the first routing key of output or a notification: nobody waits for an answer to it.
 KEY_HEADER = "x-routing-key"
 
 
-def returns_of(delivery: Delivery) -> int:
-    """Return how often this step was given back before."""
+def number_in(delivery: Delivery, header: str) -> int:
+    """Return the number in a header; 0 when there is none."""
     headers: Mapping[str, Any] = delivery.properties.headers or {}
-    count = headers.get(RETURNS_HEADER)
-    return count if isinstance(count, int) else 0
+    found = headers.get(header)
+    return found if isinstance(found, int) and not isinstance(found, bool) else 0
+
+
+def returns_of(delivery: Delivery) -> int:
+    """Return how often this message was given back before."""
+    return number_in(delivery, RETURNS_HEADER)
 
 
 def key_of(delivery: Delivery) -> str:
@@ -43,78 +56,97 @@ def key_of(delivery: Delivery) -> str:
     return key if isinstance(key, str) and not owes_status(key) else delivery.routing_key
 
 
-def return_to_queue(
-    bus: Publisher,
-    delivery: Delivery,
-    queue: str = "",
-    *,
-    is_begun: bool = False,
-    body: bytes | None = None,
-) -> None:
-    """Give a delivery back, unstarted, or to be tried again; any thread, returns at once.
+def return_to_queue(bus: Publisher, delivery: Delivery, *, is_begun: bool = False) -> None:
+    """Give a delivery back, unstarted, or to be done by another; any thread, returns at once.
 
-    A step is published to the queue anew and the old delivery acknowledged when that is confirmed: a plain
+    A step is published to its queue anew and the old delivery acknowledged when that is confirmed: a plain
     requeue would mark it as redelivered, which means that a worker may have been lost while running it.
-    So is everything that goes to a queue of its own, there to wait.
 
     Args:
         bus: publishes.
         delivery: to give back.
-        queue: where to publish it; from `declare_delay`. Empty is its own queue.
         is_begun: it has been begun in time, so that it may go on at any time.
-        body: instead of its own.
     """
-    if not queue and not owes_status(key_of(delivery)):
+    if not owes_status(key_of(delivery)):
         delivery.settle(Verdict.REQUEUE)
         return
 
     def on_done(result: Published) -> None:
         delivery.settle(Verdict.ACK if result.outcome is Outcome.CONFIRMED else Verdict.REQUEUE)
 
-    message = copy_of(delivery, queue or delivery.queue, is_begun=is_begun, body=body)
-    bus.publish(message, on_done)
+    changes: dict[str, Any] = {RETURNS_HEADER: returns_of(delivery) + 1}
+    if is_begun:
+        changes[NOT_AFTER_HEADER] = None
+    bus.publish(copy_of(delivery, delivery.queue, changes), on_done)
 
 
-def declare_delay(bus: Publisher, queue: str, delay_s: float) -> str:
+def rounded_s(delay_s: float) -> int:
+    """Return for how long a message really waits: the next of the fixed delays, an hour at most."""
+    return next((one for one in DELAYS_S if one >= delay_s), DELAYS_S[-1])
+
+
+def declare_delay(bus: Publisher, settings: WorkerSettings, queue: str, delay_s: int) -> str:
     """Declare a queue whose messages go to `queue` after a delay, and return its name.
 
     Args:
         bus: declares; waits for the broker, so not on the I/O thread.
+        settings: say whether to declare or only to look, and the type of queues.
         queue: where messages go afterwards.
-        delay_s: seconds at least; an hour at most.
+        delay_s: one of the fixed delays.
 
     Raises:
         BusError: it cannot be declared.
     """
-    rounded_s = next((one for one in DELAYS_S if one >= delay_s), DELAYS_S[-1])
-    name = f"{queue}.retry.{rounded_s}s"
-    arguments = {
-        "x-message-ttl": rounded_s * 1000,
-        "x-expires": rounded_s * 1000 + IDLE_MS,
-        "x-dead-letter-exchange": "",
-        "x-dead-letter-routing-key": queue,
-    }
-    bus.declare(TopologySpec(queues=(QueueSpec(name, arguments=arguments),)))
-    return name
+    spec = retry_queue(queue, delay_s, settings.queue_type)
+    if settings.declare is not DeclareMode.OFF:
+        bus.declare(TopologySpec(queues=(spec,)), settings.declare)
+    return spec.name
 
 
-def copy_of(delivery: Delivery, queue: str, *, is_begun: bool = False, body: bytes | None = None) -> Outgoing:
-    """Return the message of a delivery, addressed to a queue, with one more return counted."""
-    old = delivery.properties
-    headers = {**(old.headers or {}), RETURNS_HEADER: returns_of(delivery) + 1}
-    if is_begun:
-        headers.pop(NOT_AFTER_HEADER, None)
-    key = key_of(delivery)
+def copy_of(
+    delivery: Delivery, queue: str, changes: Mapping[str, Any] | None = None, *, body: bytes | None = None
+) -> Outgoing:
+    """Return the message of a delivery, addressed to a queue.
+
+    It is sent twice, when a connection is lost before its confirm, only if it may be done twice.
+
+    Args:
+        delivery: to copy.
+        queue: where it goes.
+        changes: of its headers; None as a value takes one away.
+        body: instead of its own.
+    """
+    old, key = delivery.properties, key_of(delivery)
+    headers = {**without_brokers(old.headers), **(changes or {})}
     if not owes_status(key):
         headers[KEY_HEADER] = key
     properties = Properties(
         content_type="application/json",
         content_encoding=old.content_encoding,
-        headers=headers,
+        headers={name: value for name, value in headers.items() if value is not None},
         delivery_mode=2,
         correlation_id=old.correlation_id,
         reply_to=old.reply_to,
         message_id=old.message_id,
         app_id=old.app_id,
     )
-    return Outgoing("", queue, delivery.body if body is None else body, properties)
+    may_repeat = headers.get("x-idempotent") is True or not owes_status(key)
+    return Outgoing("", queue, delivery.body if body is None else body, properties, may_resend=may_repeat)
+
+
+def publish_and_tell(bus: Publisher, message: Outgoing) -> Published:
+    """Publish a copy and wait for what becomes of it; not on the I/O thread.
+
+    Raises:
+        TypeError, ValueError: AMQP cannot carry it.
+    """
+    done = threading.Event()
+    results: list[Published] = []
+
+    def on_done(result: Published) -> None:
+        results.append(result)
+        done.set()
+
+    bus.publish(message, on_done)
+    done.wait()
+    return results[0]

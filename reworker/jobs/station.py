@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import os
+import random
 import secrets
 import threading
 import weakref
@@ -102,6 +103,7 @@ class Station:
         nonce: tells the replies of two runs of one attempt apart.
         numbers: for the same purpose, within this process.
         fork_mark: tells whether user code has forked this process.
+        rand: chance, for pauses between tries.
         current: the `Attempt` that the instance performs now, or None.
     """
 
@@ -123,4 +125,5 @@ class Station:
     nonce: str = field(default_factory=lambda: secrets.token_hex(4))
     numbers: itertools.count[int] = field(default_factory=itertools.count)
     fork_mark: ForkMark = field(default_factory=ForkMark)
+    rand: Callable[[], float] = random.random
     current: Any = None

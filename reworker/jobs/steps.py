@@ -10,6 +10,7 @@ from typing import Any, TypeVar
 
 import msgspec
 
+from reworker.jobs.retry import Retry, retry_of
 from reworker.messages import Step
 
 F = TypeVar("F", bound=Callable[..., Any])
@@ -27,6 +28,7 @@ class StepOptions(msgspec.Struct, frozen=True):
     name: str
     is_idempotent: bool
     timeout_s: float | None
+    retry: Retry | None = None
 
 
 class Parameter(msgspec.Struct, frozen=True):
@@ -53,7 +55,13 @@ class StepMethod(msgspec.Struct, frozen=True):
     summary: str
 
 
-def step(name: str, *, idempotent: bool = False, timeout_s: float | None = None) -> Callable[[F], F]:
+def step(
+    name: str,
+    *,
+    idempotent: bool = False,
+    timeout_s: float | None = None,
+    retry: int | Retry | None = None,
+) -> Callable[[F], F]:
     """Mark a method of a worker as the subcommand `name`.
 
     The method is ``(self, job, *, parameter: type = default, ...)``; it may be ``async def``.
@@ -63,14 +71,16 @@ def step(name: str, *, idempotent: bool = False, timeout_s: float | None = None)
             ``*`` takes every subcommand that has no step of its own, see `Job.subcommand`.
         idempotent: it may safely run twice, so a lost worker's step is run again.
         timeout_s: longest a run may take, seconds.
+        retry: how often a run that fails is tried, a number or a `Retry`; else once.
 
     Raises:
-        TypeError: the method has another form.
+        TypeError, ValueError: the method has another form, or `retry` is none.
     """
+    policy = retry_of(retry)
 
     def mark(function: F) -> F:
         _check_form(function)
-        setattr(function, _MARK, StepOptions(name, idempotent, timeout_s))
+        setattr(function, _MARK, StepOptions(name, idempotent, timeout_s, policy))
         return function
 
     return mark

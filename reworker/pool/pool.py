@@ -22,7 +22,7 @@ from reworker.jobs.prints import captured_streams
 from reworker.jobs.settings import WorkerSettings
 from reworker.jobs.station import Station
 from reworker.jobs.tally import JobTally
-from reworker.ledger import Ledger, open_ledger
+from reworker.ledger import Ledger
 from reworker.pool.children import children_of_thread, end_trees
 from reworker.pool.control import ControlDesk
 from reworker.pool.deadman import Deadman
@@ -88,7 +88,7 @@ class WorkerPool:
         #: of the process, after `run`.
         self.exit_code = 0
         self._logger = first.app_logger
-        self._ledger = ledger or open_ledger(self.settings.ledger)
+        self._ledger = ledger or self.settings.open_ledger()
         self._read_mq = read_mq
         self._orders, self._lock = Orders(), threading.Lock()
         self._owns_process = False

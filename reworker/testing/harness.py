@@ -29,7 +29,8 @@ from reworker.jobs.attempt import Attempt
 from reworker.jobs.station import Station
 from reworker.messages import FINAL_STATUSES, StepHeaders, encode, headers_of_step
 from reworker.output import Output
-from reworker.topology.names import NOTIFY_PREFIX, OUTPUT_KEY, REPLY_QUEUE, step_key
+from reworker.topology.names import DEAD_EXCHANGE, NOTIFY_PREFIX, OUTPUT_KEY, REPLY_QUEUE, step_key
+from reworker.topology.refusal import REASON_HEADER
 from reworker.worker import Worker
 
 #: correlation id of what is delivered unless the test gives another.
@@ -46,6 +47,7 @@ class Transcript:
         notifications: bodies of its notifications, with the routing key under ``key``.
         sent: all messages, as they went to the bus.
         settled: how the delivery was settled: ``ack``, ``requeue``, ``dead letter``, or None.
+        refused: why it went to the dead letters; empty when it did not, or when the broker moved it.
         error: what the worker's code raised, other than a `JobError`.
     """
 
@@ -54,6 +56,7 @@ class Transcript:
     notifications: list[dict[str, Any]] = field(default_factory=list)
     sent: list[Outgoing] = field(default_factory=list)
     settled: str | None = None
+    refused: str = ""
     error: BaseException | None = None
 
     @property
@@ -206,6 +209,19 @@ class Harness:
             queue=self.station.settings.queue,
         )
 
+    def delivery_of(self, sent: Outgoing, *, redelivered: bool = False) -> FakeDelivery:
+        """Return a message that the worker sent to its own queue, as it is delivered from there."""
+        self._tags += 1
+        return FakeDelivery(
+            body=sent.body,
+            properties=sent.properties,
+            routing_key=sent.routing_key,
+            exchange=sent.exchange,
+            redelivered=redelivered,
+            delivery_tag=self._tags,
+            queue=self.station.settings.queue,
+        )
+
     def run(self, delivery: FakeDelivery) -> Transcript:
         """Execute a delivery; return what this one brought forth."""
         begin = len(self.bus.sent)
@@ -271,8 +287,13 @@ def deliver(
 
 def transcript_of(sent: Sequence[Outgoing], delivery: FakeDelivery) -> Transcript:
     """Return messages sorted by what they are."""
-    transcript = Transcript(sent=list(sent), settled=delivery.verdict.value if delivery.verdict else None)
+    transcript = Transcript(settled=delivery.verdict.value if delivery.verdict else None)
     for one in sent:
+        if one.exchange == DEAD_EXCHANGE:  # a copy with the reason, and the message itself acknowledged
+            transcript.settled = Verdict.DEAD_LETTER.value
+            transcript.refused = str((one.properties.headers or {})[REASON_HEADER])
+            continue
+        transcript.sent.append(one)
         body = json.loads(one.body)
         if one.exchange == "" and one.routing_key == delivery.properties.reply_to:
             transcript.replies.append(body)

@@ -4,16 +4,19 @@ from __future__ import annotations
 
 import pytest
 
-from reworker.fsm.attempts import BACKOFF_CAP_S
-from reworker.fsm.commands import DispatchStep, RecordAttempt, StartTimer, TimerKind
+from reworker.fsm.attempts import BACKOFF_CAP_S, HEARTBEAT_SILENCE_S
+from reworker.fsm.commands import DispatchStep, RecordAttempt, SendControl, StartTimer, TimerKind
 from reworker.fsm.events import (
+    CancelRequested,
     DelayEnded,
     DispatchConfirmed,
     DispatchUnroutable,
+    HeartbeatLost,
     QueueTimedOut,
     ReplyCancelled,
     ReplyCompleted,
     ReplyFailed,
+    ReplyRunning,
     ReplyUnknown,
 )
 from reworker.fsm.playbook import OnUnknown, Retry, Sequence
@@ -84,3 +87,48 @@ def test_step_is_not_tried_again_when_the_deployment_is_failing(drive_plan, step
     driver.feed_on("h2", ReplyFailed)
     assert driver.deployment.status is DeploymentStatus.FAILED
     assert (driver.deployment.attempt_count, driver.deployment.failed_count) == (2, 2)
+
+
+# tries that a worker makes by itself, within one attempt
+
+
+def waiting_for_its_next_try(drive, step, **options):
+    driver = drive(step(queue_timeout_s=7.0, **options)).start()
+    driver.feed(ReplyRunning)
+    driver.feed(ReplyRunning, again_in_s=300.0, message="try 1 ended")
+    return driver
+
+
+def test_attempt_stays_open_when_its_next_try_waits_at_the_broker(drive, step):
+    driver = waiting_for_its_next_try(drive, step, timeout_s=900.0)
+    assert driver.only(StartTimer).kind is TimerKind.HEARTBEAT
+    assert driver.only(StartTimer).after_s == 300.0 + 7.0 + HEARTBEAT_SILENCE_S, "nobody beats meanwhile"
+    assert driver.attempt.status is AttemptStatus.STARTED
+    assert set(driver.attempt.timers) == {TimerKind.RUN, TimerKind.HEARTBEAT}, "all tries share the timeout"
+
+
+def test_heartbeats_are_watched_as_before_when_the_next_try_has_begun(drive, step):
+    driver = waiting_for_its_next_try(drive, step)
+    driver.feed(ReplyRunning, message="try 2")
+    assert driver.only(StartTimer).after_s == HEARTBEAT_SILENCE_S
+    driver.feed(ReplyCompleted)
+    assert driver.deployment.status is DeploymentStatus.COMPLETED
+
+
+def test_cancel_waits_for_the_worker_when_the_next_try_is_still_to_come(drive, step):
+    driver = waiting_for_its_next_try(drive, step)
+    driver.feed(CancelRequested, reason="enough")
+    assert driver.only(SendControl).attempt == 1
+    assert driver.all(StartTimer) == [], "a worker that was not told may begin it yet"
+    driver.feed(ReplyRunning, message="try 2")
+    assert driver.only(SendControl).reason == "enough", "it is told when it shows"
+    assert TimerKind.CANCEL in driver.attempt.timers
+    driver.feed(ReplyCancelled)
+    assert driver.deployment.status is DeploymentStatus.CANCELLED
+
+
+def test_cancelled_deployment_ends_when_no_worker_takes_the_next_try(drive, step):
+    driver = waiting_for_its_next_try(drive, step)
+    driver.feed(CancelRequested, reason="enough")
+    driver.feed(HeartbeatLost)
+    assert driver.deployment.status is DeploymentStatus.CANCELLED

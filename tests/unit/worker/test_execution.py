@@ -9,7 +9,7 @@ from typing import Any
 import pytest
 
 from reworker import execution
-from reworker.bus.contract import Outcome
+from reworker.bus.contract import Outcome, Verdict
 from reworker.errors import (
     JobCancelled,
     JobFailed,
@@ -172,7 +172,7 @@ def test_delivery_is_settled_early_when_told_to() -> None:
     harness.bus.hold_confirms()
     delivery = harness.delivery(body())
     harness.run(delivery)
-    assert delivery.verdict is execution.Verdict.ACK
+    assert delivery.verdict is Verdict.ACK
 
 
 def test_delivery_waits_for_its_confirms_when_acknowledgement_is_late() -> None:
@@ -182,7 +182,7 @@ def test_delivery_waits_for_its_confirms_when_acknowledgement_is_late() -> None:
     harness.run(delivery)
     assert delivery.verdict is None
     harness.bus.release_confirms()
-    assert delivery.verdict is execution.Verdict.ACK
+    assert delivery.verdict is Verdict.ACK
 
 
 # each stage alone

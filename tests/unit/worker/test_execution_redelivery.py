@@ -7,11 +7,12 @@ from typing import Any
 import pytest
 
 from reworker import execution
-from reworker.bus.contract import TopologySpec
+from reworker.bus.contract import TopologySpec, Verdict
 from reworker.errors import (
     ConnectionLost,
     JobRetry,
 )
+from reworker.jobs.losses import MAX_LOSSES
 from reworker.messages import StepHeaders, headers_of_step
 from reworker.testing import FakeClock, Harness
 from reworker.testing.harness import CORRELATION_ID, RecordingBus
@@ -23,8 +24,11 @@ from tests.unit.worker.kit import IDEMPOTENT, LEVEL_2, StepWorker, body, raising
 
 
 def redelivered(worker_cls: type[Worker], message: dict[str, Any], headers: Any, **options: Any) -> Any:
+    """Run a redelivery, and the copy with the count of lost workers that it is sent round as, if it is."""
     harness = Harness(worker_cls, **options)
-    return harness.run(harness.delivery(message, headers=headers, redelivered=True))
+    transcript = harness.run(harness.delivery(message, headers=headers, redelivered=True))
+    copies = [one for one in transcript.sent if "x-lost" in (one.properties.headers or {})]
+    return harness.run(harness.delivery_of(copies[0])) if copies else transcript
 
 
 def test_redelivery_is_unknown_when_level_2_and_not_idempotent() -> None:
@@ -56,11 +60,12 @@ def test_redelivery_runs_when_level_1_and_told_to() -> None:
 def test_redelivered_message_is_dead_lettered_when_it_killed_three_workers() -> None:
     harness = Harness(StepWorker)
     make = lambda: harness.delivery(step_body("Again"), headers=LEVEL_2, redelivered=True)  # noqa: E731  used twice and short
-    for _ in range(execution.MAX_RETURNS - 1):
-        harness.station.ledger.count_return(CORRELATION_ID)
+    for _ in range(MAX_LOSSES - 1):
+        harness.station.ledger.count_loss(CORRELATION_ID)
     transcript = harness.run(make())
     assert (transcript.statuses, transcript.settled) == (["failed"], "dead letter")
-    assert "3 workers were lost" in transcript.message
+    assert "killed its worker 3 times" in transcript.message
+    assert transcript.refused == "killed its worker 3 times"
 
 
 def test_stored_reply_is_sent_again_with_its_id_when_the_attempt_has_finished() -> None:
@@ -105,7 +110,7 @@ def test_redelivery_is_settled_with_the_first_when_the_attempt_still_runs(header
     assert harness.run(second).sent == []
     assert (first.verdict, second.verdict) == (None, None)
     harness.bus.release_confirms()
-    assert (first.verdict, second.verdict) == (execution.Verdict.ACK, execution.Verdict.ACK)
+    assert (first.verdict, second.verdict) == (Verdict.ACK, Verdict.ACK)
     assert harness.station.open_attempts == {}
 
 
@@ -168,7 +173,7 @@ def test_step_goes_to_the_end_of_its_queue_when_it_asks_for_another_try_at_once(
 
 
 def test_step_fails_when_it_asks_for_too_many_tries() -> None:
-    transcript = raising(JobRetry(message="no luck"), headers={**LEVEL_2, "x-returns": 19})
+    transcript = raising(JobRetry(message="no luck"), headers={**LEVEL_2, "x-tries": 19})
     assert transcript.message == "gave up after 20 tries: no luck"
 
 
@@ -208,5 +213,5 @@ def test_step_may_go_on_at_any_time_when_it_has_been_begun_and_given_back() -> N
     harness.worker.error = JobRetry(7)  # type: ignore[attr-defined]  # of StepWorker
     headers = headers_of_step(StepHeaders(not_after_s=clock.now().timestamp() + 1))
     sent = harness.run(harness.delivery(step_body(), headers=headers)).sent[-1]
-    assert sent.properties.headers["x-returns"] == 1
+    assert sent.properties.headers["x-tries"] == 1
     assert "x-not-after" not in sent.properties.headers

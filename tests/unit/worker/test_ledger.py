@@ -39,16 +39,16 @@ def test_attempt_is_gone_when_forgotten(ledger: Ledger) -> None:
 
 
 def test_returns_are_counted_when_an_attempt_comes_back(ledger: Ledger) -> None:
-    assert [ledger.count_return("a"), ledger.count_return("b"), ledger.count_return("a")] == [1, 1, 2]
+    assert [ledger.count_loss("a"), ledger.count_loss("b"), ledger.count_loss("a")] == [1, 1, 2]
 
 
 def test_memory_forgets_the_oldest_when_full() -> None:
     ledger = MemoryLedger(max_count=2)
     for key in "abc":
         ledger.record(key, DONE)
-        ledger.count_return(key)
+        ledger.count_loss(key)
     assert [ledger.find(key) for key in "abc"] == [None, DONE, DONE]
-    assert [ledger.count_return("c"), ledger.count_return("a")] == [2, 1]
+    assert [ledger.count_loss("c"), ledger.count_loss("a")] == [2, 1]
 
 
 def test_other_processes_attempt_is_found_when_redelivered(tmp_path: Path) -> None:
@@ -70,7 +70,7 @@ def test_old_attempts_are_swept_when_many_are_recorded(
     first.record("a", DONE)
     clock.advance(61)
     first.record("b", DONE)
-    second = FileLedger(path)
+    second = FileLedger(path, clock=clock)
     assert (second.find("a"), second.find("b")) == (None, DONE)
     first.close()
     second.close()

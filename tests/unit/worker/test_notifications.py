@@ -54,26 +54,27 @@ def test_notification_waits_at_the_broker_with_what_is_left_when_it_is_tried_aga
     (sent,) = transcript.sent
     assert (transcript.settled, sent.routing_key) == ("ack", "worker.teller.retry.2s")
     assert json.loads(sent.body) == {**NOTE, "target": ["b"]}
-    assert sent.properties.headers == {"x-returns": 1, "x-routing-key": "notify.test"}
+    waiting = {"x-tries": 1, "x-retry-error": "b is away", "x-routing-key": "notify.test"}
+    assert sent.properties.headers == waiting
 
-    harness.worker.error = JobRetry((2, 30))  # type: ignore[attr-defined]  # of Teller
+    harness.worker.error = JobRetry((2, 30), "b is away")  # type: ignore[attr-defined]  # of Teller
     options = {"headers": sent.properties.headers, "reply_to": "log"}
     again = harness.run(harness.delivery(sent.body, routing_key="worker.teller", **options))
     assert harness.worker.seen.target == ["b"]  # type: ignore[attr-defined]  # of Teller
     assert again.sent[0].routing_key == "worker.teller.retry.30s"
-    assert again.sent[0].properties.headers == {"x-returns": 2, "x-routing-key": "notify.test"}
+    assert again.sent[0].properties.headers == {**waiting, "x-tries": 2}
 
 
 def test_notification_goes_to_the_end_of_its_queue_when_it_is_tried_again_at_once() -> None:
     _, _, transcript = told(JobRetry(()))
     assert transcript.sent[0].routing_key == "worker.teller"
-    assert transcript.sent[0].properties.headers["x-returns"] == 1
+    assert transcript.sent[0].properties.headers["x-tries"] == 1
 
 
 def test_notification_is_dead_lettered_with_its_reason_in_the_log_when_tried_too_often(
     caplog: pytest.LogCaptureFixture,
 ) -> None:
-    _, _, transcript = told(JobRetry(1, "server away"), headers={"x-returns": 19})
+    _, _, transcript = told(JobRetry(1, "server away"), headers={"x-tries": 19})
     assert (transcript.sent, transcript.settled) == ([], "dead letter")
     assert "dead-lettered: gave up after 20 tries: server away" in caplog.text
 

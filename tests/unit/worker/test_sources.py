@@ -209,7 +209,7 @@ def test_variable_is_refused_when_it_is_nearly_a_property() -> None:
 
 #: values that properties refuse which take nearly any text; and values of which each property takes one.
 WRONG: dict[str, Any] = {"queue": "a.*", "domain": "a b", "redactions": ["("]}
-RIGHT = ("3", True, "early", "off", "run", "error", "json", "quorum", ["a", "b"])
+RIGHT = ("3", True, "TimeoutError", "early", "off", "run", "error", "json", "quorum", ["a", "b"])
 
 
 @pytest.mark.parametrize("name", PROPERTIES)
