@@ -10,6 +10,7 @@ from collections.abc import Callable
 import pika
 
 from reworker.bus import frames
+from reworker.bus.canary import Canary, CanarySettings
 from reworker.bus.contract import (
     PUBLISH_DEADLINE_S,
     DeclareMode,
@@ -46,6 +47,7 @@ class PikaBus:
         name: of the connection, as the broker shows it, and of the thread.
         clock: for deadlines and the log.
         rand: randomness of pauses between tries.
+        canary: sends the bus a message now and then, to see that the broker delivers; None is none.
     """
 
     def __init__(
@@ -55,12 +57,15 @@ class PikaBus:
         name: str = "",
         clock: Clock | None = None,
         rand: Callable[[], float] = random.random,
+        canary: CanarySettings | None = None,
     ) -> None:
         self._settings, self._name = settings, name
         self._url = masked_urls(settings)
         self._clock: Clock = clock or SystemClock()
         self._engine = Engine(self._clock, rand, ack_timeout_s=settings.ack_timeout_s)
         self._method_frame = functools.lru_cache(CACHED_FRAMES_COUNT)(_method_frame)
+        if canary is not None:
+            self._engine.canary = Canary(canary, _Perch(self, self._engine), self._clock)
 
     def open(self, *, timeout_s: float) -> None:
         """Start the I/O thread and wait until connected; see `contract.Bus.open`.
@@ -146,9 +151,12 @@ class PikaBus:
 
     def health(self) -> Health:
         """Return the present state; see `contract.Bus.health`."""
-        engine, link = self._engine, self._engine.link
-        wanted = [one for one in list(engine.subscriptions) if not one.is_cancelled]
-        errors = [engine.last_error, *(one.last_error for one in wanted if not one.is_active)]
+        engine, link, canary = self._engine, self._engine.link, self._engine.canary
+        own = canary.consumer if canary is not None else None
+        wanted = [one for one in list(engine.subscriptions) if not one.is_cancelled and one is not own]
+        away = link.last_error if link is not None and link.connection is None else ""
+        silence = canary.reason if canary is not None else ""
+        errors = [away, silence, engine.last_error, *(one.last_error for one in wanted if not one.is_active)]
         return Health(
             is_connected=link is not None and link.connection is not None,
             is_blocked=engine.publishing.is_blocked,
@@ -157,6 +165,7 @@ class PikaBus:
             active_consumer_count=sum(one.is_active for one in wanted),
             wanted_consumer_count=len(wanted),
             last_error=next(filter(None, errors), link.last_error if link else ""),
+            deaf_reason=silence or next((_words(one) for one in wanted if not one.is_active), ""),
         )
 
     @property
@@ -167,6 +176,26 @@ class PikaBus:
     def close(self, *, deadline_s: float = 5.0) -> None:
         """Flush, close the connection, end the I/O thread; see `contract.Bus.close`."""
         self._engine.close(deadline_s)
+
+
+class _Perch:
+    """What the canary of a bus sees of it."""
+
+    def __init__(self, bus: PikaBus, engine: Engine) -> None:
+        self._engine = engine
+        self.publish, self.consume = bus.publish, bus.consume
+        self.declare, self.call_later = engine.declare, engine.call_later
+
+    def progress(self) -> object:
+        return self._engine.publisher.progress
+
+    def cut(self, reason: str) -> None:
+        if self._engine.link is not None:
+            self._engine.link.abort(reason)
+
+
+def _words(missing: Subscription) -> str:
+    return missing.last_error or f"the broker has not answered that it delivers from {missing.queue}"
 
 
 def _method_frame(exchange: str, routing_key: str) -> bytes:

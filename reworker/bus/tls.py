@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import ssl
 from pathlib import Path
 from typing import NoReturn
@@ -32,7 +33,13 @@ _ALERT_HINTS = (
     ("ALERT_HANDSHAKE_FAILURE", f"{_OWN_REFUSED}, or has no cipher in common with us", _OWN_HINT),
     ("WRONG_VERSION_NUMBER", "no TLS is spoken on this port", "set port to that of TLS, usually 5671"),
     ("PROTOCOL_VERSION", "the broker has no version of TLS in common with us", "let it speak TLS 1.2 or 1.3"),
+    (
+        "EOF_OCCURRED",
+        "the broker broke off the TLS handshake",
+        "its log says why; it may refuse our certificate",
+    ),
 )
+_OPENSSL_NAME = re.compile(r"\[SSL: (\w+)\]")
 
 
 def tls_context(tls: TlsSettings) -> ssl.SSLContext:
@@ -103,9 +110,6 @@ def tls_words(error: BaseException) -> str:
         return ""
     for word, meaning, hint in _ALERT_HINTS:
         if word in text.upper().replace(" ", "_"):
-            return f"{meaning}; {hint} ({_short(error)})"
+            name = _OPENSSL_NAME.search(text)
+            return f"{meaning}; {hint} ({name[1] if name else 'end of stream'})"
     return ""
-
-
-def _short(error: BaseException) -> str:
-    return str(getattr(error, "reason", "") or error)
