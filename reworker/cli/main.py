@@ -26,6 +26,7 @@ COMMANDS = {
     "approve": "reworker.cli.actions:approve",
     "broker": "reworker.cli.broker:broker",
     "cancel": "reworker.cli.actions:cancel",
+    "control": "reworker.cli.control:control",
     "core": "reworker.cli.core:core",
     "dead": "reworker.cli.dead:dead",
     "decide": "reworker.cli.actions:decide",

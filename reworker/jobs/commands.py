@@ -33,7 +33,7 @@ LAST_LINES = 20
 #: bytes of output taken at once: what a pipe holds.
 CHUNK_BYTES = 65_536
 #: chunks that are read once the command has ended: a child it left may write for ever.
-LATE_CHUNKS = 16
+LATE_CHUNKS = 2
 
 
 class CommandResult(msgspec.Struct, frozen=True):

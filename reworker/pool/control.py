@@ -29,8 +29,6 @@ from reworker.topology import names
 
 #: first words of the routing keys that a worker type listens to.
 VERBS = ("cancel", "pause", "resume")
-#: routing key that every worker listens to.
-PING = "ping"
 
 
 class Controlled(Protocol):
@@ -77,7 +75,7 @@ class ControlDesk:
         The exchange only for a worker that declares: to declare it again asks for the right to delete it.
         """
         is_declaring = self._pool.station.settings.declare is DeclareMode.DECLARE
-        keys = (PING, *(f"{verb}.{key}" for verb in VERBS for key in self._keys))
+        keys = (names.PING_KEY, *(f"{verb}.{key}" for verb in VERBS for key in self._keys))
         return TopologySpec(
             exchanges=(ExchangeSpec(names.CONTROL_EXCHANGE),) if is_declaring else (),
             queues=(QueueSpec(self.queue, durable=False, exclusive=True, auto_delete=True),),
@@ -88,7 +86,7 @@ class ControlDesk:
         """Do what a message says; one that makes no sense is logged."""
         delivery.settle(Verdict.ACK)
         verb = delivery.routing_key.partition(".")[0]
-        if verb == PING:
+        if verb == names.PING_KEY:
             self._answer(delivery)
             return
         try:

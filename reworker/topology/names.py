@@ -16,6 +16,7 @@ JOB_QUEUE = "recore"
 #: routing keys.
 JOB_KEY = "job.create"
 OUTPUT_KEY = "output"
+PING_KEY = "ping"
 NOTIFY_PREFIX = "notify."
 WORKER_PREFIX = "worker."
 #: `reply_to` of messages that want no reply.

@@ -1,0 +1,146 @@
+"""``reworker control``: ask the workers how they stand, pause them, let them go on, cancel one attempt."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import threading
+from collections.abc import Sequence
+from typing import TYPE_CHECKING
+
+import click
+import msgspec
+
+from reworker.cli.main import EXIT_FAILED
+from reworker.cli.options import mq_option, output_option, user_name
+from reworker.cli.wiring import connected_bus
+from reworker.clock import SystemClock
+from reworker.errors import MessageError, Unroutable
+from reworker.ids import new_id
+from reworker.logs import escaped
+from reworker.messages import Control, Pong, decode, encode
+from reworker.topology import names
+
+if TYPE_CHECKING:
+    from reworker.bus.contract import Bus, Delivery
+
+#: seconds in which workers answer a ping.
+WAIT_S = 1.0
+
+reason_option = click.option("--reason", default="", help="Why; for the log of the workers.")
+wait_option = click.option(
+    "--wait",
+    "wait_s",
+    default=WAIT_S,
+    show_default=True,
+    type=click.FloatRange(0.1),
+    help="Seconds to listen.",
+)
+
+
+@click.group()
+def control() -> None:
+    """Ask workers how they stand, pause them, let them go on, cancel an attempt."""
+
+
+@control.command()
+@click.argument("name", required=False, default="")
+@mq_option
+@wait_option
+@output_option
+def ping(name: str, mq: str, wait_s: float, output: str) -> None:
+    """List the processes of worker NAME, or of all: their state and what they run."""
+    with connected_bus(mq, name="reworker control") as bus:
+        _show(_pongs(bus, name, wait_s), output)
+
+
+@control.command()
+@click.argument("name")
+@mq_option
+@reason_option
+@wait_option
+@output_option
+def pause(name: str, mq: str, reason: str, wait_s: float, output: str) -> None:
+    """Have all processes of worker NAME take no new steps; what runs goes on."""
+    _tell("pause", name, Control(reason=_signed(reason)), mq, wait_s, output)
+
+
+@control.command()
+@click.argument("name")
+@mq_option
+@reason_option
+@wait_option
+@output_option
+def resume(name: str, mq: str, reason: str, wait_s: float, output: str) -> None:
+    """Have all processes of worker NAME take new steps again."""
+    _tell("resume", name, Control(reason=_signed(reason)), mq, wait_s, output)
+
+
+@control.command()
+@click.argument("name")
+@click.argument("attempt")
+@mq_option
+@reason_option
+def cancel(name: str, attempt: str, mq: str, reason: str) -> None:
+    """Stop ATTEMPT, as `ping` shows it, with the processes it has started; or refuse it when it comes.
+
+    For a step of a deployment, `reworker cancel` is better: this leaves the deployment to do what it does
+    when a step was cancelled.
+    """
+    with connected_bus(mq, name="reworker control") as bus:
+        _publish(bus, f"cancel.{name}", encode(Control(attempt, _signed(reason))))
+    click.echo("told")
+
+
+def _signed(reason: str) -> str:
+    return f"{reason} ({user_name()})" if reason else user_name()
+
+
+def _tell(verb: str, name: str, message: Control, mq: str, wait_s: float, output: str) -> None:
+    """Send a message, then show how those stand that have got it."""
+    with connected_bus(mq, name="reworker control") as bus:
+        _publish(bus, f"{verb}.{name}", encode(message))
+        _show(_pongs(bus, name, wait_s), output)
+
+
+def _publish(bus: Bus, key: str, body: bytes, reply_to: str | None = None) -> None:
+    from reworker.bus.contract import ExchangeSpec, Outgoing, Properties, TopologySpec, publish_and_wait
+
+    bus.declare(TopologySpec(exchanges=(ExchangeSpec(names.CONTROL_EXCHANGE),)))
+    properties = Properties(content_type="application/json", reply_to=reply_to)
+    publish_and_wait(bus, Outgoing(names.CONTROL_EXCHANGE, key, body, properties))
+
+
+def _pongs(bus: Bus, name: str, wait_s: float) -> list[Pong]:
+    """Return the answers of the workers of that name that come in time."""
+    from reworker.bus.contract import QueueSpec, TopologySpec, Verdict
+
+    found: list[Pong] = []
+
+    def on_delivery(delivery: Delivery) -> None:
+        delivery.settle(Verdict.ACK)
+        with contextlib.suppress(MessageError):
+            found.append(decode(Pong, delivery.body))
+
+    queue = f"{names.CONTROL_EXCHANGE}.answers.{new_id(SystemClock().now())}"
+    spec = QueueSpec(queue, durable=False, exclusive=True, auto_delete=True)
+    bus.declare(TopologySpec(queues=(spec,)))
+    bus.consume(queue, on_delivery, prefetch=0)
+    with contextlib.suppress(Unroutable):  # nobody listens
+        _publish(bus, names.PING_KEY, b"{}", reply_to=queue)
+        threading.Event().wait(wait_s)
+    wanted = [one for one in found if not name or name in names.commands_of(one.queue.rpartition(".")[2])]
+    return sorted(wanted, key=lambda one: (one.queue, one.host, one.pid))
+
+
+def _show(pongs: Sequence[Pong], output: str) -> None:
+    for one in pongs:
+        if output == "json":
+            click.echo(json.dumps(msgspec.to_builtins(one)))
+            continue
+        click.echo(escaped(f"{one.queue}  {one.host}:{one.pid}  {one.state}  version {one.version}"))
+        for job in one.running:
+            click.echo(escaped(f"  {job.attempt}  for {job.seconds:.1f} s"))
+    if not pongs:
+        click.echo("no worker answers", err=True)
+        raise SystemExit(EXIT_FAILED)
