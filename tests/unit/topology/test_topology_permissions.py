@@ -1,0 +1,141 @@
+"""The printed rights: what the regular expressions take, and their two forms."""
+
+import re
+import shlex
+
+import pytest
+
+from reworker.bus.contract import DeclareMode, TopologySpec
+from reworker.topology.contents import ClientEntry, CoreEntry, TopologyFile, WorkerEntry
+from reworker.topology.permissions import NOTHING, Rights, TopicRights, commands_of, definitions_of, rights_of
+
+ID = "0123456789abcdef01234567"
+
+
+def worker(**options):
+    given = {
+        "user": "ann",
+        "suffix": "aworker",
+        "queue": "worker.aworker",
+        "routing_keys": ("worker.aworker", "worker.a"),
+        "exchange": "re",
+        "declare": DeclareMode.VERIFY,
+    }
+    return WorkerEntry(**{**given, **options})
+
+
+def rights_for(*workers, cores=(), clients=()):
+    empty = {"path": "t.yaml", "wanted": TopologySpec(), "lines": {}}
+    return rights_of(TopologyFile(**empty, workers=workers, cores=cores, clients=clients))
+
+
+def takes(pattern, names):
+    return {name for name in names if re.search(pattern, name)}
+
+
+NAMES = {
+    "re",
+    "re.control",
+    "re.dead",
+    "re.replies",
+    "amq.default",
+    "worker.aworker",
+    "worker.aworker.retry.5s",
+    "worker.aworker2",
+    "workerxaworker",
+    "worker.b",
+    f"re.control.aworker.{ID}",
+    f"re.control.bworker.{ID}",
+    "re.control.aworker.",
+    "amq.gen-x",
+    "",
+}
+OWN_CONTROL = f"re.control.aworker.{ID}"
+
+
+@pytest.mark.parametrize("mode", [DeclareMode.VERIFY, DeclareMode.OFF])
+def test_worker_that_does_not_declare_has_few_rights(mode):
+    (rights,) = rights_for(worker(declare=mode))
+    assert takes(rights.configure, NAMES) == {OWN_CONTROL}
+    assert takes(rights.write, NAMES) == {OWN_CONTROL, "re", "re.dead", "amq.default"}
+    assert takes(rights.read, NAMES) == {OWN_CONTROL, "re.control", "worker.aworker"}
+
+
+def test_worker_that_declares_has_more_of_them():
+    (rights,) = rights_for(worker(declare=DeclareMode.DECLARE))
+    waiting = "worker.aworker.retry.5s"
+    declared = {OWN_CONTROL, "re", "re.control", "re.dead", "worker.aworker", waiting}
+    assert takes(rights.configure, NAMES) == declared
+    assert takes(rights.write, NAMES) == {OWN_CONTROL, "re", "re.dead", "amq.default", "worker.aworker"}
+    assert takes(rights.read, NAMES) == {
+        OWN_CONTROL,
+        "re",
+        "re.control",
+        "re.dead",
+        "worker.aworker",
+        waiting,
+    }
+    (exchange, _) = rights.topics
+    assert takes(exchange.read, {"worker.a", "worker.aworker", "worker.b", "output"}) == {
+        "worker.a",
+        "worker.aworker",
+    }
+
+
+def test_worker_may_publish_output_and_notifications_and_hear_its_own_control_messages():
+    (rights,) = rights_for(worker())
+    exchange, control = rights.topics
+    keys = {"output", "outputs", "notify.irc", "notify.", "notifyx", "worker.a", "job.create"}
+    assert takes(exchange.write, keys) == {"output", "notify.irc"}
+    assert takes(exchange.read, keys) == set()
+    heard = {"ping", "cancel.a", "cancel.aworker", "pause.a", "cancel.b", "cancel.*", "#", "*.a", "xping"}
+    assert takes(control.read, heard) == {"ping", "cancel.a", "cancel.aworker", "pause.a"}
+    assert takes(control.write, heard) == set()
+
+
+def test_names_with_special_characters_stay_names():
+    (rights,) = rights_for(worker(queue="worker.a+b", suffix="a+b", exchange="r(e"))
+    assert takes(rights.read, {"worker.a+b", "worker.aab"}) == {"worker.a+b"}
+    assert takes(rights.write, {"r(e", "re"}) == {"r(e"}
+
+
+def test_worker_types_of_one_user_share_its_rights():
+    other = worker(suffix="b", queue="worker.b", exchange="own", routing_keys=("worker.b",))
+    (rights,) = rights_for(worker(), other)
+    assert takes(rights.read, {"worker.aworker", "worker.b", "worker.c"}) == {"worker.aworker", "worker.b"}
+    assert [one.exchange for one in rights.topics] == ["re", "own", "re.control"]
+    assert takes(rights.topics[-1].read, {"cancel.a", "cancel.b", "cancel.c"}) == {"cancel.a", "cancel.b"}
+
+
+def test_core_and_client_have_theirs():
+    core = CoreEntry(user="core", exchange="re", job_queue="jobs")
+    of_core, of_client = rights_for(cores=(core,), clients=(ClientEntry(user="portal", exchange="re"),))
+    assert takes(of_core.read, {"re.replies", "re.output", "jobs", "worker.b"}) == {
+        "re.replies",
+        "re.output",
+        "jobs",
+    }
+    assert takes(of_core.configure, {"re", "amq.default", "worker.b"}) == {"re"}
+    assert takes(of_core.write, {"re", "re.control", "amq.default", "worker.b"}) == {
+        "re",
+        "re.control",
+        "amq.default",
+    }
+    assert takes(of_client.write, NAMES) == {"re"}
+    assert takes(of_client.read, NAMES) == takes(of_client.configure, NAMES) == {"amq.gen-x"}
+    assert takes(of_client.topics[0].write, {"job.create", "worker.a", "output"}) == {"job.create"}
+
+
+def test_commands_and_definitions_say_the_same():
+    topic = TopicRights("r e", "w'", NOTHING)
+    rights = (Rights("ann lee", "somebody", "c", "^(w|$)$", "r", (topic,)),)
+    about, *lines = commands_of(rights, "my vhost")
+    assert about == "# ann lee: somebody"
+    plain, by_topic = [shlex.split(line) for line in lines]
+    definitions = definitions_of(rights, "my vhost")
+    (permission,), (topic_permission,) = definitions["permissions"], definitions["topic_permissions"]
+    assert plain == ["rabbitmqctl", "set_permissions", "-p", permission["vhost"], permission["user"]] + [
+        permission[key] for key in ("configure", "write", "read")
+    ]
+    assert by_topic[1:3] == ["set_topic_permissions", "-p"]
+    assert by_topic[3:] == [topic_permission[key] for key in ("vhost", "user", "exchange", "write", "read")]
