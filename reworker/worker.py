@@ -15,10 +15,12 @@ from reworker.bus.contract import Outgoing, Properties, Verdict
 from reworker.classic import ClassicHooks, JobChannel, Names
 from reworker.config import MqSettings, load_mapping, mq_settings, place_in
 from reworker.jobs.attempt import Attempt
+from reworker.jobs.commands import CommandResult
 from reworker.jobs.dispatch import run_step
 from reworker.jobs.job import Job
 from reworker.jobs.own_settings import T, own_settings, secret_of, tls_context
 from reworker.jobs.prints import prints_to
+from reworker.jobs.retry import Retry
 from reworker.jobs.settings import WorkerSettings, worker_settings
 from reworker.jobs.sources import constructor_properties, layers_of
 from reworker.jobs.station import Station
@@ -35,10 +37,12 @@ if TYPE_CHECKING:
     from reworker.jobs.http_call import HttpAnswer, checked_url, http_call, is_url_below
 
 __all__ = [
+    "CommandResult",
     "HttpAnswer",
     "Job",
     "Notification",
     "Output",
+    "Retry",
     "Worker",
     "checked_url",
     "escaped",

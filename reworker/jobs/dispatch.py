@@ -9,6 +9,7 @@ from typing import Any
 from reworker.errors import JobCancelled, JobFailed
 from reworker.jobs.attempt import Attempt
 from reworker.jobs.job import Job
+from reworker.jobs.retry import policy_of
 from reworker.jobs.steps import ANY, StepMethod, arguments_of, suggestion
 from reworker.jobs.trying import tries_of
 from reworker.messages import Reply, Step
@@ -34,7 +35,7 @@ def run_step(worker: Any, methods: Mapping[str, StepMethod], attempt: Attempt, o
     if problems:
         raise JobFailed(f"wrong parameters for {method.options.name}: {'; '.join(problems)}")
     attempt.limit(method.options.timeout_s)
-    attempt.retry = method.options.retry
+    attempt.retry = policy_of(method.options.retry, attempt.station.settings)
     _say_begun(attempt)
     function: Callable[..., Any] = getattr(worker, method.method)
     data = function(Job(attempt, message, output), **values)

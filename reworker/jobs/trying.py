@@ -69,8 +69,9 @@ def try_again(attempt: Attempt, error: BaseException, reply: Reply) -> Reply | N
         error: what it raised.
         reply: what is answered when there is no other try.
     """
-    own = attempt.retry if attempt.method is not None else None
-    policy = policy_of(own, attempt.station.settings)
+    # A step has its own from the moment on that its parameters were found well.
+    is_step = attempt.method is not None
+    policy = attempt.retry if is_step else policy_of(None, attempt.station.settings)
     is_asked = isinstance(error, JobRetry)
     if attempt.final_status or not (is_asked or (policy is not None and policy.takes(error))):
         return reply

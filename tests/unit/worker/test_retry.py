@@ -1,0 +1,327 @@
+"""How often a job is tried: the policy, in code and settings, and what a message carries between tries."""
+
+from __future__ import annotations
+
+import ssl
+from typing import Any
+
+import pytest
+
+from reworker.bus.contract import DeclareMode, Outcome
+from reworker.errors import JobCancelled, JobError, JobFailed, JobRetry, JobTimeout, JobUnknown
+from reworker.jobs.retry import Retry, class_of, policy_of, retry_of
+from reworker.jobs.returning import DELAYS_S, rounded_s
+from reworker.jobs.settings import WorkerSettings
+from reworker.messages import StepHeaders, headers_of_step
+from reworker.testing import FakeClock, Harness
+from reworker.testing.scripted import ScriptedWorker
+from reworker.worker import Job, Worker, step
+from tests.unit.worker.kit import LEVEL_2, StepWorker, body, step_body
+
+LISTED = Retry(retry_on=(ConnectionError, "TimeoutError", "ssl.SSLError", "JobFailed"))
+
+
+@pytest.mark.parametrize(
+    ("policy", "error", "is_taken"),
+    [
+        (Retry(), ValueError(), True),
+        (Retry(), SystemExit(), False),
+        (Retry(), KeyboardInterrupt(), False),
+        (Retry(), JobFailed(), False),
+        (Retry(), JobTimeout(), False),
+        (LISTED, ConnectionResetError(), True),
+        (LISTED, TimeoutError(), True),
+        (LISTED, ssl.SSLCertVerificationError(), True),
+        (LISTED, JobFailed(), True),
+        (LISTED, JobTimeout(), False),
+        (LISTED, ValueError(), False),
+        (Retry(retry_on=(JobError,)), JobTimeout(), True),
+        (Retry(retry_on=(BaseException,)), JobFailed(), False),
+        (Retry(retry_on=(BaseException, JobError)), JobUnknown(), False),
+        (Retry(retry_on=(BaseException, JobError)), JobCancelled(), False),
+        (Retry(retry_on=("not.there.Error",)), ValueError(), False),
+    ],
+)
+def test_policy_takes_an_error_when_it_lists_its_kind(
+    policy: Retry, error: BaseException, is_taken: bool
+) -> None:
+    assert policy.takes(error) is is_taken
+
+
+@pytest.mark.parametrize(
+    "options",
+    [
+        {"attempts": 0},
+        {"attempts": "3"},
+        {"backoff_s": 0},
+        {"cap_s": -1},
+        {"cap_s": float("inf")},
+        {"retry_on": ("TimeOutError",)},
+        {"retry_on": ("no such",)},
+        {"retry_on": ("print",)},
+        {"retry_on": (int,)},
+        {"retry_on": (7,)},
+    ],
+)
+def test_policy_is_refused_when_a_value_is_wrong(options: dict[str, Any]) -> None:
+    with pytest.raises((ValueError, TypeError), match="retry: "):
+        Retry(**options)
+
+
+def test_name_of_an_error_is_found_where_its_module_is_loaded() -> None:
+    assert class_of("ssl.SSLError") is ssl.SSLError
+    assert class_of("JobTimeout") is JobTimeout
+    assert class_of("ssl.no_such_thing") is None
+    assert class_of("ssl.create_default_context") is None
+
+
+def test_pause_grows_by_chance_between_two_bounds() -> None:
+    policy = Retry(backoff_s=2.0, cap_s=10.0)
+    assert [policy.pause_s(tries, lambda: 0.0) for tries in (1, 2, 3)] == [2.0, 2.0, 2.0]
+    assert [policy.pause_s(tries, lambda: 1.0) for tries in (1, 2, 3)] == [4.0, 8.0, 10.0]
+    assert Retry(backoff_s=20.0, cap_s=10.0).pause_s(1, lambda: 1.0) == 10.0
+
+
+@pytest.mark.parametrize(("value", "made"), [(None, None), (4, Retry(4)), (LISTED, LISTED)])
+def test_retry_of_a_step_is_a_number_or_a_policy(value: Any, made: Retry | None) -> None:
+    assert retry_of(value) == made
+
+
+@pytest.mark.parametrize("value", [True, "3", 2.5, 0])
+def test_step_is_refused_when_its_retry_is_neither(value: Any) -> None:
+    with pytest.raises((TypeError, ValueError), match="retry: "):
+        step("Do", retry=value)
+
+
+def settings(**properties: Any) -> WorkerSettings:
+    return Harness(StepWorker, **properties).station.settings
+
+
+def test_settings_win_over_the_code_key_by_key() -> None:
+    own = Retry(2, backoff_s=5.0)
+    assert policy_of(own, settings()) is own
+    assert policy_of(own, settings(retry_attempts=9)) == Retry(9, backoff_s=5.0)
+    changed = policy_of(own, settings(retry_backoff_s=1, retry_cap_s="7", retry_on="TimeoutError, OSError"))
+    assert changed == Retry(2, backoff_s=1.0, cap_s=7.0, retry_on=("TimeoutError", "OSError"))
+
+
+def test_settings_give_a_policy_to_code_without_one_when_they_name_attempts() -> None:
+    assert policy_of(None, settings()) is None
+    assert policy_of(None, settings(retry_backoff_s=1)) is None
+    assert policy_of(None, settings(retry_attempts=2)) == Retry(2)
+
+
+# tries
+
+
+class Flaky(Worker):
+    """Fails as it is told to."""
+
+    error: BaseException = ConnectionError("refused")
+    runs = 0
+
+    @step("Try", retry=Retry(3, backoff_s=4.0))
+    def try_(self, job: Job, *, number: int = 0) -> None:
+        self.runs += 1
+        raise self.error
+
+
+def flaky(
+    headers: Any = LEVEL_2, subcommand: str = "Try", parameters: Any = None, **options: Any
+) -> tuple[Harness, Any]:
+    harness = Harness(Flaky, clock=options.pop("clock", None), **options)
+    harness.station.rand = lambda: 0.0
+    message = step_body(subcommand, **(parameters or {}))
+    return harness, harness.run(harness.delivery(message, headers=headers))
+
+
+def copy_in(transcript: Any) -> Any:
+    (copy,) = (one for one in transcript.sent if "x-tries" in (one.properties.headers or {}))
+    return copy
+
+
+def test_step_waits_at_the_broker_when_it_fails_and_may_be_tried_again() -> None:
+    harness, first = flaky()
+    copy = copy_in(first)
+    assert (copy.routing_key, copy.properties.delivery_mode, first.settled) == (
+        "worker.flaky.retry.5s",
+        2,
+        "ack",
+    )
+    assert first.replies[-1] == {
+        "status": "running",
+        "message": "try 1 ended, again in 5 s: ConnectionError: refused",
+        "again_in_s": 5.0,
+    }
+    (queue,) = harness.bus.declared[-1].queues
+    assert queue.durable
+    assert queue.arguments == {
+        "x-message-ttl": 5000,
+        "x-expires": 3_605_000,
+        "x-dead-letter-exchange": "",
+        "x-dead-letter-routing-key": "worker.flaky",
+    }
+    assert copy.properties.headers["x-tries"] == 1
+    assert copy.properties.headers["x-retry-error"] == "ConnectionError: refused"
+
+
+def test_step_fails_with_its_last_error_when_its_tries_are_used_up() -> None:
+    harness, transcript = flaky()
+    for _ in range(2):
+        transcript = harness.run(harness.delivery_of(copy_in(transcript)))
+    assert harness.worker.runs == 3  # type: ignore[attr-defined]  # of Flaky
+    assert transcript.statuses == ["failed"]
+    assert transcript.message == "gave up after 3 tries: ConnectionError: refused"
+
+
+def test_step_completes_when_a_later_try_does() -> None:
+    harness, first = flaky()
+    harness.worker.error = JobFailed("enough")  # type: ignore[attr-defined]  # of Flaky
+    assert harness.run(harness.delivery_of(copy_in(first))).message == "enough"
+
+
+def test_later_try_shows_that_it_is_there_when_heartbeats_are_wanted() -> None:
+    harness, first = flaky(headers_of_step(StepHeaders(heartbeat_s=15)))
+    second = harness.run(harness.delivery_of(copy_in(first)))
+    assert [one.get("message") for one in second.replies][:1] == ["try 2"]
+
+
+def test_core_of_2014_hears_one_started_when_a_step_is_tried_again() -> None:
+    harness, first = flaky(headers=None)
+    assert (first.statuses, first.settled) == (["started"], "ack")
+    assert harness.run(harness.delivery_of(copy_in(first))).statuses == []
+
+
+def test_classic_worker_is_tried_again_when_the_settings_say_so() -> None:
+    harness = Harness(ScriptedWorker, retry_attempts=2, retry_on="RuntimeError", OUTPUT_LEVEL="INFO")
+    first = harness.run(harness.delivery(body("raise")))
+    assert (first.statuses, first.settled) == (["started"], "ack")
+    last = harness.run(harness.delivery_of(copy_in(first)))
+    assert last.statuses == ["failed"]
+    assert "gave up after 2 tries" in last.message
+
+
+@pytest.mark.parametrize("parameters", [{"number": "many"}, {"no_such": 1}])
+def test_wrong_parameters_are_not_tried_again_whatever_the_settings_say(parameters: Any) -> None:
+    _, transcript = flaky(parameters=parameters, retry_attempts=5, retry_on="JobFailed")
+    assert transcript.statuses == ["failed"]
+
+
+def test_cancelled_step_is_not_tried_again() -> None:
+    class Cancelled(Flaky):
+        @step("Stop", retry=3)
+        def stop_(self, job: Job) -> None:
+            job._attempt.cancel()
+            raise ConnectionError("cut")
+
+    harness = Harness(Cancelled)
+    transcript = harness.run(harness.delivery(step_body("Stop"), headers=LEVEL_2))
+    assert (transcript.statuses, transcript.message) == (["started", "failed"], "ConnectionError: cut")
+
+
+def test_cancelled_step_is_refused_when_it_comes_back_from_waiting() -> None:
+    harness, first = flaky()
+    harness.station.cancellations.add(first.sent[0].properties.correlation_id, "enough")
+    assert harness.run(harness.delivery_of(copy_in(first))).statuses == ["cancelled"]
+
+
+# limits of the core
+
+
+def test_next_try_is_not_made_when_it_would_begin_after_the_time_of_the_step() -> None:
+    _, transcript = flaky(headers_of_step(StepHeaders(deadline_s=4.9)))
+    assert transcript.statuses == ["started", "failed"]
+    assert (
+        transcript.message == "ConnectionError: refused; not tried again: in 5 s the time of the step is over"
+    )
+
+
+def test_all_tries_share_the_time_of_the_step() -> None:
+    clock = FakeClock()
+    harness, first = flaky(headers_of_step(StepHeaders(deadline_s=12)), clock=clock)
+    clock.advance(5)
+    limits: list[Any] = []
+
+    class Looking(Flaky):
+        @step("Try", retry=3)
+        def try_(self, job: Job) -> None:
+            limits.append(job._attempt.timeout_s)
+
+    other = Harness(Looking, clock=clock)
+    other.run(other.delivery_of(copy_in(first)))
+    assert limits == [pytest.approx(7.0)]
+    clock.advance(3)
+    last = harness.run(harness.delivery_of(copy_in(first)))
+    assert "not tried again" in last.message, "less than 5 s are left"
+
+
+def test_next_try_is_refused_with_the_last_error_when_no_worker_took_it_in_time() -> None:
+    clock = FakeClock()
+    harness, first = flaky(headers_of_step(StepHeaders(queue_timeout_s=30)), clock=clock)
+    clock.advance(5 + 29)
+    assert harness.run(harness.delivery_of(copy_in(first))).statuses == ["running"]
+    clock.advance(2)
+    late = harness.run(harness.delivery_of(copy_in(first)))
+    assert late.message == (
+        "ConnectionError: refused; try 2: it came 1.0 s too late to begin, by the clock of this machine"
+    )
+
+
+def test_delay_is_rounded_up_to_a_fixed_one() -> None:
+    assert [rounded_s(one) for one in (0.1, 1, 1.1, 5, 6, 3601)] == [1, 1, 2, 5, 10, 3600]
+    assert list(DELAYS_S) == sorted(set(DELAYS_S))
+
+
+def test_message_waits_once_more_when_its_delay_is_longer_than_the_longest_queue() -> None:
+    clock = FakeClock()
+    harness = Harness(StepWorker, clock=clock)
+    harness.worker.error = JobRetry(5000)  # type: ignore[attr-defined]  # of StepWorker
+    first = copy_in(harness.run(harness.delivery(step_body(), headers=LEVEL_2)))
+    clock.advance(3600)
+    second = harness.run(harness.delivery_of(first))
+    again = copy_in(second)
+    assert (second.replies, second.settled, again.properties.headers["x-tries"]) == ([], "ack", 1)
+    assert again.routing_key == "worker.stepworker.retry.3600s"
+    harness.worker.error = None  # type: ignore[attr-defined]  # of StepWorker
+    clock.advance(1400)
+    assert harness.run(harness.delivery_of(again)).statuses == ["completed"]
+
+
+# the broker
+
+
+@pytest.mark.parametrize(
+    ("outcome", "statuses"),
+    [
+        (Outcome.REFUSED, ["failed"]),
+        (Outcome.RETURNED, ["failed"]),
+        (Outcome.LOST, ["unknown"]),
+        (Outcome.TIMED_OUT, ["unknown"]),
+    ],
+)
+def test_step_ends_when_the_broker_does_not_take_its_copy(outcome: Outcome, statuses: list[str]) -> None:
+    harness = Harness(Flaky)
+    harness.bus.outcome = outcome
+    transcript = harness.run(harness.delivery(step_body("Try"), headers=LEVEL_2))
+    assert transcript.statuses[-1:] == statuses
+    assert f"could not be tried again: {outcome.value}; ConnectionError" in transcript.message
+
+
+def test_queue_to_wait_in_is_only_checked_when_the_worker_may_not_declare() -> None:
+    modes: list[DeclareMode] = []
+    harness = Harness(Flaky, declare="verify", queue_type="quorum")
+    harness.bus.declare = lambda _spec, mode: modes.append(mode)  # type: ignore[assignment, method-assign, misc]  # notes
+    harness.run(harness.delivery(step_body("Try"), headers=LEVEL_2))
+    assert modes == [DeclareMode.VERIFY]
+
+
+def test_no_queue_is_declared_when_that_is_off() -> None:
+    harness, transcript = flaky(declare="off")
+    assert harness.bus.declared == []
+    assert copy_in(transcript).routing_key == "worker.flaky.retry.5s"
+
+
+def test_copy_may_be_sent_twice_only_when_the_step_may_run_twice() -> None:
+    for is_idempotent in (True, False):
+        _, transcript = flaky(headers_of_step(StepHeaders(is_idempotent=is_idempotent)))
+        assert copy_in(transcript).may_resend is is_idempotent
