@@ -2,7 +2,8 @@
 
 ::
 
-    python myworker.py MQ_CONFIG [-w WORKER_CONFIG] [--instances N] [--log-level LEVEL] [--json-logs]
+    python myworker.py MQ_CONFIG [-w WORKER_CONFIG] [--instances N] [--health ADDRESS]
+                       [--log-level LEVEL] [--log-format text|json]
 """
 
 from __future__ import annotations
@@ -17,13 +18,17 @@ import sys
 import threading
 from collections.abc import Mapping, Sequence
 from functools import partial
-from typing import Any
+from typing import Any, NamedTuple
 
 from reworker.clock import SystemClock
 from reworker.config import MQ_VARIABLE, MqSettings, load_mapping, mq_settings
 from reworker.drill.faults import Fuse, faulty_bus, faulty_ledger, faulty_worker, fuse_of
 from reworker.errors import BusError, CannotConnect, ConfigError
-from reworker.logs import escaped, setup
+from reworker.host.health import combined
+from reworker.host.probes import PoolProbe
+from reworker.host.vigil import watched
+from reworker.jobs.settings import WorkerSettings
+from reworker.logs import Redactor, escaped, setup
 from reworker.pool.pool import WorkerPool, open_bus
 
 #: exit codes, as every command of ours.
@@ -50,8 +55,9 @@ def runner(worker_cls: Any) -> None:
         arguments.mq,
         arguments.worker_config,
         instances=arguments.instances,
+        health=arguments.health,
         log_level=arguments.log_level,
-        is_json=arguments.json_logs,
+        log_format="json" if arguments.json_logs else arguments.log_format,
     )
 
 
@@ -61,8 +67,9 @@ def run_worker(
     config_file: str | None,
     *,
     instances: int | None = None,
+    health: str | None = None,
     log_level: str = "INFO",
-    is_json: bool = False,
+    log_format: str | None = None,
 ) -> None:
     """Do what `runner` does, with its arguments given; see there.
 
@@ -71,14 +78,15 @@ def run_worker(
         mq: file or URL; None is the variable ``REWORKER_MQ``.
         config_file: the worker's own settings.
         instances: threads; None is what the worker's settings say.
+        health: where health and metrics are told; None is what the worker's settings say.
         log_level: lowest level shown.
-        is_json: log JSON lines.
+        log_format: text or json; None is what the worker's settings say.
     """
-    setup(log_level, is_json=is_json)
+    setup(log_level, is_json=log_format == "json")
     _show_crashes()
     before = threading.enumerate()
     try:
-        code = _run(worker_cls, mq, config_file, instances)
+        code = _run(worker_cls, mq, config_file, Chosen(instances, health, log_level, log_format))
     except ConfigError as error:
         _leave(error, CONFIG_EXIT_CODE)
     except CannotConnect as error:
@@ -91,18 +99,42 @@ def run_worker(
             raise SystemExit(code)
 
 
-def _run(worker_cls: Any, mq: str | None, config_file: str | None, instances: int | None) -> int:
+class Chosen(NamedTuple):
+    """What the command line says; None leaves it to the worker's settings."""
+
+    instances: int | None
+    health: str | None
+    log_level: str
+    log_format: str | None
+
+
+def _run(worker_cls: Any, mq: str | None, config_file: str | None, chosen: Chosen) -> int:
     """Run until told to stop; return the exit code."""
     mapping = mq_mapping(mq, os.environ)
     fuse = fuse_of("worker", os.environ)
     make = partial(faulty_worker(worker_cls, fuse), mapping, config_file=config_file)
     worker = make()
     worker._read_mq = partial(mq_settings, mq, os.environ)
-    count = instances or _instances_of(worker)
-    if count > 1 or fuse is not None:
-        pool = _pool_of([worker, *(make() for _ in range(count - 1))], mapping, fuse)
+    settings = getattr(worker, "_settings", None)
+    if not isinstance(settings, WorkerSettings) or worker._is_driven():
+        worker.run_forever()
+        return 0
+    _set_up_log(worker, chosen)
+    pool = _pool_of([worker, *(make() for _ in range((chosen.instances or settings.instances) - 1))], fuse)
+    address = settings.health if chosen.health is None else chosen.health
+    probe = combined([PoolProbe(pool)], f"worker {settings.suffix}")
+    with watched(probe, address, environ=os.environ) as announcer:
+        if announcer is not None:
+            pool.on_reload = announcer.on_reload
+        return _work(worker, pool, is_alone=len(pool.instances) == 1 and fuse is None)
+
+
+def _work(worker: Any, pool: WorkerPool, *, is_alone: bool) -> int:
+    """Run the pool, by the worker itself when it is alone: it may add to that. Return the exit code."""
+    if not is_alone:
         pool.run()
         return pool.exit_code
+    worker._pool = pool
     try:
         worker.run_forever()
     except SystemExit as end:
@@ -110,9 +142,16 @@ def _run(worker_cls: Any, mq: str | None, config_file: str | None, instances: in
     return 0
 
 
-def _pool_of(workers: Sequence[Any], mapping: Mapping[str, Any], fuse: Fuse | None) -> WorkerPool:
+def _set_up_log(worker: Any, chosen: Chosen) -> None:
+    """Set the log up again, with what the worker's settings say of it."""
+    settings: WorkerSettings = worker._settings
+    redactor = Redactor([str(worker._read_mq().current_password())], settings.redactions)
+    setup(chosen.log_level, is_json=(chosen.log_format or settings.log_format) == "json", redactor=redactor)
+
+
+def _pool_of(workers: Sequence[Any], fuse: Fuse | None) -> WorkerPool:
     first = workers[0]
-    bus = faulty_bus(open_bus(mq_settings(mapping), first._queue), fuse)
+    bus = faulty_bus(open_bus(first._read_mq(), first._queue), fuse)
     ledger = faulty_ledger(first._settings.open_ledger(), fuse)
     return WorkerPool(bus, workers, ledger=ledger, read_mq=first._read_mq)
 
@@ -184,17 +223,16 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser.add_argument(
         "--instances", type=int, metavar="N", help="threads, each with a worker object of its own"
     )
+    parser.add_argument(
+        "--health", metavar="ADDRESS", help="PORT or HOST:PORT that tells health and metrics; 0: a free port"
+    )
     parser.add_argument("--log-level", default="INFO", choices=LEVELS)
-    parser.add_argument("--json-logs", action="store_true", help="log JSON lines")
+    parser.add_argument("--log-format", choices=("text", "json"))
+    parser.add_argument("--json-logs", action="store_true", help=argparse.SUPPRESS)
     arguments = parser.parse_args(argv)
     if arguments.instances is not None and arguments.instances < 1:
         parser.error("--instances: expected at least 1")
     return arguments
-
-
-def _instances_of(worker: Any) -> int:
-    count = getattr(getattr(worker, "_settings", None), "instances", 1)
-    return count if isinstance(count, int) else 1
 
 
 def _leave(error: Exception, code: int) -> None:

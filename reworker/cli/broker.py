@@ -9,9 +9,8 @@ import threading
 
 import click
 
-from reworker.cli.options import log_options
+from reworker.cli.options import LogChoice, log_options
 from reworker.errors import ConfigError
-from reworker.logs import setup
 
 
 def _take_leash(_ctx: click.Context, _param: click.Parameter, is_given: bool) -> None:
@@ -44,8 +43,7 @@ def broker(
     store: str | None,
     user: str | None,
     password: str | None,
-    log_level: str,
-    json_logs: bool,
+    log: LogChoice,
 ) -> None:
     """Run the embedded AMQP broker, for development and tests.
 
@@ -53,7 +51,7 @@ def broker(
     """
     from reworker.broker.server import serve
 
-    setup(log_level.upper(), is_json=json_logs)
+    log.set_up(secrets=[password] if password else [])
     login = {name: value for name, value in (("user", user), ("password", password)) if value is not None}
     try:
         sys.exit(serve(host, port, store_path=store, **login))

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import os
 import socket
 import sys
 import threading
@@ -11,15 +12,17 @@ from contextlib import ExitStack
 import click
 import msgspec
 
+from reworker.cli.core_probe import CoreProbe
 from reworker.cli.main import EXIT_WAITING
-from reworker.cli.options import db_option, log_options, optional_mq_option
-from reworker.cli.wiring import name_of_database, running_core
+from reworker.cli.options import LogChoice, db_option, health_option, log_options, optional_mq_option
+from reworker.cli.wiring import name_of_database, running_core, secrets_of
 from reworker.clock import SystemClock
 from reworker.core.draining import Draining
 from reworker.core.release_lines import core_log
 from reworker.core.settings import CoreSettings, core_file, core_name
 from reworker.errors import ConfigError
-from reworker.logs import setup
+from reworker.host.health import combined
+from reworker.host.vigil import watched
 from reworker.pool.signals import StopRequest, stop_signals
 from reworker.storage.contract import Reader
 
@@ -48,6 +51,7 @@ SHOWN_COUNT = 10
     metavar="[SECONDS]",
     help="Take no job requests, finish the open deployments and end; after SECONDS end anyhow, with code 4.",
 )
+@health_option
 @log_options
 def core(
     mq: str | None,
@@ -55,11 +59,11 @@ def core(
     config: str | None,
     triggers: str | None,
     drain_s: float | None,
-    log_level: str,
-    json_logs: bool,
+    health: str | None,
+    log: LogChoice,
 ) -> None:
     """Run deployments until SIGTERM; what is not finished goes on at the next start."""
-    setup(log_level.upper(), is_json=json_logs)
+    log.set_up()
     found = core_file(config, triggers=triggers)
     settings, bus = _named(found.settings, db), mq or found.mq
     if not bus:
@@ -67,6 +71,7 @@ def core(
             "no message bus is set: give --mq FILE_OR_URL, set REWORKER_MQ, or say it in an old file's MQ"
         )
         raise ConfigError(reason, key="--mq")
+    log.set_up(settings.log_format, secrets_of(bus, db))
     stop_request = StopRequest()
     with ExitStack() as stack:
         stack.enter_context(core_log(settings.log_file, settings.log_level))
@@ -76,6 +81,8 @@ def core(
         running = stack.enter_context(
             running_core(bus, db, settings, timeout_s=START_S, takes_jobs=drain_s is None)
         )
+        probe = combined([CoreProbe(running)], f"core {settings.name}")
+        stack.enter_context(watched(probe, health or settings.health, environ=os.environ))
         logger.info("core %s runs on %s", settings.name, name_of_database(db))
         left = [] if drain_s is None else _drained(running.service.reader, drain_s, stop_request)
         if drain_s is None:

@@ -4,17 +4,21 @@ from __future__ import annotations
 
 import getpass
 import os
-from collections.abc import Callable
-from typing import Any, TypeVar
+from collections.abc import Callable, Iterable
+from functools import wraps
+from typing import Any, NamedTuple, TypeVar, cast
 
 import click
 
 from reworker.errors import PlaybookInvalid
+from reworker.logs import Redactor, setup
 
 F = TypeVar("F", bound=Callable[..., Any])
 
 #: where `reworker` keeps its database unless it is told otherwise; relative to the current folder.
 DEFAULT_DB = "sqlite:///state/reworker.db"
+#: where the flag ``--json-logs`` of old is kept until ``--log-format`` is read.
+_JSON_NOTED = "reworker.json_logs"
 
 
 def user_name() -> str:
@@ -56,17 +60,67 @@ def output_option(function: F) -> F:
     )(function)
 
 
+class LogChoice(NamedTuple):
+    """How the log was asked for; `is_json` is None when nobody has said which form."""
+
+    level: str
+    is_json: bool | None
+
+    def set_up(self, form: str = "text", secrets: Iterable[str] = ()) -> None:
+        """Set the log up; again when the settings are known.
+
+        Args:
+            form: text or json, as the settings say.
+            secrets: not to be shown.
+        """
+        is_json = form == "json" if self.is_json is None else self.is_json
+        setup(self.level, is_json=is_json, redactor=Redactor(secrets))
+
+
 def log_options(function: F) -> F:
-    """Add ``--log-level`` and ``--json-logs``, for commands that keep running."""
+    """Add ``--log-level`` and ``--log-format``; the command gets a `LogChoice` as `log`."""
+
+    @wraps(function)
+    def command(*args: Any, log_level: str, json_logs: bool | None, **rest: Any) -> Any:
+        return function(*args, log=LogChoice(log_level.upper(), json_logs), **rest)
+
     levels = click.Choice(["DEBUG", "INFO", "WARNING", "ERROR"], case_sensitive=False)
     level = click.option(
         "--log-level", type=levels, default="INFO", show_default=True, envvar="REWORKER_LOG_LEVEL"
     )
-    return level(
-        click.option("--json-logs", is_flag=True, envvar="REWORKER_JSON_LOGS", help="Logs as JSON lines.")(
-            function
-        )
+    form = click.option(
+        *("--log-format", "json_logs"),
+        type=click.Choice(["text", "json"]),
+        envvar="REWORKER_LOG_FORMAT",
+        callback=_is_json,
+        help="Form of the log.  [default: what the settings say, else text]",
     )
+    old_form = click.option(
+        *("--json-logs", "is_json_old"),
+        is_flag=True,
+        envvar="REWORKER_JSON_LOGS",
+        hidden=True,
+        is_eager=True,
+        expose_value=False,
+        callback=_note_json,
+    )
+    return cast(F, level(form(old_form(command))))
+
+
+def _note_json(ctx: click.Context, _param: click.Parameter, is_given: bool) -> None:
+    ctx.meta[_JSON_NOTED] = is_given
+
+
+def _is_json(ctx: click.Context, _param: click.Parameter, value: str | None) -> bool | None:
+    if value is None:
+        return True if ctx.meta.get(_JSON_NOTED) else None
+    return value == "json"
+
+
+def health_option(function: F) -> F:
+    """Add ``--health``."""
+    help_text = "PORT or HOST:PORT that tells health and metrics; 0 takes a free port."
+    return click.option("--health", metavar="ADDRESS", help=help_text)(function)
 
 
 def dynamic_option(function: F) -> F:

@@ -2,13 +2,17 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import click
 
-from reworker.cli.options import log_options
+from reworker.cli.core_probe import CoreProbe
+from reworker.cli.options import LogChoice, health_option, log_options
 from reworker.cli.wiring import LOCAL_WORKERS, local_system
-from reworker.logs import setup
+from reworker.host.health import combined
+from reworker.host.probes import PoolProbe
+from reworker.host.vigil import watched
 from reworker.pool.signals import StopRequest, stop_signals
 
 
@@ -24,14 +28,20 @@ from reworker.pool.signals import StopRequest, stop_signals
     metavar="NAME",
     help=f"Worker to run; may be repeated. Default: {', '.join(LOCAL_WORKERS)}.",
 )
+@health_option
 @log_options
-def up(state: Path, mq_port: int, workers: tuple[str, ...], log_level: str, json_logs: bool) -> None:
+def up(state: Path, mq_port: int, workers: tuple[str, ...], health: str | None, log: LogChoice) -> None:
     """Run the embedded broker, a core and workers until SIGTERM; for development."""
-    setup(log_level.upper(), is_json=json_logs)
+    log.set_up()
     stop_request = StopRequest()
     with (
         stop_signals(stop_request.make),
         local_system(state, workers or LOCAL_WORKERS, port=mq_port) as system,
+        watched(
+            combined([CoreProbe(system.core), *map(PoolProbe, system.pools)], "up"),
+            health or "",
+            environ=os.environ,
+        ),
     ):
         click.echo(f"ready: broker {system.url}")
         click.echo(f"run a playbook:  reworker run PLAYBOOK --db {system.db}")

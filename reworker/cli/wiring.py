@@ -11,6 +11,7 @@ from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING
+from urllib.parse import unquote, urlsplit
 
 from reworker.errors import ConfigError
 
@@ -150,6 +151,7 @@ class LocalSystem:
     url: str
     db: str
     core: Core
+    pools: list[WorkerPool]
 
 
 @contextmanager
@@ -169,9 +171,8 @@ def local_system(state: Path, workers: Sequence[str], *, port: int = 0) -> Itera
     with ExitStack() as stack:
         url = stack.enter_context(LocalBroker(port, state / "broker.db")).url
         core = stack.enter_context(running_core(url, db, core_settings(), timeout_s=CONNECT_S))
-        for name in workers:
-            stack.enter_context(running_worker(name, url))
-        yield LocalSystem(url, db, core)
+        pools = [stack.enter_context(running_worker(name, url)) for name in workers]
+        yield LocalSystem(url, db, core, pools)
 
 
 def path_of_database(db: str) -> Path | None:
@@ -192,6 +193,19 @@ def name_of_database(db: str) -> str:
 
     place = path_of_database(db)
     return masked_url(db) if place is None else str(place)
+
+
+def secrets_of(mq: str | MqSettings, db: str) -> list[str]:
+    """Return what a log must not show: the passwords of the broker and of the database.
+
+    Raises:
+        ConfigError: the settings of the broker cannot be read.
+    """
+    from reworker.config import mq_settings, with_password_of
+
+    settings = with_password_of(mq_settings(mq) if isinstance(mq, str) else mq, os.environ)
+    parts = urlsplit(db)
+    return [str(settings.current_password()), unquote(parts.password or "")]
 
 
 def _prepared(db: str) -> str:

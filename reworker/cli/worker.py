@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import click
 
-from reworker.cli.options import log_options
+from reworker.cli.options import LogChoice, health_option, log_options
 from reworker.host.plugins import load_worker
 from reworker.runner import run_worker
 
@@ -14,14 +14,15 @@ from reworker.runner import run_worker
 @click.argument("mq", required=False, envvar="REWORKER_MQ", metavar="MQ_CONFIG")
 @click.option("-w", "--worker-config", type=click.Path(dir_okay=False), help="The worker's own settings.")
 @click.option("--instances", type=click.IntRange(1), help="Threads, each with a worker object of its own.")
+@health_option
 @log_options
 def worker(
     name: str,
     mq: str | None,
     worker_config: str | None,
     instances: int | None,
-    log_level: str,
-    json_logs: bool,
+    health: str | None,
+    log: LogChoice,
 ) -> None:
     """Run the worker NAME until SIGTERM: a plugin's name, or module:Class.
 
@@ -32,6 +33,7 @@ def worker(
         mq,
         worker_config,
         instances=instances,
-        log_level=log_level.upper(),
-        is_json=json_logs,
+        health=health,
+        log_level=log.level,
+        log_format=None if log.is_json is None else "json" if log.is_json else "text",
     )

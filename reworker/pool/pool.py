@@ -87,6 +87,8 @@ class WorkerPool:
         self.state = State.STARTING
         #: of the process, after `run`.
         self.exit_code = 0
+        #: called with True before the settings are read again, and with False afterwards.
+        self.on_reload: Callable[[bool], None] = lambda is_begun: None
         self._logger = first.app_logger
         self._ledger = ledger or self.settings.open_ledger()
         self._read_mq = read_mq
@@ -223,10 +225,15 @@ class WorkerPool:
     def _obey(self, order: Order) -> None:
         deeds: dict[Order, Callable[[], None]] = {
             Order.QUIET: self.quiet,
-            Order.RELOAD: self.reload,
+            Order.RELOAD: self._reload_and_tell,
             Order.SHOW_STACKS: self._show_stacks,
         }
         deeds[order]()
+
+    def _reload_and_tell(self) -> None:
+        self.on_reload(True)
+        self.reload()
+        self.on_reload(False)
 
     def _show_stacks(self) -> None:
         log_stacks(self._logger, self.instances, f"stacks of all threads; {self.state}")
