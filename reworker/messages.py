@@ -95,10 +95,16 @@ class JobAnswer(msgspec.Struct, frozen=True):
 
 
 class Control(msgspec.Struct, frozen=True):
-    """To worker hosts: cancel one attempt; or, without `attempt`, pause, resume or answer a ping."""
+    """To worker hosts: cancel one attempt."""
 
-    attempt: str = ""
+    attempt: str
     reason: str = ""
+
+
+class WorkerOrder(msgspec.Struct, frozen=True):
+    """To worker hosts: pause or resume all workers of a type."""
+
+    reason: str
 
 
 class RunningJob(msgspec.Struct, frozen=True):
@@ -325,7 +331,7 @@ def headers_of_reply(headers: ReplyHeaders) -> dict[str, Any]:
 
 def schemas() -> dict[str, dict[str, Any]]:
     """Return the JSON Schema (draft-07) of each message, by name."""
-    kinds = (Step, Reply, OutputLine, Notification, JobRequest, JobAnswer, Control, Pong)
+    kinds = (Step, Reply, OutputLine, Notification, JobRequest, JobAnswer, Control, WorkerOrder, Pong)
     return {kind.__name__: _schema(kind) for kind in kinds}
 
 

@@ -18,7 +18,7 @@ from reworker.clock import SystemClock
 from reworker.errors import MessageError, Unroutable
 from reworker.ids import new_id
 from reworker.logs import escaped
-from reworker.messages import Control, Pong, decode, encode
+from reworker.messages import Control, Pong, WorkerOrder, decode, encode
 from reworker.topology import names
 
 if TYPE_CHECKING:
@@ -62,7 +62,7 @@ def ping(name: str, mq: str, wait_s: float, output: str) -> None:
 @output_option
 def pause(name: str, mq: str, reason: str, wait_s: float, output: str) -> None:
     """Have all processes of worker NAME take no new steps; what runs goes on."""
-    _tell("pause", name, Control(reason=_signed(reason)), mq, wait_s, output)
+    _tell("pause", name, WorkerOrder(_signed(reason)), mq, wait_s, output)
 
 
 @control.command()
@@ -73,7 +73,7 @@ def pause(name: str, mq: str, reason: str, wait_s: float, output: str) -> None:
 @output_option
 def resume(name: str, mq: str, reason: str, wait_s: float, output: str) -> None:
     """Have all processes of worker NAME take new steps again."""
-    _tell("resume", name, Control(reason=_signed(reason)), mq, wait_s, output)
+    _tell("resume", name, WorkerOrder(_signed(reason)), mq, wait_s, output)
 
 
 @control.command()
@@ -96,7 +96,7 @@ def _signed(reason: str) -> str:
     return f"{reason} ({user_name()})" if reason else user_name()
 
 
-def _tell(verb: str, name: str, message: Control, mq: str, wait_s: float, output: str) -> None:
+def _tell(verb: str, name: str, message: WorkerOrder, mq: str, wait_s: float, output: str) -> None:
     """Send a message, then show how those stand that have got it."""
     with connected_bus(mq, name="reworker control") as bus:
         _publish(bus, f"{verb}.{name}", encode(message))

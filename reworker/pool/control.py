@@ -22,7 +22,7 @@ from reworker.bus.contract import (
 from reworker.errors import MessageError
 from reworker.ids import new_id
 from reworker.jobs.station import Station
-from reworker.messages import Control, Pong, RunningJob, decode, encode
+from reworker.messages import Control, Pong, RunningJob, WorkerOrder, decode, encode
 from reworker.pool.instance import Instance
 from reworker.pool.states import State
 from reworker.topology import names
@@ -63,10 +63,10 @@ class ControlDesk:
         suffix = pool.station.settings.suffix
         self.queue = f"{names.CONTROL_EXCHANGE}.{suffix}.{new_id(pool.station.clock.now())}"
         self._keys = tuple(dict.fromkeys((suffix, *names.commands_of(suffix))))
-        self._deeds: dict[str, Callable[[Control], None]] = {
-            "cancel": self._cancel,
-            "pause": self._pause,
-            "resume": self._resume,
+        self._deeds: dict[str, tuple[type, Callable[[Any], None]]] = {
+            "cancel": (Control, self._cancel),
+            "pause": (WorkerOrder, self._pause),
+            "resume": (WorkerOrder, self._resume),
         }
 
     def topology(self) -> TopologySpec:
@@ -90,15 +90,13 @@ class ControlDesk:
             self._answer(delivery)
             return
         try:
-            control = decode(Control, delivery.body, delivery.properties.content_encoding)
-            self._deeds[verb](control)
+            kind, deed = self._deeds[verb]
+            deed(decode(kind, delivery.body, delivery.properties.content_encoding))
         except (MessageError, KeyError) as error:
             text = "the control message %s was ignored: %s"
             self._pool.station.logger.warning(text, delivery.routing_key, error)
 
     def _cancel(self, control: Control) -> None:
-        if not control.attempt:
-            raise MessageError("it names no attempt")
         station = self._pool.station
         station.cancellations.add(control.attempt, control.reason)
         running = station.open_attempts.get(control.attempt)
@@ -106,12 +104,12 @@ class ControlDesk:
             station.logger.info("%s: cancelled: %s", control.attempt, control.reason)
             running.cancel()
 
-    def _pause(self, control: Control) -> None:
-        self._pool.station.logger.info("paused: %s", control.reason)
+    def _pause(self, order: WorkerOrder) -> None:
+        self._pool.station.logger.info("paused: %s", order.reason)
         self._pool.quiet()
 
-    def _resume(self, control: Control) -> None:
-        self._pool.station.logger.info("resumed: %s", control.reason)
+    def _resume(self, order: WorkerOrder) -> None:
+        self._pool.station.logger.info("resumed: %s", order.reason)
         self._pool.resume()
 
     def _answer(self, delivery: Delivery) -> None:

@@ -217,6 +217,8 @@ def test_reply_headers_name_worker_and_number():
 
 def test_schemas_are_draft_07_and_accept_our_messages():
     schemas = messages.schemas()
+    job = messages.RunningJob("a.1", "h:1:0", 1.5)
+    pong = messages.Pong("w", "worker.w", "h", 1, "quiet", "1", [job])
     samples = {
         "Step": STEP,
         "Reply": {"status": "completed", "data": {"a": 1}},
@@ -225,6 +227,8 @@ def test_schemas_are_draft_07_and_accept_our_messages():
         "JobRequest": {"group": "web", "playbook_id": "5" * 24},
         "JobAnswer": {"id": None, "error": "no"},
         "Control": {"attempt": "a.1", "reason": "r"},
+        "WorkerOrder": {"reason": "r"},
+        "Pong": json.loads(messages.encode(pong)),
     }
     assert samples.keys() == schemas.keys()
     for name, schema in schemas.items():
