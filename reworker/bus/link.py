@@ -32,6 +32,9 @@ logger = logging.getLogger(__name__)
 
 #: smallest and largest pause between two tries, seconds.
 RETRY_BASE_S, RETRY_CAP_S = 0.2, 30.0
+#: seconds between two tries at most while the broker is not away for long, and part of the time for which it
+#: is that a pause may have later: whoever comes back late is late by a tenth of the outage.
+PROMPT_S, SHARE_OF_OUTAGE = 1.5, 0.1
 _GUESSES = (ProbableAuthenticationError, ProbableAccessDeniedError)
 
 
@@ -86,7 +89,7 @@ class Link:
         self._cancel_retry: Callable[[], object] | None = None
         self._is_stopping = False
         self._was_up = False
-        self._lost_mono_s = 0.0
+        self._lost_mono_s = clock.mono_s()
 
     def start(self) -> None:
         """Begin to connect."""
@@ -182,8 +185,17 @@ class Link:
 
     def _retry(self, attempt: int) -> None:
         if not self._is_stopping:
-            pause_s = backoff.delay_s(attempt, base_s=RETRY_BASE_S, cap_s=RETRY_CAP_S, rand=self._rand)
+            away_s = self._clock.mono_s() - self._lost_mono_s
+            pause_s = backoff.delay_s(attempt, base_s=RETRY_BASE_S, cap_s=cap_s(away_s), rand=self._rand)
             self._cancel_retry = self._reactor.call_later(pause_s, self.start)
+
+
+def cap_s(away_s: float) -> float:
+    """Return the longest pause between two tries after so many seconds without the broker.
+
+    A restart takes a broker some ten seconds: doubled pauses had grown to as much again by then.
+    """
+    return min(RETRY_CAP_S, max(PROMPT_S, away_s * SHARE_OF_OUTAGE))
 
 
 def root_of(error: BaseException) -> BaseException:
