@@ -43,9 +43,12 @@ format: $(VENV)/.for-check ## Format the code and repair what ruff can.
 	$(BIN)/ruff format .
 	$(BIN)/ruff check --fix .
 
-bench: $(VENV)/.for-test ## Measure, print figures, and put the core's into docs/benchmarks.md.
+bench: $(VENV)/.for-bench ## Measure, print figures, and put them into docs/benchmarks.md.
 	@tests/services.sh
 	$(BIN)/python -m pytest tests/bench --capture=no --timeout=1800 $(PYTEST_ARGS)
+	$(BIN)/python -m tests.bench.bench_step --write docs/benchmarks.md
+	$(BIN)/python -m tests.bench.bench_jobs --write docs/benchmarks.md
+	$(BIN)/python -m tests.bench.bench_worker --write docs/benchmarks.md
 	$(BIN)/python -m tests.bench.bench_core --db sqlite postgres --write docs/benchmarks.md
 
 docs: $(VENV)/.for-docs ## Build the documentation in docs/_build.
@@ -60,6 +63,7 @@ clean: ## Remove the virtual environment and all that was built.
 $(VENV)/.for-demo: EXTRAS := server
 $(VENV)/.for-test: EXTRAS := server,test
 $(VENV)/.for-check: EXTRAS := server,test,check
+$(VENV)/.for-bench: EXTRAS := server,test,bench
 $(VENV)/.for-docs: EXTRAS := server,docs
 
 $(VENV)/.for-%: setup.py $(VENV)/.made

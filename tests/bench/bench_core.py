@@ -11,19 +11,17 @@ from __future__ import annotations
 import argparse
 import contextlib
 import json
-import os
-import platform
 import statistics
 import tempfile
 import time
 import uuid
 from collections.abc import Callable, Iterator
-from datetime import UTC, datetime
 from pathlib import Path
 
 from reworker.clock import SystemClock
 from reworker.core.service import Service
 from reworker.storage.opening import open_logs, open_storage
+from tests.bench.pages import place, written
 from tests.bench.roles import Role
 from tests.support.postgres import PostgresServer
 from tests.support.rabbitmq import RabbitMQNode
@@ -41,8 +39,8 @@ HOP_DELAY_S = 0.5
 WAITING_COUNT = 10_000
 IN_FLIGHT_COUNT, IN_FLIGHT_STEPS = 1000, 10
 SIZES = (10, 100, 1000, 10_000)
-#: what stands around the figures on a page.
-MARKS = ("<!-- figures of the core: made by `make bench` -->", "<!-- end of the figures of the core -->")
+#: of the figures on a page.
+MARK = "core"
 
 
 class Bed:
@@ -249,15 +247,6 @@ WORKLOADS: dict[str, Callable[[Bed, float], Iterator[str]]] = {
 ON_SERVER = ("two_cores", "takeover")
 
 
-def place() -> str:
-    """Return what the figures depend on."""
-    return (
-        f"{datetime.now(UTC):%Y-%m-%d}, {platform.machine()}, {os.cpu_count()} CPUs, "
-        f"Python {platform.python_version()}, load average {os.getloadavg()[0]:.1f}; "
-        "confirms on, all persistent"
-    )
-
-
 class Servers:
     """Makes a fresh virtual host and a fresh database for each workload; starts what has no URL.
 
@@ -312,13 +301,6 @@ def measured(url: str, db: str, names: list[str], scale: float) -> Iterator[str]
                 yield from (f"- {line}" for line in WORKLOADS[name](bed, scale))
 
 
-def written(page: str, lines: list[str]) -> str:
-    """Return a page with these lines between its marks."""
-    before, _, rest = page.partition(MARKS[0])
-    _, _, after = rest.partition(MARKS[1])
-    return "\n".join([before + MARKS[0], *lines, MARKS[1] + after])
-
-
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description="Measure the core.")
@@ -330,13 +312,13 @@ def main() -> None:
     parser.add_argument("--scale", type=float, default=1.0, help="part of each workload's size")
     parser.add_argument("--write", type=Path, help="page that the figures go to, between its marks")
     options = parser.parse_args()
-    lines = [place(), ""]
+    lines = [f"{place()}; confirms on, all persistent.", ""]
     for db in options.db:
         for line in measured(options.url, db, options.only, options.scale):
             print(line, flush=True)
             lines += [line] if line.startswith("-") else ["", f"{line}:", ""]
     if options.write:
-        options.write.write_text(written(options.write.read_text(), lines))
+        options.write.write_text(written(options.write.read_text(), MARK, lines))
 
 
 if __name__ == "__main__":

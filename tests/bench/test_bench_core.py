@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from tests.bench.bench_core import MARKS, WORKLOADS, measured, written
+from tests.bench.bench_core import WORKLOADS, measured
 
 #: part of a workload's size that only shows that it runs.
 SCALE = 0.02
@@ -26,8 +26,3 @@ def test_workload_is_measured_on_rabbitmq_and_postgresql(
     title, *lines = measured(rabbitmq_url, postgres_url, [name], SCALE)
     print("", title, *lines, sep="\n")
     assert lines
-
-
-def test_figures_take_the_place_of_older_ones_on_a_page() -> None:
-    page = f"# Figures\n\n{MARKS[0]}\n- old\n{MARKS[1]}\n\nWords.\n"
-    assert written(page, ["- new"]) == f"# Figures\n\n{MARKS[0]}\n- new\n{MARKS[1]}\n\nWords.\n"

@@ -1,0 +1,199 @@
+"""How a worker starts, idles, grows with its processes and comes back: workloads W6, W7 and W8.
+
+    python -m tests.bench.bench_worker [--only NAME ...] [--rounds N] [--write PAGE]
+
+Others are measured beside it where they have the same: Celery (solo) and Dramatiq (one thread).
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+import uuid
+from collections.abc import Iterator
+from pathlib import Path
+from statistics import median
+
+from tests.bench.bench_jobs import versions
+from tests.bench.bench_step import fill as fill_steps
+from tests.bench.pages import place, written
+from tests.bench.step_contenders import WARM_UP_COUNT
+from tests.support.rabbitmq import RabbitMQNode
+from tests.support.waiting import wait_until
+
+#: seconds that anything may take at most.
+LIMIT_S = 120.0
+#: seconds over which an idle worker is watched.
+IDLE_S = 20.0
+#: seconds without a job after which a contender has none left.
+SILENCE_S = 1.0
+SCALE_STEPS = 6000
+#: jobs of 10 ms each: the broker stops and starts while there are some left.
+RECOVER_JOBS = 3000
+MARK = "worker"
+#: measured beside our own where they are installed.
+OTHERS = ("reworker", "Dramatiq", "Celery solo")
+
+
+class Contender:
+    """A consumer of `job_contenders` that writes a line per job; ends with the block."""
+
+    def __init__(self, name: str, url: str, count: int) -> None:
+        self._errors = tempfile.TemporaryFile("w+")  # noqa: SIM115  # closed at the end of the block
+        command = [sys.executable, "-m", "tests.bench.job_contenders", name, url, str(count), "10"]
+        self.began_s = time.monotonic()
+        self.popen = subprocess.Popen(
+            command,
+            stdout=subprocess.PIPE,
+            stderr=self._errors,
+            start_new_session=True,
+            env={**os.environ, "BENCH_TICKS": "1"},
+        )
+
+    def wait_for_job(self) -> float:
+        """Return when the next job was done, monotonic seconds."""
+        assert self.popen.stdout is not None
+        is_ready, _, _ = select.select([self.popen.stdout], [], [], LIMIT_S)
+        if not is_ready or not os.read(self.popen.stdout.fileno(), 1 << 16):
+            self._errors.seek(0)
+            raise RuntimeError(f"no job was done:\n{self._errors.read()[-3000:]}")
+        return time.monotonic()
+
+    def drain(self) -> None:
+        """Forget the lines that are there, and those of jobs that it has taken already."""
+        assert self.popen.stdout is not None
+        while select.select([self.popen.stdout], [], [], SILENCE_S)[0]:
+            if not os.read(self.popen.stdout.fileno(), 1 << 16):
+                return
+
+    def __enter__(self) -> Contender:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            os.killpg(self.popen.pid, signal.SIGKILL)
+        self.popen.communicate()
+        self._errors.close()
+
+
+def usage(pid: int) -> tuple[float, float]:
+    """Return (MiB of memory, seconds of processor time) of a process."""
+    status = Path(f"/proc/{pid}/status").read_text(encoding="ascii")
+    rss_kib = int(status.partition("VmRSS:")[2].split()[0])
+    fields = Path(f"/proc/{pid}/stat").read_text(encoding="ascii").rpartition(")")[2].split()
+    return rss_kib / 1024, (int(fields[11]) + int(fields[12])) / os.sysconf("SC_CLK_TCK")
+
+
+def scale(node: RabbitMQNode, rounds: int) -> Iterator[str]:
+    """W6: steps per second with 1, 2 and 4 processes on one queue."""
+    for count in (1, 2, 4):
+        rates, costs = [], []
+        for _ in range(rounds):
+            url = node.url(node.add_vhost(uuid.uuid4().hex))
+            steps = SCALE_STEPS // count
+            fill_steps(url, SCALE_STEPS + count * (WARM_UP_COUNT + 64))
+            command = [sys.executable, "-m", "tests.bench.step_contenders", "worker", url, str(steps), "32"]
+            running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(count)]
+            figures = [json.loads(one.communicate(timeout=LIMIT_S)[0].splitlines()[-1]) for one in running]
+            rates.append(sum(one["steps"] / one["wall_s"] for one in figures))
+            costs.append(sum(one["cpu_s"] for one in figures) / sum(one["steps"] for one in figures))
+        yield (
+            f"{count} process{'es' * (count > 1)}: {median(rates):,.0f} steps/s, "
+            f"{1e6 * median(costs):.0f} µs of processor time per step"
+        )
+
+
+def start(node: RabbitMQNode, rounds: int) -> Iterator[str]:
+    """W7: from the start of a process to its first job, memory and idle processor time."""
+    times = []
+    for _ in range(rounds):
+        began_s = time.monotonic()
+        subprocess.run([sys.executable, "-c", "import reworker.worker"], check=True)
+        middle_s = time.monotonic()
+        subprocess.run([sys.executable, "-c", "pass"], check=True)
+        times.append(2 * middle_s - began_s - time.monotonic())
+    yield f"import reworker.worker: {median(times):.2f} s"
+    for name in [one for one in OTHERS if one in versions()]:
+        waits, memory, cpu = [], [], []
+        for number in range(rounds):
+            with Contender(name, node.url(node.add_vhost(uuid.uuid4().hex)), 10) as contender:
+                waits.append(contender.wait_for_job() - contender.began_s)
+                contender.drain()
+                if number == 0:
+                    before = usage(contender.popen.pid)[1]
+                    time.sleep(IDLE_S)
+                    mib, after = usage(contender.popen.pid)
+                    memory.append(mib)
+                    cpu.append(100 * (after - before) / IDLE_S)
+        yield (
+            f"{name}: {median(waits):.2f} s from its start to its first job (jobs are put in meanwhile), "
+            f"{memory[0]:.0f} MiB, {cpu[0]:.2f} % of a processor when idle"
+        )
+
+
+def recover(node: RabbitMQNode, rounds: int) -> Iterator[str]:
+    """W8: from the moment that the broker accepts connections again to the next job."""
+    for name in [one for one in OTHERS if one in versions()]:
+        waits = []
+        for _ in range(rounds):
+            with Contender(name, node.url(node.add_vhost(uuid.uuid4().hex)), RECOVER_JOBS) as contender:
+                contender.wait_for_job()
+                node.stop()
+                contender.drain()
+                starter = threading.Thread(target=node.start)
+                starter.start()
+                wait_until(
+                    lambda: _is_listening(node.port),
+                    LIMIT_S,
+                    "the broker to accept connections",
+                    poll_s=0.005,
+                )
+                began_s = time.monotonic()
+                waits.append(contender.wait_for_job() - began_s)
+                starter.join()
+        yield (
+            f"{name}: {median(waits):.1f} s from the broker's return to the next job "
+            f"(longest {max(waits):.1f} s)"
+        )
+
+
+def _is_listening(port: int) -> bool:
+    with contextlib.suppress(OSError), socket.create_connection(("127.0.0.1", port), 1):
+        return True
+    return False
+
+
+WORKLOADS = {"scale": scale, "start": start, "recover": recover}
+
+
+def main() -> None:
+    """Read the arguments, measure, print, put the lines on the page."""
+    parser = argparse.ArgumentParser(description=(__doc__ or "").splitlines()[0])
+    parser.add_argument("--only", nargs="+", choices=WORKLOADS, default=[])
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--write", type=Path, help="page that the figures go to")
+    given = parser.parse_args()
+    with RabbitMQNode() as node:
+        lines = [f"{place()}; RabbitMQ {node.version}; medians of {given.rounds}.", ""]
+        for name, workload in WORKLOADS.items():
+            if given.only and name not in given.only:
+                continue
+            for line in workload(node, given.rounds):
+                print(f"- {line}", flush=True)
+                lines.append(f"- {line}")
+    if given.write:
+        given.write.write_text(written(given.write.read_text(), MARK, lines))
+
+
+if __name__ == "__main__":
+    main()
