@@ -73,7 +73,6 @@ def _broker(bus: MqSettings | None, settings: CoreSettings, sent: dict[str, int]
     from reworker.bus.parameters import masked_urls
     from reworker.core import doctor as checks
     from reworker.topology import names
-    from reworker.topology.model import core_topology
 
     if bus is None:
         text, advice = "not looked at: nothing says where it is", "give --mq, or settings that name it"
@@ -83,7 +82,7 @@ def _broker(bus: MqSettings | None, settings: CoreSettings, sent: dict[str, int]
     try:
         with connected_bus(bus, name="reworker doctor", timeout_s=CONNECT_S) as connected:
             yield checks.Finding("broker", "connect", True, masked_urls(bus))
-            yield checks.examine_topology(connected, core_topology(settings.exchange, settings.job_queue))
+            yield checks.examine_topology(connected, settings.topology())
             if connected.health().is_blocked:
                 advice = "free its memory or disk; until then nothing is published"
                 yield checks.Finding("broker", "alarm", False, "it takes no messages", advice)

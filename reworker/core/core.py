@@ -25,7 +25,6 @@ from reworker.core.upkeep import Upkeep
 from reworker.errors import ConnectionLost
 from reworker.storage.contract import LogStore, OutboxRow, Storage
 from reworker.topology import names
-from reworker.topology.model import core_topology
 
 logger = logging.getLogger(__name__)
 
@@ -168,7 +167,7 @@ class Core:
             unit.release_claims(self._settings.name)
             self.loop.note_clock(unit)
         try:
-            self._bus.declare(core_topology(self._settings.exchange, self._settings.job_queue))
+            self._bus.declare(self._settings.topology())
         except ConnectionLost as error:
             logger.warning("the broker is away, queues are declared when it is back: %s", error)
         consume = self._bus.consume

@@ -10,6 +10,7 @@ from typing import Any
 
 import msgspec
 
+from reworker.bus.contract import TopologySpec
 from reworker.config import MqSettings, load_mapping
 from reworker.core import rules as rules_file
 from reworker.core.old_settings import OldSettings, is_old, old_settings
@@ -18,6 +19,7 @@ from reworker.errors import ConfigError
 from reworker.fsm.rules import Rules
 from reworker.layers import Layered, environment_layer, text
 from reworker.topology import names
+from reworker.topology.model import QUEUE_TYPES, core_topology
 
 PREFIX = "REWORKER_CORE_"
 #: names a file beside the database.
@@ -33,6 +35,7 @@ class CoreSettings(msgspec.Struct, frozen=True):
             the command `core` takes that of its machine instead of the default.
         exchange: topic exchange for steps, output and notifications.
         job_queue: queue of job requests.
+        queue_type: of the core's own queues, classic or quorum; empty is the broker's default.
         batch_count: events in one transaction at most.
         prefetch: replies taken from the broker and not yet stored.
         window: publishes without a confirm at most.
@@ -50,6 +53,7 @@ class CoreSettings(msgspec.Struct, frozen=True):
     name: str = "core"
     exchange: str = names.EXCHANGE
     job_queue: str = names.JOB_QUEUE
+    queue_type: str = ""
     batch_count: int = 200
     prefetch: int = 500
     window: int = 500
@@ -62,6 +66,10 @@ class CoreSettings(msgspec.Struct, frozen=True):
     log_format: str = "text"
     health: str = ""
     rules: Rules | None = None
+
+    def topology(self) -> TopologySpec:
+        """Return what a core of these settings declares."""
+        return core_topology(self.exchange, self.job_queue, queue_type=self.queue_type)
 
 
 class CoreFile(msgspec.Struct, frozen=True):
@@ -134,6 +142,7 @@ def _scalars(values: Mapping[str, Any], origin: str, environ: Mapping[str, str])
     layered = Layered((origin, values), ("environment", variables))
     defaults = msgspec.structs.asdict(CoreSettings())
     found = {name: _value(layered, name, defaults[name]) for name in _SCALARS if name != "health"}
+    found["queue_type"] = layered.choice("queue_type", "", ("", *QUEUE_TYPES))
     found["log_level"] = layered.choice("log_level", "INFO", _LEVELS)
     found["log_format"] = layered.choice("log_format", "text", ("text", "json"))
     found["health"] = layered.read("health", "", text())

@@ -25,6 +25,12 @@ def test_environment_wins_over_the_file() -> None:
     assert (found.exchange, found.lease_s) == ("x", 2.5)
 
 
+def test_queues_of_the_core_have_the_type_that_is_set() -> None:
+    of_type = {"re.replies": "quorum", "re.output": "quorum", "jobs": "quorum", "re.dead": None}
+    queues = core_settings({"queue_type": "quorum", "job_queue": "jobs"}, {}).topology().queues
+    assert {one.name: one.arguments.get("x-queue-type") for one in queues} == of_type
+
+
 def test_values_may_be_given_as_a_mapping() -> None:
     assert core_settings({"window": 7}, {}).window == 7
     assert core_settings(environ={}) == CoreSettings()
@@ -34,6 +40,7 @@ def test_values_may_be_given_as_a_mapping() -> None:
     ("key", "value"),
     [
         ("windoww", 1),
+        ("queue_type", "lazy"),
         ("window", 0),
         ("window", "many"),
         ("lease_s", -1),
