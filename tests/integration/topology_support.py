@@ -3,11 +3,18 @@
 import io
 import json
 import sys
+import urllib.request
+from base64 import b64encode
 
 import pika
 import pytest
 
 from reworker.cli.main import main
+from tests.support import rabbitmq as rabbitmq_server
+from tests.support.ports import free_port
+
+#: of every user that a test adds.
+PASSWORD = "narrow"
 
 
 class Typist:
@@ -45,6 +52,33 @@ class Typist:
         """Return {"kind name": state} of what a command says in JSON."""
         found = json.loads(self.type(command, "-o", "json", *options, code=code))
         return {f"{one['kind']} {one['name']}": one["state"] for one in found["entries"]}
+
+
+class Plugin:
+    """A RabbitMQ node with its management plugin."""
+
+    def __init__(self):
+        port = free_port()
+        self.url = f"http://127.0.0.1:{port}"
+        settings = (f"management.tcp.port = {port}", "management.tcp.ip = 127.0.0.1")
+        self.node = rabbitmq_server.RabbitMQNode(settings=settings)
+        (self.node.folder / "enabled_plugins").write_text("[rabbitmq_management].\n")
+
+    def post(self, path, value):
+        """Post JSON as guest."""
+        request = urllib.request.Request(self.url + path, json.dumps(value).encode(), method="POST")
+        request.add_header("Authorization", "Basic " + b64encode(b"guest:guest").decode())
+        request.add_header("Content-Type", "application/json")
+        with urllib.request.urlopen(request, timeout=10) as response:
+            assert response.status in (200, 201, 204)
+
+    def add_user(self, name, *, tag="none"):
+        """Add a user that may do nothing."""
+        text = (
+            f'ok = rabbit_auth_backend_internal:add_user(<<"{name}">>, <<"{PASSWORD}">>, <<"test">>), '
+            f'ok = rabbit_auth_backend_internal:set_tags(<<"{name}">>, [{tag}], <<"test">>)'
+        )
+        self.node.evaluate(text)
 
 
 def channel_of(connection):

@@ -1,0 +1,281 @@
+"""What everybody can do on RabbitMQ with the rights that `reworker topology permissions` prints."""
+
+import json
+import shlex
+from contextlib import closing
+from pathlib import Path
+from urllib.parse import urlsplit
+
+import pika
+import pytest
+
+from reworker.cli.wiring import opened_service
+from tests.integration.cli_support import reworker
+from tests.integration.topology_support import PASSWORD, channel_of, connected
+from tests.support.waiting import wait_until
+
+pytestmark = pytest.mark.rabbitmq
+
+FILE = """
+core: {user: CORE}
+workers:
+  narrow: {user: NARROW, retry: true}
+  declaring: {user: DECLARING, declare: declare}
+  other: {}
+  ircnotify: {queue: ircnotify, bindings: [notify.irc]}
+clients: {CLIENT: {}}
+"""
+PLAYBOOK = """
+group: web
+name: everything
+execution:
+- hosts: [web1]
+  steps:
+  - narrow:Talk: {notify: {completed: {irc: ["#release"]}}}
+  - narrow:Again
+  - narrow:Long
+"""
+
+
+class Users:
+    """Users with the printed rights, each with a connection of its own."""
+
+    def __init__(self, plugin, typist, vhost):
+        self.plugin, self.typist = plugin, typist
+        self.names = {one: f"{one.lower()}-{vhost}" for one in ("CORE", "NARROW", "DECLARING", "CLIENT")}
+        text = FILE
+        for word, name in self.names.items():
+            text = text.replace(word, name)
+            plugin.add_user(name)
+        typist.write(text)
+        typist.type("apply")
+        self.definitions = json.loads(typist.type("permissions", "--vhost", vhost, "-o", "json"))
+        users = set(self.names.values())
+        # The file names workers whose users are of no interest here.
+        known = {key: [one for one in rows if one["user"] in users] for key, rows in self.definitions.items()}
+        plugin.post("/api/definitions", known)
+        self.vhost = vhost
+
+    def url(self, word):
+        """Return the URL with which a user logs in."""
+        parts = urlsplit(self.plugin.node.url(self.vhost))
+        return parts._replace(netloc=f"{self.names[word]}:{PASSWORD}@{parts.hostname}:{parts.port}").geturl()
+
+
+@pytest.fixture
+def users(plugin, seeing, plugin_vhost):
+    """Give users with the printed rights, in a virtual host to which the file was applied."""
+    return Users(plugin, seeing, plugin_vhost)
+
+
+def requested(client, playbook_id):
+    """Request a job as a client would; return the id in the answer."""
+    channel = channel_of(client)
+    queue = channel.queue_declare("", exclusive=True).method.queue
+    body = json.dumps({"group": "web", "playbook_id": playbook_id}).encode()
+    channel.basic_publish("re", "job.create", body, pika.BasicProperties(reply_to=queue), mandatory=True)
+    _, _, answer = next(channel.consume(queue, auto_ack=True, inactivity_timeout=20))
+    channel.cancel()
+    return json.loads(answer)["id"]
+
+
+def test_everybody_can_do_their_job_with_the_printed_rights(users, seen_channel, process, tmp_path):
+    db = f"sqlite:///{tmp_path / 'reworker.db'}"
+    (tmp_path / "playbook.yaml").write_text(PLAYBOOK)
+    core = process("-m", "reworker", "core", "--mq", users.url("CORE"), "--db", db)
+    script = str(Path(__file__).with_name("narrow_worker.py"))
+    worker = process(script, users.url("NARROW"), environment={"REWORKER_DECLARE": "verify"})
+    core.wait_for_line("core core runs")
+    worker.wait_for_line(r"consuming worker\.narrowworker")
+    added = reworker("playbook", "add", "playbook.yaml", "--db", db, "-o", "json", folder=tmp_path)
+    with closing(connected(users.url("CLIENT"))) as client, opened_service(db) as service:
+        own_id = requested(client, json.loads(added.stdout)["id"])
+        wait_until(lambda: "waiting" in str(service.log_lines(own_id)), 20, "the output of the last step")
+        assert "talking" in str(service.log_lines(own_id))
+        service.cancel(own_id)
+        wait_until(lambda: service.deployment(own_id).is_over, 20, "the cancel")
+        assert str(service.deployment(own_id).state.status) == "cancelled"
+        events = service.events(own_id)
+        assert [one.data["data"] for one in events if one.kind == "ReplyCompleted"] == [None, {"tries": 2}]
+        assert events[-1].kind == "ReplyCancelled"
+    (told,) = [seen_channel.basic_get("worker.ircnotify", auto_ack=True)[2]]
+    assert json.loads(told)["target"] == ["#release"]
+    seen_channel.basic_publish("re", "worker.narrow", b"no JSON", mandatory=True)
+    wait_until(lambda: seen_channel.queue_declare("re.dead", passive=True).method.message_count == 1)
+    _, properties, _ = seen_channel.basic_get("re.dead", auto_ack=True)
+    assert "x-reworker-reason" in properties.headers
+    assert (worker.terminate(), core.terminate()) == (0, 0)
+    assert "ACCESS_REFUSED" not in worker.output + core.output
+
+
+def test_worker_that_declares_can_do_that_with_the_printed_rights(users, process, seen_channel):
+    seen_channel.queue_delete("worker.declaringworker")
+    program = (
+        "from tests.integration.narrow_worker import NarrowWorker\n"
+        "from reworker.worker import runner\n"
+        "class DeclaringWorker(NarrowWorker): pass\n"
+        "runner(DeclaringWorker)"
+    )
+    worker = process("-c", program, users.url("DECLARING"), folder=Path(__file__).parents[2])
+    worker.wait_for_line(r"consuming worker\.declaringworker")
+    body = b'{"group": "g", "parameters": {"subcommand": "Again"}}'
+    properties = pika.BasicProperties(reply_to="worker.ircnotify", correlation_id="x")
+    seen_channel.basic_publish("re", "worker.declaring", body, properties, mandatory=True)
+    replies = seen_channel.consume("worker.ircnotify", auto_ack=True, inactivity_timeout=20)
+    statuses = []
+    while "completed" not in statuses:
+        statuses.append(json.loads(next(replies)[2])["status"])
+    seen_channel.cancel()
+    assert worker.terminate() == 0
+    assert "ACCESS_REFUSED" not in worker.output
+
+
+def test_worker_that_may_not_declare_says_what_to_do(users, process):
+    script = str(Path(__file__).with_name("narrow_worker.py"))
+    worker = process(script, users.url("NARROW"))
+    assert worker.wait() == 1
+    assert "ACCESS_REFUSED - access to exchange 're'" in worker.output
+    assert "`reworker topology permissions`" in worker.output
+    assert "`declare: verify`" in worker.output
+
+
+def consume(queue):
+    return lambda channel: channel.basic_consume(queue, print)
+
+
+def get(queue):
+    return lambda channel: channel.basic_get(queue)
+
+
+def publish(exchange, key):
+    return lambda channel: channel.basic_publish(exchange, key, b"{}", mandatory=True)
+
+
+def bind(queue, exchange, key):
+    return lambda channel: channel.queue_bind(queue, exchange, key)
+
+
+def declare(queue, **options):
+    return lambda channel: channel.queue_declare(queue, **options)
+
+
+def delete(queue):
+    return lambda channel: channel.queue_delete(queue)
+
+
+CONTROL = f"re.control.narrowworker.{'a' * 24}"
+
+
+def spied(key):
+    """Return how a worker would hear control messages with this key."""
+
+    def listen(channel):
+        channel.queue_declare(CONTROL, exclusive=True)
+        channel.queue_bind(CONTROL, "re.control", key)
+
+    return listen
+
+
+REFUSED = [
+    ("NARROW", "read another worker's queue", consume("worker.otherworker")),
+    ("NARROW", "take from another worker's queue", get("worker.otherworker")),
+    ("NARROW", "read replies", consume("re.replies")),
+    ("NARROW", "read output", consume("re.output")),
+    ("NARROW", "read job requests", get("recore")),
+    ("NARROW", "read dead letters", get("re.dead")),
+    ("NARROW", "publish a step", publish("re", "worker.otherworker")),
+    ("NARROW", "publish a step for itself", publish("re", "worker.narrow")),
+    ("NARROW", "request a job", publish("re", "job.create")),
+    ("NARROW", "cancel", publish("re.control", "cancel.otherworker")),
+    ("NARROW", "publish elsewhere", publish("amq.topic", "x")),
+    ("NARROW", "take another worker's steps", bind("worker.narrowworker", "re", "worker.otherworker")),
+    ("NARROW", "hear what others are cancelled", spied("cancel.otherworker")),
+    ("NARROW", "hear every cancel", spied("cancel.*")),
+    ("NARROW", "hear everything", spied("#")),
+    ("NARROW", "make a queue", declare("mine")),
+    ("NARROW", "make a queue without a name", declare("", exclusive=True)),
+    ("NARROW", "delete its own queue", delete("worker.narrowworker")),
+    ("NARROW", "delete another worker's queue", delete("worker.otherworker")),
+    ("NARROW", "empty another worker's queue", lambda channel: channel.queue_purge("worker.otherworker")),
+    ("NARROW", "delete an exchange", lambda channel: channel.exchange_delete("re")),
+    ("NARROW", "make an exchange", lambda channel: channel.exchange_declare("re.mine")),
+    ("DECLARING", "read another worker's queue", consume("worker.otherworker")),
+    ("DECLARING", "read replies", consume("re.replies")),
+    ("DECLARING", "publish a step", publish("re", "worker.otherworker")),
+    ("DECLARING", "take another worker's steps", bind("worker.declaringworker", "re", "worker.otherworker")),
+    ("DECLARING", "hear output", bind("worker.declaringworker", "re", "output")),
+    ("CLIENT", "publish a step", publish("re", "worker.otherworker")),
+    ("CLIENT", "publish output", publish("re", "output")),
+    ("CLIENT", "answer a step", publish("", "re.replies")),
+    ("CLIENT", "read replies", consume("re.replies")),
+    ("CLIENT", "read a worker's queue", get("worker.otherworker")),
+    ("CLIENT", "make a queue", declare("worker.mine")),
+    ("CLIENT", "delete a queue", delete("recore")),
+    ("CORE", "read a worker's queue", get("worker.otherworker")),
+    ("CORE", "delete a worker's queue", delete("worker.otherworker")),
+    ("CORE", "read dead letters of others", get("worker.ircnotify")),
+]
+ALLOWED = [
+    ("NARROW", "take from its queue", get("worker.narrowworker")),
+    ("NARROW", "reply", publish("", "re.replies")),
+    ("NARROW", "publish output", publish("re", "output")),
+    ("NARROW", "notify", publish("re", "notify.irc")),
+    ("NARROW", "wait", publish("", "worker.narrowworker.retry.1s")),
+    ("NARROW", "refuse with a reason", publish("re.dead", "x")),
+    ("NARROW", "hear its own cancels", spied("cancel.narrow")),
+    ("NARROW", "hear pings", spied("ping")),
+    # The default exchange leads to every queue; RabbitMQ has no narrower right for it, and replies need it.
+    ("NARROW", "publish straight into a queue", publish("", "worker.otherworker")),
+    ("CORE", "publish a step", publish("re", "worker.otherworker")),
+    ("CORE", "take replies", get("re.replies")),
+    ("CLIENT", "request a job", publish("re", "job.create")),
+]
+
+
+def test_nobody_can_do_what_is_not_their_job(users):
+    found = {}
+    for word in users.names:
+        with closing(connected(users.url(word))) as connection:
+            for who, what, act in (*REFUSED, *ALLOWED):
+                if who == word:
+                    found[who, what] = code_of(connection, act)
+    assert [one for one in REFUSED if found[one[0], one[1]] != 403] == []
+    assert [one for one in ALLOWED if found[one[0], one[1]] != 0] == []
+
+
+def code_of(connection, act):
+    """Return the reply code with which the broker refuses; 0 when it does not."""
+    channel = channel_of(connection)
+    try:
+        act(channel)
+    except pika.exceptions.ChannelClosedByBroker as error:
+        return int(error.reply_code)
+    channel.close()
+    return 0
+
+
+def test_printed_commands_give_the_same_rights(plugin, users):
+    script = users.typist.type("permissions", "--vhost", users.vhost)
+    lines = [line for line in script.splitlines() if f" {users.names['CLIENT']} " in line and line[0] != "#"]
+    assert len(lines) == 2
+    url = users.url("CLIENT")
+    plugin.node.evaluate(
+        f'rabbit_auth_backend_internal:delete_user(<<"{users.names["CLIENT"]}">>, <<"test">>)'
+    )
+    plugin.add_user(users.names["CLIENT"])
+    for line in lines:
+        program, *words = shlex.split(line)
+        assert program == "rabbitmqctl"
+        plugin.node.rabbitmqctl(*words)
+    with closing(connected(url)) as client:
+        assert code_of(client, publish("re", "job.create")) == 0
+        assert code_of(client, publish("re", "worker.otherworker")) == 403
+
+
+def test_apply_of_a_user_without_rights_says_which_are_missing(plugin, users, seen_channel):
+    users.typist.url = users.url("NARROW")
+    assert users.typist.states("plan", "--management", "", code=0)["queue worker.otherworker"] == "unseen"
+    seen_channel.queue_delete("worker.otherworker")
+    users.typist.type("apply", "--management", "", code=1)
+    assert "worker.otherworker: broker answered 403" in users.typist.error
+    assert "`reworker topology permissions`" in users.typist.error
