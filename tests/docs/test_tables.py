@@ -16,6 +16,15 @@ from reworker.jobs.settings import PROPERTIES
 from reworker.messages import STATUSES, StepHeaders, headers_of_step
 from reworker.testing.harness import Transcript
 from reworker.topology import names
+from reworker.topology.parsing import (
+    BINDING_KEYS,
+    CLIENT_KEYS,
+    CORE_KEYS,
+    EXCHANGE_KEYS,
+    QUEUE_KEYS,
+    SECTIONS,
+    WORKER_KEYS,
+)
 from tests.docs.pages import PAGES, ROOT
 
 DOCS = ROOT / "docs"
@@ -35,6 +44,8 @@ def public(kind):
         ("configuration.md", PROPERTIES),
         ("configuration.md", KEYS),
         ("configuration.md", ("server", "servers", "password_file", "ssl.ca", "ssl.verify", "heartbeat")),
+        ("configuration.md", (*SECTIONS, *EXCHANGE_KEYS, *QUEUE_KEYS, *BINDING_KEYS)),
+        ("configuration.md", (*WORKER_KEYS, *CORE_KEYS, *CLIENT_KEYS)),
         ("playbooks.md", PLAYBOOK_KEYS),
         ("playbooks.md", SEQUENCE_KEYS),
         ("playbooks.md", STRATEGY_KEYS),
