@@ -31,6 +31,9 @@ from reworker.errors import (
 
 #: seconds that a broker may refuse to take messages before we give up.
 BLOCKED_S = 30.0
+#: seconds between two looks whether messages that were given back are in the queue, and how many without
+#: progress are enough: somebody else may be taking them.
+LOOK_AGAIN_S, PATIENCE_COUNT = 0.02, 25
 
 
 class Found(msgspec.Struct, frozen=True):
@@ -62,6 +65,7 @@ class QueueBrowser:
         self._settings, self._queue = settings, queue
         #: messages that were ready when the look began.
         self.ready_count = 0
+        self._held_count = 0
 
     def __enter__(self) -> QueueBrowser:
         parameters = connection_parameters(self._settings, "reworker browser")
@@ -83,11 +87,20 @@ class QueueBrowser:
         self, _kind: type[BaseException] | None, _error: BaseException | None, _trace: TracebackType | None
     ) -> None:
         with contextlib.suppress(AMQPError, OSError):
-            if self._reading.is_open:
+            if self._reading.is_open and self._held_count:
                 self._reading.basic_nack(0, multiple=True, requeue=True)
-                # Waits until they are back: whoever looks next must find them.
-                self._reading.queue_declare(self._queue, passive=True)
+                self._wait_until_back()
             self._connection.close()
+
+    def _wait_until_back(self) -> None:
+        """Wait until what was given back is there: brokers take their time, who looks next must find it."""
+        best_count, patience = -1, PATIENCE_COUNT
+        while best_count < self._held_count and patience:
+            count = self._reading.queue_declare(self._queue, passive=True).method.message_count
+            patience = PATIENCE_COUNT if count > best_count else patience - 1
+            best_count = max(count, best_count)
+            if best_count < self._held_count:
+                self._connection.sleep(LOOK_AGAIN_S)
 
     def messages(self, limit: int) -> Iterator[Found]:
         """Yield what is there, in order, `limit` messages at most, and none that came later than that many.
@@ -104,6 +117,7 @@ class QueueBrowser:
                 raise self._lost(error) from error
             if method is None:
                 return  # somebody else takes them as well
+            self._held_count += 1
             yield Found(method.delivery_tag, method.routing_key, _plain(properties), body)
 
     def move(self, found: Found, message: Outgoing) -> None:
@@ -134,6 +148,7 @@ class QueueBrowser:
         """Take a message away for good."""
         try:
             self._reading.basic_ack(found.tag)
+            self._held_count -= 1
         except (AMQPError, OSError) as error:
             raise self._lost(error) from error
 

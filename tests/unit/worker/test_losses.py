@@ -22,7 +22,7 @@ def copies_in(transcript: Any) -> list[Outgoing]:
 def killed(
     make: Callable[[], Harness], message: Any, headers: Any, times: int = MAX_LOSSES, **options: Any
 ) -> tuple[Harness, Any]:
-    """Deliver a message that was with several workers that died, each a process of its own; return the end."""
+    """Deliver a message of several workers that died, each a process of its own; return the end."""
     harness = make()
     delivery = harness.delivery(message, headers=headers, redelivered=True, **options)
     for _ in range(times - 1):
