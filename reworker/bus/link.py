@@ -83,7 +83,7 @@ class Link:
         self.reconnect_count = 0
         self.last_error = ""
         self.failed_count = 0
-        self._reactor, self._parameters, self._url = reactor, parameters, url
+        self._reactor, self._parameters, self.url = reactor, parameters, url
         self._owner, self._clock, self._rand = owner, clock, rand
         self._workflow: Any = None
         self._cancel_retry: Callable[[], object] | None = None
@@ -149,11 +149,11 @@ class Link:
             self.reconnect_count += 1
             away_s = self._clock.mono_s() - self._lost_mono_s
             tries = self.failed_count + 1
-            logger.info("reconnected to %s after %d tries in %.1f s", self._url, tries, away_s)
+            logger.info("reconnected to %s after %d tries in %.1f s", self.url, tries, away_s)
         else:
             server = connection.server_properties or {}
             words = f"{server.get('product', 'a broker')} {server.get('version', '')}".strip()
-            logger.info("connected to %s (%s)", self._url, words)
+            logger.info("connected to %s (%s)", self.url, words)
         self._was_up = True
         self.failed_count = 0
 
@@ -165,7 +165,7 @@ class Link:
         reason = reason_of(error)
         next_step = "" if is_refusal(error) and not self._was_up else "; trying on"
         if reason != self.last_error:
-            logger.warning("cannot connect to %s: %s%s", self._url, reason, next_step)
+            logger.warning("cannot connect to %s: %s%s", self.url, reason, next_step)
         self.last_error = reason
         if is_refusal(error):
             self._owner.on_refused(reason)
@@ -179,7 +179,7 @@ class Link:
             return
         self.last_error = reason_of(error)
         self._lost_mono_s = self._clock.mono_s()
-        logger.warning("connection to %s lost: %s; reconnecting", self._url, self.last_error)
+        logger.warning("connection to %s lost: %s; reconnecting", self.url, self.last_error)
         self._owner.on_down(self.last_error)
         self._retry(1)
 

@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from reworker.broker.server import BrokerThread
 from tests.integration import life_worker
 from tests.integration.worker_support import READY, FakeCore
 from tests.support.processes import Process
@@ -272,15 +273,35 @@ def test_settings_count_for_the_next_job_when_they_are_read_again(
     assert worker.terminate() == 0
 
 
-@pytest.mark.parametrize("text", ["timeout_s: soon\n", "{", "timeout_s: -1\n"])
-def test_old_settings_stay_when_the_file_is_broken(
-    start: Start, core: FakeCore, tmp_path: Path, text: str
+def test_worker_goes_to_another_broker_when_the_settings_of_the_bus_say_so(
+    process: Start, tmp_path: Path
 ) -> None:
+    file = tmp_path / "mq.json"
+    with BrokerThread() as other:
+        with BrokerThread() as first:
+            file.write_text(json.dumps({"server": "127.0.0.1", "port": first.port}))
+            worker = process(life_worker.__file__, str(file))
+            worker.wait_for_line(READY)
+            file.write_text(json.dumps({"server": "127.0.0.1", "port": other.port}))
+            worker.send_signal(signal.SIGHUP)
+            worker.wait_for_line("settings read again")
+        with FakeCore(other.url()) as core:
+            worker.wait_for_line(f"reconnected to .*:{other.port}")
+            wait_until(lambda: f"'{KEY}'" in str(other.inspect()), message="the worker to bind its queue")
+            core.wait(send(core, 1, "Do"), "started", "completed")
+        assert worker.terminate() == 0
+
+
+def test_old_settings_stay_when_the_file_is_broken(start: Start, core: FakeCore, tmp_path: Path) -> None:
     file = tmp_path / "life.yaml"
     file.write_text("timeout_s: 0.2\n")
     worker = start("-w", str(file))
-    file.write_text(text)
+    for text in ("timeout_s: soon\n", "{", "timeout_s: -1\n", "- a list\n"):
+        file.write_text(text)
+        worker.send_signal(signal.SIGHUP)
+        worker.wait_for_line(rf"the settings were not read again, the old ones stay: .*{file.name}")
+    file.unlink()
     worker.send_signal(signal.SIGHUP)
-    worker.wait_for_line(rf"the settings were not read again, the old ones stay: .*{file.name}")
+    worker.wait_for_line(rf"the old ones stay: .*{file.name}: cannot be read")
     assert final(core, send(core, 1, "Sleep", seconds=0.5))["message"] == "ran longer than its limit of 0.2 s"
     assert worker.terminate() == 0

@@ -116,6 +116,17 @@ def vigil(pool: Any) -> Vigil:
     return Vigil(pool.instances[0], lambda *_: None)
 
 
+def test_process_goes_on_without_an_instance_when_it_is_shared_with_others(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As in `reworker up`: nobody would replace a process that holds the broker and the core too."""
+    with world.pool(hard_timeout_s=0.05, drain_s=0.05):
+        attempt = world.send(1, outcome="slow", seconds=1.0)
+        world.wait(attempt, "started", "unknown")
+        assert "is lost with it" in caplog.text
+        assert any("time.sleep" in (one.stack_info or "") for one in caplog.records), "the line it hangs in"
+
+
 def test_watch_sees_nothing_when_nothing_runs(world: World) -> None:
     with world.pool() as pool:
         vigil(pool).look()
@@ -200,7 +211,10 @@ def test_delivery_goes_back_when_it_comes_after_the_stop(world: World) -> None:
         assert world.waiting(QUEUE) == 1
 
 
-@pytest.mark.parametrize(("headers", "status"), [(StepHeaders(), "unknown"), (None, "failed")])
+@pytest.mark.parametrize(
+    ("headers", "status"),
+    [(StepHeaders(), "unknown"), (StepHeaders(is_idempotent=True), "failed"), (None, "failed")],
+)
 def test_job_that_does_not_end_is_reported_truly_when_the_drain_is_over(
     world: World, monkeypatch: pytest.MonkeyPatch, headers: StepHeaders | None, status: str
 ) -> None:
