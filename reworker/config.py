@@ -217,6 +217,35 @@ def with_password_of(settings: MqSettings, environ: Mapping[str, str]) -> MqSett
     return settings
 
 
+def mq_mapping(source: str | None, environ: Mapping[str, str]) -> dict[str, Any]:
+    """Return the mapping that `Worker` takes, from a file or an ``amqp(s)://`` URL.
+
+    Args:
+        source: path or URL; None is the variable ``REWORKER_MQ``.
+        environ: where the variable is looked up.
+
+    Raises:
+        ConfigError: missing, unreadable or wrong.
+    """
+    name = source or environ.get(MQ_VARIABLE) or ""
+    if not name or name.startswith(("amqp://", "amqps://")):
+        return _mapping_of(mq_settings(name or None))
+    return load_mapping(name)
+
+
+def _mapping_of(settings: MqSettings) -> dict[str, Any]:
+    return {
+        "servers": list(settings.servers),
+        "port": settings.port,
+        "vhost": settings.vhost,
+        "user": settings.user,
+        "password": settings.password,
+        "password_file": settings.password_file,
+        "ssl": settings.tls is not None,
+        "heartbeat": settings.heartbeat_s,
+    }
+
+
 def _mq_from_mapping(values: Mapping[str, Any], path: str) -> MqSettings:
     servers = values.get("servers") or values.get("server") or "localhost"
     names = [servers] if isinstance(servers, str) else servers

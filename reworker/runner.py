@@ -2,7 +2,7 @@
 
 ::
 
-    python myworker.py MQ_CONFIG [-w WORKER_CONFIG] [--instances N] [--health ADDRESS]
+    python myworker.py MQ_CONFIG [-w WORKER_CONFIG] [--instances N] [--processes N] [--health ADDRESS]
                        [--log-level LEVEL] [--log-format text|json]
 """
 
@@ -16,17 +16,20 @@ import logging
 import os
 import sys
 import threading
-from collections.abc import Mapping, Sequence
+from collections.abc import Callable, Sequence
 from functools import partial
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 
 from reworker.clock import SystemClock
-from reworker.config import MQ_VARIABLE, MqSettings, load_mapping, mq_settings
+from reworker.config import MQ_VARIABLE, mq_mapping, mq_settings
 from reworker.drill.faults import Fuse, faulty_bus, faulty_ledger, faulty_worker, fuse_of
 from reworker.errors import BusError, CannotConnect, ConfigError
-from reworker.host.health import combined
+from reworker.host.health import Report, combined
 from reworker.host.probes import PoolProbe
+from reworker.host.processes import Group, ProcessHost
+from reworker.host.serving import serve
 from reworker.host.vigil import watched
+from reworker.host.wire import teller_to
 from reworker.jobs.settings import WorkerSettings
 from reworker.logs import Redactor, escaped, setup
 from reworker.pool.pool import WorkerPool, open_bus
@@ -54,62 +57,68 @@ def runner(worker_cls: Any) -> None:
         worker_cls,
         arguments.mq,
         arguments.worker_config,
-        instances=arguments.instances,
-        health=arguments.health,
-        log_level=arguments.log_level,
-        log_format="json" if arguments.json_logs else arguments.log_format,
+        Chosen(
+            arguments.instances,
+            arguments.processes,
+            arguments.health,
+            arguments.log_level,
+            "json" if arguments.json_logs else arguments.log_format,
+        ),
     )
 
 
-def run_worker(
-    worker_cls: Any,
-    mq: str | None,
-    config_file: str | None,
-    *,
-    instances: int | None = None,
-    health: str | None = None,
-    log_level: str = "INFO",
-    log_format: str | None = None,
-) -> None:
+class Chosen(NamedTuple):
+    """What the command line says; None leaves it to the worker's settings.
+
+    Args:
+        instances: threads of a process.
+        processes: how many.
+        health: where health and metrics are told.
+        log_level: lowest level shown.
+        log_format: text or json.
+    """
+
+    instances: int | None = None
+    processes: int | None = None
+    health: str | None = None
+    log_level: str = "INFO"
+    log_format: str | None = None
+
+
+def run_worker(worker_cls: Any, mq: str | None, config_file: str | None, chosen: Chosen) -> None:
     """Do what `runner` does, with its arguments given; see there.
 
     Args:
         worker_cls: subclass of `Worker`.
         mq: file or URL; None is the variable ``REWORKER_MQ``.
         config_file: the worker's own settings.
-        instances: threads; None is what the worker's settings say.
-        health: where health and metrics are told; None is what the worker's settings say.
-        log_level: lowest level shown.
-        log_format: text or json; None is what the worker's settings say.
+        chosen: what else the command line says.
     """
-    setup(log_level, is_json=log_format == "json")
+    setup(chosen.log_level, is_json=chosen.log_format == "json")
     _show_crashes()
     before = threading.enumerate()
+    code = _ended(partial(_run, worker_cls, mq, config_file, chosen))
+    _leave_threads(before, code)
+    if code:
+        raise SystemExit(code)
+
+
+def _ended(run: Callable[[], int]) -> int:
+    """Run something and return its exit code; its errors end the process with theirs."""
     try:
-        code = _run(worker_cls, mq, config_file, Chosen(instances, health, log_level, log_format))
+        return run()
     except ConfigError as error:
         _leave(error, CONFIG_EXIT_CODE)
     except CannotConnect as error:
         _leave(error, CONNECT_EXIT_CODE)
     except BusError as error:
         _leave(error, BUS_EXIT_CODE)
-    else:
-        _leave_threads(before, code)
-        if code:
-            raise SystemExit(code)
 
 
-class Chosen(NamedTuple):
-    """What the command line says; None leaves it to the worker's settings."""
-
-    instances: int | None
-    health: str | None
-    log_level: str
-    log_format: str | None
-
-
-def _run(worker_cls: Any, mq: str | None, config_file: str | None, chosen: Chosen) -> int:
-    """Run until told to stop; return the exit code."""
+def _run(
+    worker_cls: Any, mq: str | None, config_file: str | None, chosen: Chosen, report_to: int | None = None
+) -> int:
+    """Run until told to stop; return the exit code. `report_to` is the pipe of one process of several."""
     mapping = mq_mapping(mq, os.environ)
     fuse = fuse_of("worker", os.environ)
     make = partial(faulty_worker(worker_cls, fuse), mapping, config_file=config_file)
@@ -120,26 +129,32 @@ def _run(worker_cls: Any, mq: str | None, config_file: str | None, chosen: Chose
         worker.run_forever()
         return 0
     _set_up_log(worker, chosen)
-    pool = _pool_of([worker, *(make() for _ in range((chosen.instances or settings.instances) - 1))], fuse)
     address = settings.health if chosen.health is None else chosen.health
-    probe = combined([PoolProbe(pool)], f"worker {settings.suffix}")
-    with watched(probe, address, environ=os.environ) as announcer:
+    count = chosen.processes or settings.processes
+    if count > 1 and report_to is None:
+        one = partial(_run, worker_cls, mq, config_file, chosen)
+        group = Group(lambda pipe: _ended(partial(one, pipe)), count, settings.drain_s, make)
+        return ProcessHost({settings.short_name: group}, health=address).run()
+    pool = _pool_of([worker, *(make() for _ in range((chosen.instances or settings.instances) - 1))], fuse)
+    is_alone = len(pool.instances) == 1 and fuse is None
+    if report_to is None:
+        return _serve(worker, pool, address, is_alone=is_alone)
+    return _serve(worker, pool, "", [teller_to(report_to)], is_alone=is_alone)
+
+
+def _serve(
+    worker: Any,
+    pool: WorkerPool,
+    address: str,
+    tellers: Sequence[Callable[[Report], None]] = (),
+    *,
+    is_alone: bool,
+) -> int:
+    probe = combined([PoolProbe(pool)], f"worker {pool.settings.suffix}")
+    with watched(probe, address, environ=os.environ, tellers=tellers) as announcer:
         if announcer is not None:
             pool.on_reload = announcer.on_reload
-        return _work(worker, pool, is_alone=len(pool.instances) == 1 and fuse is None)
-
-
-def _work(worker: Any, pool: WorkerPool, *, is_alone: bool) -> int:
-    """Run the pool, by the worker itself when it is alone: it may add to that. Return the exit code."""
-    if not is_alone:
-        pool.run()
-        return pool.exit_code
-    worker._pool = pool
-    try:
-        worker.run_forever()
-    except SystemExit as end:
-        return end.code if isinstance(end.code, int) else 0
-    return 0
+        return serve(worker, pool, is_alone=is_alone)
 
 
 def _set_up_log(worker: Any, chosen: Chosen) -> None:
@@ -183,35 +198,6 @@ def _leave_threads(before: Sequence[threading.Thread], code: int) -> None:
         os._exit(code)
 
 
-def mq_mapping(source: str | None, environ: Mapping[str, str]) -> dict[str, Any]:
-    """Return the mapping that `Worker` takes, from a file or an ``amqp(s)://`` URL.
-
-    Args:
-        source: path or URL; None is the variable ``REWORKER_MQ``.
-        environ: where the variable is looked up.
-
-    Raises:
-        ConfigError: missing, unreadable or wrong.
-    """
-    name = source or environ.get(MQ_VARIABLE) or ""
-    if not name or name.startswith(("amqp://", "amqps://")):
-        return _mapping_of(mq_settings(name or None))
-    return load_mapping(name)
-
-
-def _mapping_of(settings: MqSettings) -> dict[str, Any]:
-    return {
-        "servers": list(settings.servers),
-        "port": settings.port,
-        "vhost": settings.vhost,
-        "user": settings.user,
-        "password": settings.password,
-        "password_file": settings.password_file,
-        "ssl": settings.tls is not None,
-        "heartbeat": settings.heartbeat_s,
-    }
-
-
 def _parse(argv: Sequence[str]) -> argparse.Namespace:
     parser = argparse.ArgumentParser(description="Run a worker until SIGTERM or SIGINT.")
     parser.add_argument(
@@ -221,20 +207,25 @@ def _parse(argv: Sequence[str]) -> argparse.Namespace:
         "-w", "--worker-config", metavar="FILE", help="JSON or YAML file of the worker's own settings"
     )
     parser.add_argument(
-        "--instances", type=int, metavar="N", help="threads, each with a worker object of its own"
+        "--instances", type=_count, metavar="N", help="threads, each with a worker object of its own"
     )
+    parser.add_argument("--processes", type=_count, metavar="N", help="processes with so many instances each")
     parser.add_argument(
         "--health", metavar="ADDRESS", help="PORT or HOST:PORT that tells health and metrics; 0: a free port"
     )
     parser.add_argument("--log-level", default="INFO", choices=LEVELS)
     parser.add_argument("--log-format", choices=("text", "json"))
     parser.add_argument("--json-logs", action="store_true", help=argparse.SUPPRESS)
-    arguments = parser.parse_args(argv)
-    if arguments.instances is not None and arguments.instances < 1:
-        parser.error("--instances: expected at least 1")
-    return arguments
+    return parser.parse_args(argv)
 
 
-def _leave(error: Exception, code: int) -> None:
+def _count(text: str) -> int:
+    count = int(text)
+    if count < 1:
+        raise argparse.ArgumentTypeError("expected at least 1")
+    return count
+
+
+def _leave(error: Exception, code: int) -> NoReturn:
     sys.stderr.write(escaped(f"reworker: {error}") + "\n")
     raise SystemExit(code) from error

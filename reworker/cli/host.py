@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import os
 import sys
 
 import click
@@ -10,29 +9,40 @@ import click
 from reworker.cli.options import LogChoice, health_option, log_options, optional_mq_option
 from reworker.host.host import WorkerHost
 from reworker.host.listing import load_host_file
-from reworker.runner import mq_mapping
+from reworker.logs import Redactor, setup
+from reworker.worker import Worker
 
 
 @click.command()
 @click.option(
-    "-c",
-    "--config",
+    *("-c", "--config"),
     type=click.Path(dir_okay=False),
     required=True,
     help="The list of workers, JSON or YAML.",
 )
 @optional_mq_option
 @health_option
-@click.option("--reload", "is_reloading", is_flag=True, help="Start anew when source or settings change.")
 @log_options
-def host(config: str, mq: str | None, health: str | None, is_reloading: bool, log: LogChoice) -> None:
+def host(config: str, mq: str | None, health: str | None, log: LogChoice) -> None:
     """Run the workers that a file lists until SIGTERM; what ends is started again."""
     log.set_up()
-    sys.exit(_made(config, mq, health).run())
+    sys.exit(_made(config, mq, health, log).run())
 
 
-def _made(config: str, mq: str | None, health: str | None) -> WorkerHost:
+def _made(config: str, mq: str | None, health: str | None, log: LogChoice) -> WorkerHost:
     found = load_host_file(config)
-    mapping = mq_mapping(mq or found.mq or None, os.environ)
-    address = found.health if health is None else health
-    return WorkerHost(found.entries, mapping, ini=found.ini, health=address)
+    return WorkerHost(
+        found.entries,
+        mq or found.mq or None,
+        ini=found.ini,
+        health=found.health if health is None else health,
+        prepare=lambda worker: _set_up_log(worker, log),
+    )
+
+
+def _set_up_log(worker: Worker, log: LogChoice) -> None:
+    """Set the log of one process up, with what its worker's settings say of it."""
+    settings = worker._settings
+    is_json = settings.log_format == "json" if log.is_json is None else log.is_json
+    redactor = Redactor([str(worker._mq_settings().current_password())], settings.redactions)
+    setup(log.level, is_json=is_json, redactor=redactor)

@@ -129,10 +129,9 @@ def running_core(
 @contextmanager
 def running_worker(name: str, url: str) -> Iterator[WorkerPool]:
     """Run one instance of a worker type as a thread of this process."""
-    from reworker.config import mq_settings
+    from reworker.config import mq_mapping, mq_settings
     from reworker.host.plugins import load_worker
     from reworker.pool.pool import WorkerPool, open_bus
-    from reworker.runner import mq_mapping
 
     mapping = mq_mapping(url, os.environ)
     worker = load_worker(name)(mapping)

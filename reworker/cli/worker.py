@@ -6,7 +6,7 @@ import click
 
 from reworker.cli.options import LogChoice, health_option, log_options
 from reworker.host.plugins import load_worker
-from reworker.runner import run_worker
+from reworker.runner import Chosen, run_worker
 
 
 @click.command()
@@ -14,6 +14,7 @@ from reworker.runner import run_worker
 @click.argument("mq", required=False, envvar="REWORKER_MQ", metavar="MQ_CONFIG")
 @click.option("-w", "--worker-config", type=click.Path(dir_okay=False), help="The worker's own settings.")
 @click.option("--instances", type=click.IntRange(1), help="Threads, each with a worker object of its own.")
+@click.option("--processes", type=click.IntRange(1), help="Processes with so many instances each.")
 @health_option
 @log_options
 def worker(
@@ -21,6 +22,7 @@ def worker(
     mq: str | None,
     worker_config: str | None,
     instances: int | None,
+    processes: int | None,
     health: str | None,
     log: LogChoice,
 ) -> None:
@@ -28,12 +30,6 @@ def worker(
 
     MQ_CONFIG is a file or an amqp:// URL; default $REWORKER_MQ.
     """
-    run_worker(
-        load_worker(name),
-        mq,
-        worker_config,
-        instances=instances,
-        health=health,
-        log_level=log.level,
-        log_format=None if log.is_json is None else "json" if log.is_json else "text",
-    )
+    log_format = None if log.is_json is None else "json" if log.is_json else "text"
+    chosen = Chosen(instances, processes, health, log.level, log_format)
+    run_worker(load_worker(name), mq, worker_config, chosen)

@@ -9,17 +9,18 @@ from functools import partial
 from typing import Any
 
 from reworker.bus.parameters import connection_parameters
-from reworker.config import MqSettings, mq_settings
+from reworker.config import MqSettings, mq_mapping, mq_settings
 from reworker.errors import BusError, CannotConnect, ConfigError
 from reworker.host.plugins import load_worker
 from reworker.host.probes import PoolProbe
+from reworker.host.processes import Group
+from reworker.host.serving import serve
 from reworker.host.vigil import watched
 from reworker.host.wire import teller_to
 from reworker.jobs.settings import WorkerSettings
 from reworker.jobs.sources import Given, given_by_host
 from reworker.logs import escaped
 from reworker.pool.pool import WorkerPool, open_bus
-from reworker.topology.names import step_key
 from reworker.worker import Worker
 
 #: exit codes of a process that ends by an error, as of every command of ours.
@@ -52,11 +53,10 @@ class Crew:
 
     Args:
         make: returns a fresh worker.
-        first: the worker of each process that is not to be made; it is as it was when the host started.
         read_mq: reads the settings of the message bus.
         given: see `Entry`.
-        processes: how many; None is what the worker's settings say.
-        instances: threads of each; None is what the worker's settings say.
+        first: the worker of each process that is not to be made; it is as it was when the host started.
+        prepare: called in each process with its first worker.
     """
 
     def __init__(
@@ -66,18 +66,20 @@ class Crew:
         given: Given,
         *,
         first: Worker | None = None,
-        processes: int | None = None,
-        instances: int | None = None,
+        prepare: Callable[[Worker], object],
     ) -> None:
         self._make, self._read_mq, self._given = make, read_mq, given
-        self._first, self._instances = first, instances
-        self.settings = self.check()
-        self.processes = processes or self.settings.processes
+        self._first, self._prepare = first, prepare
+        self._settings = self.check()
 
     @property
     def name(self) -> str:
-        """What it is called: its queue without ``worker.``."""
-        return self.settings.queue.removeprefix(step_key(""))
+        """What it is called."""
+        return self._settings.short_name
+
+    def group(self) -> Group:
+        """Return its processes."""
+        return Group(self.work, self._settings.processes, self._settings.drain_s, self.check)
 
     def check(self) -> WorkerSettings:
         """Return the settings as they are now.
@@ -85,7 +87,7 @@ class Crew:
         Raises:
             ConfigError: something in them, or in those of the message bus, is wrong.
         """
-        connection_parameters(self._read_mq(), self.__class__.__name__)
+        connection_parameters(self._read_mq(), "reworker host")
         with given_by_host(self._given):
             return self._make()._settings
 
@@ -106,38 +108,40 @@ class Crew:
 
     def _run(self, report_to: int) -> int:
         first = self._first or self._make()
-        count = self._instances or first._settings.instances
+        self._prepare(first)
+        if first is not self._first:
+            first._read_mq = self._read_mq
+        workers = [first, *(first._made_again() for _ in range(first._settings.instances - 1))]
         bus = open_bus(self._read_mq(), first._queue)
-        workers = [first, *(first._made_again() for _ in range(count - 1))]
         pool = WorkerPool(bus, workers, read_mq=self._read_mq)
         with watched(PoolProbe(pool), "", environ={}, tellers=[teller_to(report_to)]):
-            pool.run()
-        return pool.exit_code
+            return serve(first, pool, is_alone=len(workers) == 1)
 
 
-def crew_of(entry: Entry, mq: MqSource, **counts: Any) -> Crew:
+def crew_of(entry: Entry, mq: MqSource, prepare: Callable[[Worker], object]) -> Crew:
     """Return the crew of an entry, checked.
 
     Args:
         entry: what was asked for.
         mq: settings of the message bus, as `Worker` takes them; a worker object brings its own.
-        counts: `processes` and `instances`, see `Crew`.
+        prepare: see `Crew`.
 
     Raises:
         ConfigError: no such worker, or something in its settings is wrong; names the place.
     """
     worker = _loaded(entry)
     if isinstance(worker, Worker):
-        return Crew(worker._made_again, worker._mq_settings, entry.given, first=worker, **counts)
-    make = partial(worker, mq if mq is not None else {}, config_file=entry.config_file)
-    return Crew(make, partial(_mq_read_from, mq), entry.given, **counts)
+        return Crew(worker._made_again, worker._mq_settings, entry.given, first=worker, prepare=prepare)
+    mapping = mq_mapping(mq, os.environ) if mq is None or isinstance(mq, str) else mq
+    make = partial(worker, mapping, config_file=entry.config_file)
+    return Crew(make, partial(_mq_read_from, mq), entry.given, prepare=prepare)
 
 
-def crews_of(entries: Sequence[Entry], mq: MqSource, **counts: Any) -> dict[str, Crew]:
+def crews_of(entries: Sequence[Entry], mq: MqSource, prepare: Callable[[Worker], object]) -> dict[str, Crew]:
     """Return the crews of some entries by name; see `crew_of`."""
     found: dict[str, Crew] = {}
     for entry in entries:
-        crew = crew_of(entry, mq, **counts)
+        crew = crew_of(entry, mq, prepare)
         name, number = crew.name, 1
         while name in found:
             number += 1

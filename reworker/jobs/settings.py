@@ -168,6 +168,11 @@ class WorkerSettings(msgspec.Struct, frozen=True):
     redactions: Annotated[tuple[str, ...], Property(PATTERNS)] = ()
 
     @property
+    def short_name(self) -> str:
+        """What people call it: the queue without ``worker.``."""
+        return self.queue.removeprefix(names.WORKER_PREFIX)
+
+    @property
     def is_ack_early(self) -> bool:
         """Whether the plugin's word acknowledges at once."""
         return self.ack == "early"

@@ -148,11 +148,11 @@ ENTRIES = """
 """
 
 
-@pytest.mark.parametrize("broker", ["embedded", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)])
+@pytest.mark.parametrize("kind", ["embedded", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)])
 def test_domain_pulling_and_pausing_do_what_they_say(
-    broker: str, request: pytest.FixtureRequest, process: Start, tmp_path: Path
+    kind: str, request: pytest.FixtureRequest, process: Start, tmp_path: Path
 ) -> None:
-    url = request.getfixturevalue("broker_url" if broker == "embedded" else "rabbitmq_url")
+    url = request.getfixturevalue("broker_url" if kind == "embedded" else "rabbitmq_url")
     with FakeCore(url) as core:
         host = Host(process, tmp_path, core)
         started = host.begin(url, ENTRIES, count=4)

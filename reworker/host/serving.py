@@ -1,0 +1,26 @@
+"""Running the pool of a worker, as the worker wants it."""
+
+from __future__ import annotations
+
+from typing import Any
+
+from reworker.pool.pool import WorkerPool
+
+
+def serve(worker: Any, pool: WorkerPool, *, is_alone: bool) -> int:
+    """Run a pool until it is told to stop, and return the exit code.
+
+    Args:
+        worker: the first of the pool.
+        pool: not started.
+        is_alone: let the worker run it, in its `run_forever`: that may add to it.
+    """
+    if not is_alone:
+        pool.run()
+        return pool.exit_code
+    worker._pool = pool
+    try:
+        worker.run_forever()
+    except SystemExit as end:
+        return end.code if isinstance(end.code, int) else 0
+    return 0
