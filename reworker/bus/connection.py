@@ -98,6 +98,8 @@ class PikaBus:
     def renew(self, settings: MqSettings) -> None:
         """Use these settings from the next connection on; the present one is kept. Any thread."""
         self._settings = settings
+        if self._engine.link is not None:
+            self._engine.link.url = masked_urls(settings)
 
     def declare(self, topology: TopologySpec, mode: DeclareMode = DeclareMode.DECLARE) -> None:
         """Declare now and after each reconnection; see `contract.Bus.declare`."""
@@ -187,7 +189,7 @@ class _Perch:
         self.declare, self.call_later = engine.declare, engine.call_later
 
     def progress(self) -> object:
-        return self._engine.publisher.progress
+        return self._engine.publisher.confirm_count
 
     def cut(self, reason: str) -> None:
         if self._engine.link is not None:

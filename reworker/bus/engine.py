@@ -10,6 +10,7 @@ from typing import Any
 import pika
 
 from reworker import backoff
+from reworker.bus.canary import Canary
 from reworker.bus.contract import DeclareMode, Delivery, TopologySpec
 from reworker.bus.declarer import Declarer, OnDeclared
 from reworker.bus.limits import Patience, product_of
@@ -54,6 +55,7 @@ class Engine:
         self.settler = Settler(self.wake)
         self.patience = Patience(ack_timeout_s)
         self.subscriptions: list[Subscription] = []
+        self.canary: Canary | None = None
         self.link: Link | None = None
         self.opened = threading.Event()
         self.refusal = ""
@@ -185,6 +187,8 @@ class Engine:
         self.publishing.on_down()
         for subscription in list(self.subscriptions):
             subscription.on_down()
+        if self.canary is not None:
+            self.canary.on_down()
         self._declarer.on_down()
 
     def on_refused(self, reason: str) -> None:
@@ -202,6 +206,8 @@ class Engine:
             self.publishing.on_up(connection)
             for subscription in list(self.subscriptions):
                 subscription.start(connection)
+            if self.canary is not None:
+                self.canary.on_up()
 
     def _redeclare(self, then: Callable[[], object]) -> None:
         """Declare every topology again, then go on, whatever came of it."""

@@ -370,6 +370,7 @@ class MemoryBus:
                 active_consumer_count=sum(one.is_active for one in wanted),
                 wanted_consumer_count=len(wanted),
                 last_error=self._last_error,
+                deaf_reason=next((f"{one.queue} is missing" for one in wanted if not one.is_active), ""),
             )
 
     def close(self, *, deadline_s: float = 5.0) -> None:

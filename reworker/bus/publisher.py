@@ -57,6 +57,8 @@ class Publisher:
 
     def __init__(self, finish: Callable[[Callable[[Published], None], Published], None]) -> None:
         self._finish = finish
+        #: confirms of the broker so far, several at once counted once.
+        self.confirm_count = 0
         #: filled by any thread; the rest is the I/O thread's own.
         self._incoming: deque[Pending] = deque()
         self._waiting: deque[Pending] = deque()
@@ -96,6 +98,7 @@ class Publisher:
 
     def confirm(self, tag: int, is_multiple: bool, is_ack: bool) -> None:
         """Note basic.ack or basic.nack of the broker."""
+        self.confirm_count += 1
         unconfirmed = self._unconfirmed
         if is_multiple:
             while unconfirmed and self._first_tag <= tag:
