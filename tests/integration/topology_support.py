@@ -14,7 +14,7 @@ from tests.support import rabbitmq as rabbitmq_server
 from tests.support.ports import free_port
 
 #: of every user that a test adds.
-PASSWORD = "narrow"
+PASSWORD = "s3cret-of-tests"
 
 
 class Typist:
