@@ -1,13 +1,15 @@
-"""``reworker drill``: kills a core and a worker of its own, again and again, and counts what went wrong."""
+"""``reworker drill``: kills a core and a worker of its own, cuts them off, and counts what went wrong."""
 
 from __future__ import annotations
 
 import json
 import sys
 import tempfile
+from collections import Counter
 from collections.abc import Iterator
 from contextlib import ExitStack, contextmanager
 from pathlib import Path
+from urllib.parse import quote
 
 import click
 import msgspec
@@ -21,10 +23,12 @@ from reworker.config import MqSettings, mq_settings
 from reworker.core.database_clock import DatabaseClock
 from reworker.core.service import Service
 from reworker.core.upkeep import BEAT_S
-from reworker.drill.drill import Drill, Report, blows_of, sample, with_stops
-from reworker.drill.lane import OWN_CORES, Blow, Lane, Site
+from reworker.drill.drill import Drill, Report
+from reworker.drill.frames import FrameProxy, Harm
+from reworker.drill.lane import OWN_CORES, ROLES, Lane, Site
 from reworker.drill.lives import Nursery
 from reworker.drill.orders import GROUP
+from reworker.drill.strikes import Strike, blows_of, pairs_of, sample, shares_of, with_stops
 from reworker.drill.truth import messages_left
 from reworker.drill.worker import SUFFIX
 from reworker.errors import ConfigError
@@ -54,6 +58,8 @@ PRELOADED = (
 STRIKE_COUNT = 250
 #: the queues that must be as empty afterwards as they were before.
 QUEUES = (names.worker_queue(SUFFIX), names.REPLY_QUEUE, names.DEAD_QUEUE)
+#: what was done to connections, in words.
+HARM_WORDS = {Harm.CUT: "cut", Harm.RESET: "reset", Harm.FREEZE: "frozen", Harm.DELAY: "delayed"}
 #: strikes between two signs of life.
 PROGRESS_EVERY = 25
 
@@ -61,10 +67,17 @@ PROGRESS_EVERY = 25
 @click.command()
 @mq_option
 @db_option
-@click.option("--kills", default=STRIKE_COUNT, show_default=True, type=click.IntRange(1), help="How many.")
+@click.option(
+    "--kills",
+    "strike_count",
+    default=STRIKE_COUNT,
+    show_default=True,
+    type=click.IntRange(1),
+    help="How many strikes.",
+)
 @output_option
-def drill(mq: str, db: str, kills: int, output: str) -> None:
-    """Kill a core and a worker on your broker and database, and check every deployment.
+def drill(mq: str, db: str, strike_count: int, output: str) -> None:
+    """Kill a core and a worker on your broker and database, cut them off, and check every deployment.
 
     They are of the drill's own, with the queue worker.drill and playbooks of the group drill. No other core
     may run there meanwhile. Exit codes: 0 nothing was lost, doubled, stuck or out of order; 1 something was.
@@ -78,7 +91,7 @@ def drill(mq: str, db: str, kills: int, output: str) -> None:
         refuse_cores(storage)
         folder = Path(stack.enter_context(tempfile.TemporaryDirectory(prefix="reworker-drill-")))
         site = Site(mq=mq, db=db, folder=folder, storage=storage, service=service)
-        report = run_drill(settings, site, kills)
+        report = run_drill(settings, site, strike_count)
     click.echo(json.dumps(msgspec.to_builtins(report)) if output == "json" else table_of(report))
     for problem in report.problems:
         click.echo(escaped(problem), err=True)
@@ -86,16 +99,40 @@ def drill(mq: str, db: str, kills: int, output: str) -> None:
 
 
 def run_drill(settings: MqSettings, site: Site, strike_count: int) -> Report:
-    """Strike so many times on a site of one lane, and judge."""
-    before = _message_counts(settings)
-    with opened_lane(site, f"drill-{site.folder.name[-8:]}") as lane:
-        progress = _Progress(strike_count)
-        run = Drill([lane], progress.note)
-        blows = blows_of(run.passages())
-        run.strike(with_stops(sample(blows, strike_count)))
+    """Strike so many times on a site, processes first and connections then, and judge."""
+    before, name = _message_counts(settings), f"drill-{site.folder.name[-8:]}"
+    shares = shares_of(strike_count, has_connections=settings.tls is None)
+    with opened_lane(site, name) as lane:
+        run = Drill([lane], _Progress(strike_count).note)
+        passages = run.passages()
+        run.strike(with_stops(sample(blows_of(passages), shares.blows)))
+        run.strike(pairs_of(passages, shares.pairs))
         lane.close()
-        left = _message_counts(settings)
-        return run.report(messages_left({name: max(0, left[name] - before[name]) for name in left}))
+    if shares.interruptions and not lane.problems:
+        _interrupt(run, settings, site, f"{name}-cut", shares.interruptions)
+    left = _message_counts(settings)
+    return run.report(messages_left({name: max(0, left[name] - before[name]) for name in left}))
+
+
+def _interrupt(run: Drill, settings: MqSettings, site: Site, name: str, count: int) -> None:
+    """Harm connections on the same site, of a core and a worker that go through proxies."""
+    url, folder = url_of(settings), site.folder / "connections"
+    folder.mkdir()
+    with ExitStack() as stack:
+        proxies = {role: stack.enter_context(FrameProxy(url)) for role in ROLES}
+        ways = {f"{role}_mq": proxy.url for role, proxy in proxies.items()}
+        lane = stack.enter_context(opened_lane(msgspec.structs.replace(site, folder=folder, **ways), name))
+        run.interrupt(lane, proxies, count)
+        lane.close()
+
+
+def url_of(settings: MqSettings) -> str:
+    """Return the URL, with the password, of the first address of a broker that is reached without TLS."""
+    host, port = settings.addresses()[0]
+    login = f"{quote(settings.user, safe='')}:{quote(settings.current_password(), safe='')}"
+    place = f"[{host}]" if ":" in host else host
+    vhost = quote(settings.vhost, safe="")
+    return f"amqp://{login}@{place}:{port}/{vhost}?heartbeat={settings.heartbeat_s}"
 
 
 @contextmanager
@@ -164,16 +201,28 @@ def refuse_cores(storage: Storage) -> None:
 
 def table_of(report: Report) -> str:
     """Return a report for people."""
-    strikes = f"{report.strike_count} at {len(report.strikes)} points, {report.missed_count} missed"
+    alone, pairs = sum(report.strikes.values()), sum(report.pairs.values())
+    harms = ", ".join(f"{count} {name}" for name, count in sorted(_by_harm(report).items()))
     outcomes = ", ".join(f"{count} {status}" for status, count in sorted(report.outcomes.items()))
     rows = {
-        "struck": strikes,
+        "struck": f"{alone} at {len(report.strikes)} points",
+        "together": f"{pairs} times core and worker, at {len(report.pairs)} pairs of points",
+        "connections": f"{sum(report.interruptions.values())}: {harms}" if harms else "none",
+        "missed": f"{report.missed_count} strikes whose moment did not come",
         "deployments": f"{sum(report.outcomes.values())}: {outcomes}",
         "asked": f"{report.decision_count} times whether to try again",
         **{fault: str(count) for fault, count in report.faults.items()},
         "duration": f"{report.duration_s:.1f} s",
     }
     return "\n".join(f"{name:<14}{value}" for name, value in rows.items())
+
+
+def _by_harm(report: Report) -> Counter[str]:
+    """Return how often connections were harmed in each way, whosever they were."""
+    counts: Counter[str] = Counter()
+    for place, count in report.interruptions.items():
+        counts[HARM_WORDS[Harm(place.partition(".")[2])]] += count
+    return counts
 
 
 def _message_counts(settings: MqSettings) -> dict[str, int]:
@@ -187,7 +236,7 @@ class _Progress:
     def __init__(self, strike_count: int) -> None:
         self._strike_count, self._count = strike_count, 0
 
-    def note(self, _: Blow) -> None:
+    def note(self, _: Strike) -> None:
         self._count += 1
         if self._count % PROGRESS_EVERY == 0:
             click.echo(f"{self._count} of {self._strike_count} strikes", err=True)

@@ -5,17 +5,20 @@ from __future__ import annotations
 import queue
 import threading
 from collections import Counter
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 
 import msgspec
 
 from reworker.clock import SystemClock
-from reworker.drill.faults import Action
-from reworker.drill.lane import ROLES, Blow, Lane
+from reworker.drill.frames import FrameProxy, Harm
+from reworker.drill.lane import ROLES, STILL_S, Lane
+from reworker.drill.strikes import Blow, Interruption, Pair, Strike, interruptions_of
 from reworker.drill.truth import Fault, Problem
 
-#: of so many strikes one lets the process stand still instead of killing it.
-STOP_SHARE = 20
+#: connections of a process: the core has one for lines of output too.
+CONNECTION_COUNTS = {"core": 2, "worker": 1}
+#: what is done to connections, in turn, and for how many seconds.
+HARMS = ((Harm.CUT, 0.0), (Harm.FREEZE, STILL_S), (Harm.RESET, 0.0), (Harm.DELAY, 0.05))
 
 
 class Report(msgspec.Struct, frozen=True):
@@ -23,6 +26,8 @@ class Report(msgspec.Struct, frozen=True):
 
     Args:
         strikes: role.point -> how often a process was struck there.
+        pairs: both points -> how often core and worker were struck together there.
+        interruptions: role.harm -> how often connections were harmed so.
         missed_count: strikes whose point was not passed that often: batches differ from run to run.
         outcomes: final status -> how many deployments.
         decision_count: how often a person had to be asked.
@@ -32,6 +37,8 @@ class Report(msgspec.Struct, frozen=True):
     """
 
     strikes: dict[str, int]
+    pairs: dict[str, int]
+    interruptions: dict[str, int]
     missed_count: int
     outcomes: dict[str, int]
     decision_count: int
@@ -41,38 +48,13 @@ class Report(msgspec.Struct, frozen=True):
 
     @property
     def strike_count(self) -> int:
-        """How often a process was struck."""
-        return sum(self.strikes.values())
+        """How often processes were struck, alone or together, or cut off."""
+        return sum(sum(counts.values()) for counts in (self.strikes, self.pairs, self.interruptions))
 
     @property
     def is_clean(self) -> bool:
         """Tell whether no fault was found."""
         return not self.problems
-
-
-def blows_of(passages: dict[str, dict[str, int]]) -> list[Blow]:
-    """Return a kill at each passage of each point; `passages` counts them by role and point."""
-    return [
-        Blow(role, point, number)
-        for role, counts in passages.items()
-        for point, count in counts.items()
-        for number in range(1, count + 1)
-    ]
-
-
-def sample(blows: Sequence[Blow], count: int) -> list[Blow]:
-    """Return so many of the blows, spread evenly, more than once when there are too few of them."""
-    if not blows or count <= 0:
-        return []
-    return [blows[number * len(blows) // count % len(blows)] for number in range(count)]
-
-
-def with_stops(blows: Iterable[Blow], share: int = STOP_SHARE) -> list[Blow]:
-    """Return the blows, every so-many-th of which lets the process stand still instead of killing it."""
-    return [
-        msgspec.structs.replace(blow, action=Action.STOP) if number % share == share - 1 else blow
-        for number, blow in enumerate(blows)
-    ]
 
 
 class Drill:
@@ -83,11 +65,11 @@ class Drill:
         on_strike: told of each strike, on a lane's thread; for progress.
     """
 
-    def __init__(self, lanes: Sequence[Lane], on_strike: Callable[[Blow], None] = lambda _: None) -> None:
-        self._lanes, self._on_strike = lanes, on_strike
+    def __init__(self, lanes: Sequence[Lane], on_strike: Callable[[Strike], None] = lambda _: None) -> None:
+        self._lanes, self._on_strike = list(lanes), on_strike
         self._clock = SystemClock()
         self._begin_mono_s = self._clock.mono_s()
-        self._strikes: Counter[str] = Counter()
+        self._counts: dict[type, Counter[str]] = {kind: Counter() for kind in (Blow, Pair, Interruption)}
         self._missed_count = 0
         self._lock = threading.Lock()
         self._errors: list[BaseException] = []
@@ -96,13 +78,13 @@ class Drill:
         """Return how often each point is passed, by role and point."""
         return {role: self._lanes[0].count_passages(role) for role in ROLES}
 
-    def strike(self, blows: Iterable[Blow]) -> None:
-        """Strike each blow once, on whichever lane is free.
+    def strike(self, blows: Iterable[Blow | Pair]) -> None:
+        """Strike each blow or pair once, on whichever lane is free.
 
         Raises:
             BaseException: the first that a lane met, a `TimeoutError` above all.
         """
-        waiting: queue.SimpleQueue[Blow] = queue.SimpleQueue()
+        waiting: queue.SimpleQueue[Blow | Pair] = queue.SimpleQueue()
         for blow in blows:
             waiting.put(blow)
         threads = [
@@ -115,7 +97,7 @@ class Drill:
         if self._errors:
             raise self._errors[0]
 
-    def _run(self, lane: Lane, waiting: queue.SimpleQueue[Blow]) -> None:
+    def _run(self, lane: Lane, waiting: queue.SimpleQueue[Blow | Pair]) -> None:
         try:
             while not self._errors and not lane.problems:
                 self._strike_one(lane, waiting.get_nowait())
@@ -124,14 +106,32 @@ class Drill:
         except Exception as error:  # noqa: BLE001  # a thread's top: `strike` raises it
             self._errors.append(error)
 
-    def _strike_one(self, lane: Lane, blow: Blow) -> None:
-        is_hit = lane.strike(blow)
+    def _strike_one(self, lane: Lane, blow: Blow | Pair) -> None:
+        self._note(blow, lane.strike(blow) if isinstance(blow, Blow) else lane.strike_both(blow))
+
+    def _note(self, strike: Strike, is_hit: bool) -> None:
         with self._lock:
             if is_hit:
-                self._strikes[f"{blow.role}.{blow.point}"] += 1
+                self._counts[type(strike)][strike.place] += 1
             else:
                 self._missed_count += 1
-        self._on_strike(blow)
+        self._on_strike(strike)
+
+    def interrupt(self, lane: Lane, proxies: Mapping[str, FrameProxy], count: int) -> None:
+        """Harm connections of one more lane, one after the other, until something is wrong.
+
+        Args:
+            lane: open; it is judged with the others.
+            proxies: by role, the way of its core and its worker to the broker.
+            count: how often.
+        """
+        self._lanes.append(lane)
+        frames = {role: lane.count_frames(proxy) for role, proxy in proxies.items()}
+        for one in interruptions_of(frames, HARMS, count):
+            if lane.problems:
+                return
+            is_hit = lane.harm(proxies[one.role], one.fault, CONNECTION_COUNTS[one.role])
+            self._note(one, is_hit)
 
     def report(self, more: Iterable[Problem] = ()) -> Report:
         """Judge every deployment; the lanes must be closed. `more` was found elsewhere."""
@@ -142,7 +142,9 @@ class Drill:
             outcomes.update(lane.outcomes())
         counts = Counter(problem.fault for problem in problems)
         return Report(
-            strikes=dict(sorted(self._strikes.items())),
+            strikes=dict(sorted(self._counts[Blow].items())),
+            pairs=dict(sorted(self._counts[Pair].items())),
+            interruptions=dict(sorted(self._counts[Interruption].items())),
             missed_count=self._missed_count,
             outcomes=dict(outcomes),
             decision_count=sum(lane.decision_count for lane in self._lanes),

@@ -109,6 +109,8 @@ class FrameProxy:
         self._victims_left = 0
         #: connections that a fault has met since `arm`.
         self.strike_count = 0
+        #: number of the last frame in each direction, of the longest connection since `cut_all`.
+        self.last_numbers = dict.fromkeys(Side, 0)
         self._thread = threading.Thread(target=self._accept, name="frame proxy", daemon=True)
 
     @property
@@ -145,6 +147,7 @@ class FrameProxy:
         """Close every connection."""
         with self._guard:
             links, self._links = self._links, set()
+            self.last_numbers = dict.fromkeys(Side, 0)
         for link in links:
             link.close()
 
@@ -173,9 +176,11 @@ class FrameProxy:
             threading.Thread(target=self._run, args=(link, side), daemon=True).start()
 
     def _run(self, link: _Link, side: Side) -> None:
-        for _ in link.pump(side):
+        for number, is_struck in link.pump(side):
             with self._guard:
-                self.strike_count += 1
+                self.strike_count += is_struck
+                if link in self._links:
+                    self.last_numbers[side] = max(self.last_numbers[side], number)
         with self._guard:
             self._links.discard(link)
 
@@ -190,14 +195,16 @@ class _Link:
         self._gate.set()
         self._is_closed = False
 
-    def pump(self, side: Side) -> Iterator[None]:
-        """Forward one direction until its end; yields when the fault comes."""
+    def pump(self, side: Side) -> Iterator[tuple[int, bool]]:
+        """Forward one direction until its end; yields each frame's number, and whether the fault comes."""
         source, target = self._ends[side]
+        fault = self._fault if self._fault and self._fault.side is side else None
         with contextlib.suppress(OSError):
             for number, frame in _numbered(source, side):
-                if self._fault and (self._fault.side, self._fault.number) == (side, number):
-                    yield
-                    self._harm(self._fault)
+                is_struck = fault is not None and fault.number == number
+                yield number, is_struck
+                if fault is not None and is_struck:
+                    self._harm(fault)
                 self._gate.wait()
                 target.sendall(frame)
         self.close()

@@ -1,4 +1,4 @@
-"""One system under attack: a core and a worker, of which one is killed, again and again.
+"""One system under attack: a core and a worker, which are killed or cut off, again and again.
 
 Only processes that the lane has started are touched. Each strike begins with nothing under way, so that the
 n-th passage of a point is the same moment in every run, as far as threads allow.
@@ -18,9 +18,10 @@ from reworker.clock import SystemClock
 from reworker.core.batch import Applied
 from reworker.core.service import Service
 from reworker.drill.faults import EXIT_CODE, VARIABLE, Action, points_of
-from reworker.drill.frames import FrameFault, FrameProxy
+from reworker.drill.frames import FrameFault, FrameProxy, Side
 from reworker.drill.lives import Life, Nursery
 from reworker.drill.orders import Order, mixed_orders
+from reworker.drill.strikes import Blow, Pair
 from reworker.drill.truth import (
     OVER,
     Fault,
@@ -43,6 +44,8 @@ PARTNER = "partner"
 LEASE_S = 0.5
 #: seconds a process stands still: longer than its claims hold.
 STILL_S = 2 * LEASE_S
+#: seconds for which the second of a pair may go on after the first was struck: perhaps it has nothing to do.
+GRACE_S = 0.2
 #: seconds for a process to begin its work, and for deployments to end, on a busy day.
 READY_S, REST_S = 30.0, 60.0
 #: seconds between two looks at the deployments.
@@ -54,18 +57,6 @@ READY_WORDS = {"core": " runs on ", PARTNER: " runs on ", "worker": "consuming "
 ACTOR = "drill"
 #: how the names of the drill's cores begin.
 OWN_CORES = "drill-"
-
-
-class Blow(msgspec.Struct, frozen=True):
-    """A process to strike: `number` is the passage of the point."""
-
-    role: str
-    point: str
-    number: int
-    action: Action = Action.KILL
-
-    def __str__(self) -> str:
-        return f"{self.role}.{self.point}:{self.number}:{self.action}"
 
 
 class Site(msgspec.Struct, frozen=True):
@@ -213,6 +204,33 @@ class Lane:
     def _has_partner_of(self, role: str) -> bool:
         return role == "core" and PARTNER in self._roles
 
+    def strike_both(self, pair: Pair) -> bool:
+        """Strike core and worker in one session, so that neither is there for a while; see `strike`.
+
+        Each dies at its point. When one has died, and the other does not come to its own soon, it is killed.
+        """
+        blows = (pair.core, pair.worker)
+        for blow in blows:
+            self._lives[blow.role].kill()
+        ids = self.submit(str(pair))
+        lives = [self.start(blow.role, str(blow)) for blow in blows]
+        until_mono_s, is_over = self._clock.mono_s() + REST_S, False
+        while self._clock.mono_s() < until_mono_s and not is_over:
+            is_over = self._are_at_rest(ids)
+            if any(life.has_ended(LOOK_S) for life in lives):
+                break
+        for life in lives:
+            life.has_ended(GRACE_S)
+        struck_count = sum(self._is_struck(life, blow) for life, blow in zip(lives, blows, strict=True))
+        for life in lives:
+            life.kill()
+        if pair.is_long:
+            time.sleep(STILL_S)  # the fault itself
+        for blow in blows:
+            self.start(blow.role)
+        self.settle(ids)
+        return struck_count > 0
+
     def kill_amid(self, role: str, after_s: float) -> bool:
         """Kill a process at a moment, see three deployments to their end, and tell whether they were amid."""
         ids = self.submit(f"{role} killed after {after_s:.3f} s")
@@ -230,13 +248,23 @@ class Lane:
             fault: at which frame of a connection, counted from its first.
             victim_count: connections that are harmed: as many as the process has.
         """
-        self._session_count += 1
         proxy.arm(fault, victim_count)
-        hosts = (f"{self._name}-{self._session_count}",)
-        order = Order(ONCE, hosts, step_count=2, is_unattended=False, note=str(fault))
-        self.settle([self.submit_order(order)])
+        self._run_one(str(fault))
         proxy.disarm()
         return proxy.strike_count > 0
+
+    def count_frames(self, proxy: FrameProxy) -> dict[Side, int]:
+        """Return the number of the last frame in each direction, from the connect to a deployment's end."""
+        proxy.cut_all()
+        self._run_one("counting frames")
+        return dict(proxy.last_numbers)
+
+    def _run_one(self, note: str) -> None:
+        """See one deployment to its end."""
+        self._session_count += 1
+        hosts = (f"{self._name}-{self._session_count}",)
+        order = Order(ONCE, hosts, step_count=2, is_unattended=False, note=note)
+        self.settle([self.submit_order(order)])
 
     def _wait_for_blow(self, life: Life, blow: Blow, ids: Sequence[str]) -> bool:
         """Wait until the process is struck, or until there is nothing left that could bring it about."""
@@ -248,6 +276,10 @@ class Lane:
                 break
             if blow.action is Action.STOP and is_still(life.pid):
                 return True
+        return self._is_struck(life, blow)
+
+    def _is_struck(self, life: Life, blow: Blow) -> bool:
+        """Tell whether a process has ended; not as it should is a problem."""
         if life.exit_code not in (None, EXIT_CODE):
             words = life.output[-2000:]
             text = f"untrue: the {blow.role} ended with code {life.exit_code} before {blow}\n{words}"

@@ -7,9 +7,9 @@ import random
 import msgspec
 import pytest
 
-from reworker.drill.drill import blows_of, sample
 from reworker.drill.faults import Action, points_of
-from reworker.drill.lane import ROLES, Blow
+from reworker.drill.lane import ROLES
+from reworker.drill.strikes import Blow, blows_of, pairs_of, sample
 from tests.support.lanes import Lanes
 
 pytestmark = [pytest.mark.fault, pytest.mark.slow]
@@ -43,6 +43,18 @@ def test_deployments_end_truly_when_a_process_dies_at_any_point(
     assert report.outcomes["completed"] >= 2 * report.strike_count, (
         "those that may be repeated, and asked for"
     )
+
+
+@pytest.mark.timeout(900)
+def test_deployments_end_truly_when_core_and_worker_die_together(
+    embedded_lanes: Lanes, moment_count: int
+) -> None:
+    drill = embedded_lanes.open(LANE_COUNT)
+    pairs = pairs_of(drill.passages(), moment_count // 2)
+    drill.strike(pairs)
+    report = embedded_lanes.finish(drill)
+    assert report.problems == []
+    assert report.strike_count >= 0.8 * len(pairs)
 
 
 @pytest.mark.rabbitmq

@@ -15,14 +15,12 @@ from reworker.cli.wiring import opened_storage
 from reworker.clock import SystemClock
 from reworker.config import mq_settings
 from reworker.core.service import Service
-from reworker.drill.drill import Drill, Report
+from reworker.drill.drill import CONNECTION_COUNTS, Drill, Report
 from reworker.drill.frames import FrameFault, FrameProxy, Harm, Side
 from reworker.drill.lane import Lane, Site
 from reworker.drill.lives import Nursery
 from reworker.drill.truth import Problem, messages_left
 
-#: connections of a process: the core has one for lines of output too.
-CONNECTION_COUNTS = {"core": 2, "worker": 1}
 #: frames in a row that were never reached: the session has ended before them.
 ENOUGH_MISSES = 2
 
