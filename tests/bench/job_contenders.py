@@ -25,6 +25,8 @@ from typing import Any
 QUEUE = "bench.jobs"
 #: jobs before the measurement begins.
 WARM_UP_COUNT = 500
+#: seconds that a job takes which writes a line.
+JOB_S = 0.01
 _TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 
 
@@ -54,7 +56,7 @@ class Meter:
         """Count a job."""
         self._seen += 1
         if self._is_talking:
-            time.sleep(0.01)
+            time.sleep(JOB_S)
             os.write(_out, b"\n")
         if self._seen == WARM_UP_COUNT:
             self._began = (session_cpu_s(), time.monotonic())
