@@ -27,6 +27,7 @@ COMMANDS = {
     "broker": "reworker.cli.broker:broker",
     "cancel": "reworker.cli.actions:cancel",
     "control": "reworker.cli.control:control",
+    "config": "reworker.cli.config:config",
     "core": "reworker.cli.core:core",
     "dead": "reworker.cli.dead:dead",
     "decide": "reworker.cli.actions:decide",

@@ -6,20 +6,25 @@ import inspect
 import os
 import sys
 import traceback
+from collections.abc import Iterable
 from importlib import import_module
+from importlib.metadata import EntryPoint, entry_points
 from types import ModuleType
 
 from reworker.errors import ConfigError
 from reworker.plugin_path import join_plugin_folders
 from reworker.worker import Worker
 
+#: group of entry points in which packages name their workers.
+GROUP = "reworker.workers"
+
 
 def load_worker(name: str) -> type[Worker]:
     """Return the worker class that `name` means; plugins and modules of the current folder are found too.
 
     Args:
-        name: ``module:Class``; or a plugin's name: ``sleep`` and ``sleepworker`` both mean the one
-            worker class in ``replugin.sleepworker``.
+        name: ``module:Class``; or a plugin's name: an entry point of the group `GROUP`, or a package of
+            `replugin`: ``sleep`` and ``sleepworker`` both mean the one worker in ``replugin.sleepworker``.
 
     Raises:
         ConfigError: no such module or class, or the module fails to import; the text says which were tried.
@@ -30,7 +35,23 @@ def load_worker(name: str) -> type[Worker]:
         return _checked(getattr(_imported((module_name,), name), class_name, None), name)
     if "." in name:
         return _only_worker(_imported((name,), name), name)
+    named = entry_point_of(name, entry_points(group=GROUP))
+    if named is not None:
+        module = _imported((named.module,), name)
+        return _checked(getattr(module, named.attr, None), name) if named.attr else _only_worker(module, name)
     return _only_worker(_imported((f"replugin.{name}worker", f"replugin.{name}"), name), name)
+
+
+def entry_point_of(name: str, found: Iterable[EntryPoint]) -> EntryPoint | None:
+    """Return the one entry point of a name, or None.
+
+    Raises:
+        ConfigError: several packages have one.
+    """
+    named = {one.value: one for one in found if one.name == name}
+    if len(named) > 1:
+        raise ConfigError(f"several packages name it so: {', '.join(named)}; use module:Class", key=name)
+    return next(iter(named.values()), None)
 
 
 def _search_current_folder() -> None:
