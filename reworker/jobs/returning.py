@@ -16,6 +16,7 @@ from reworker.bus.contract import (
     TopologySpec,
     Verdict,
 )
+from reworker.errors import TopologyMismatch
 from reworker.jobs.settings import WorkerSettings
 from reworker.jobs.station import Publisher
 from reworker.messages import NOT_AFTER_HEADER
@@ -25,6 +26,8 @@ from reworker.topology.refusal import without_brokers
 
 #: seconds a message waits at the broker: rounded up to one of these, each a queue of its own.
 DELAYS_S = RETRY_DELAYS_S
+#: reply code for a queue that is there with other arguments. Source: AMQP 0-9-1, constants.
+PRECONDITION_FAILED = 406
 #: header that counts how often a message was given back.
 RETURNS_HEADER = "x-returns"
 #: header that counts the tries that have ended.
@@ -97,10 +100,16 @@ def declare_delay(bus: Publisher, settings: WorkerSettings, queue: str, delay_s:
     Raises:
         BusError: it cannot be declared.
     """
-    spec = retry_queue(queue, delay_s, settings.queue_type)
-    if settings.declare is not DeclareMode.OFF:
-        bus.declare(TopologySpec(queues=(spec,)), settings.declare)
-    return spec.name
+    wanted = retry_queue(queue, delay_s, settings.queue_type)
+    spec = TopologySpec(queues=(wanted,))
+    try:
+        bus.declare(spec, settings.declare)
+    except TopologyMismatch as error:
+        if error.reply_code != PRECONDITION_FAILED:
+            raise
+        # Those of `reworker topology apply` last for ever, those of another queue type let wait as well.
+        bus.declare(spec, DeclareMode.VERIFY)
+    return wanted.name
 
 
 def copy_of(

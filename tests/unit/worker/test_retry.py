@@ -8,7 +8,15 @@ from typing import Any
 import pytest
 
 from reworker.bus.contract import DeclareMode, Outcome
-from reworker.errors import JobCancelled, JobError, JobFailed, JobRetry, JobTimeout, JobUnknown
+from reworker.errors import (
+    JobCancelled,
+    JobError,
+    JobFailed,
+    JobRetry,
+    JobTimeout,
+    JobUnknown,
+    TopologyMismatch,
+)
 from reworker.jobs.retry import Retry, class_of, policy_of, retry_of
 from reworker.jobs.returning import DELAYS_S, rounded_s
 from reworker.jobs.settings import WorkerSettings
@@ -315,9 +323,28 @@ def test_queue_to_wait_in_is_only_checked_when_the_worker_may_not_declare() -> N
     assert modes == [DeclareMode.VERIFY]
 
 
+def test_queue_to_wait_in_is_used_as_it_is_when_it_was_made_with_other_arguments() -> None:
+    modes: list[DeclareMode] = []
+
+    def declare(_spec: Any, mode: DeclareMode) -> None:
+        modes.append(mode)
+        if mode is DeclareMode.DECLARE:
+            raise TopologyMismatch("worker.flaky.retry.1s", 406, "x-expires", "none")
+
+    harness = Harness(Flaky)
+    harness.bus.declare = declare  # type: ignore[assignment, method-assign]  # refuses
+    transcript = harness.run(harness.delivery(step_body("Try"), headers=LEVEL_2))
+    assert modes == [DeclareMode.DECLARE, DeclareMode.VERIFY]
+    assert transcript.statuses == ["started", "running"]
+
+
 def test_no_queue_is_declared_when_that_is_off() -> None:
-    harness, transcript = flaky(declare="off")
-    assert harness.bus.declared == []
+    modes: list[DeclareMode] = []
+    harness = Harness(Flaky, declare="off")
+    harness.bus.declare = lambda _spec, mode: modes.append(mode)  # type: ignore[assignment, method-assign, misc]  # notes
+    harness.station.rand = lambda: 0.0
+    transcript = harness.run(harness.delivery(step_body("Try"), headers=LEVEL_2))
+    assert modes == [DeclareMode.OFF]
     assert copy_in(transcript).routing_key == "worker.flaky.retry.5s"
 
 
@@ -325,3 +352,21 @@ def test_copy_may_be_sent_twice_only_when_the_step_may_run_twice() -> None:
     for is_idempotent in (True, False):
         _, transcript = flaky(headers_of_step(StepHeaders(is_idempotent=is_idempotent)))
         assert copy_in(transcript).may_resend is is_idempotent
+
+
+def test_classic_job_is_tried_again_when_it_was_acknowledged_early() -> None:
+    harness = Harness(ScriptedWorker, retry_attempts=2, ack="early", OUTPUT_LEVEL="INFO")
+    first = harness.run(harness.delivery(body("raise"), headers=LEVEL_2))
+    assert (first.statuses, first.settled) == (["started", "running"], "ack")
+    assert harness.run(harness.delivery_of(copy_in(first))).statuses[-1:] == ["failed"]
+
+
+def test_job_that_has_answered_is_not_tried_again_when_it_then_raises() -> None:
+    class Late(ScriptedWorker):
+        def process(self, channel: Any, basic_deliver: Any, properties: Any, body: Any, output: Any) -> None:
+            super().process(channel, basic_deliver, properties, body, output)
+            raise ConnectionError("after the fact")
+
+    harness = Harness(Late, retry_attempts=5)
+    transcript = harness.run(harness.delivery(body(), headers=LEVEL_2))
+    assert (transcript.statuses, transcript.settled) == (["started", "completed"], "ack")
