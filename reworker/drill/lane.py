@@ -106,7 +106,7 @@ class Lane:
         """How often a person had to be asked."""
         return self._decision_count
 
-    def start(self, role: str, fault: str = "") -> Life:
+    def _start(self, role: str, fault: str = "") -> Life:
         """Start the core or the worker, with or without a fault."""
         site = self._site
         arguments = {
@@ -131,7 +131,7 @@ class Lane:
             TimeoutError: one does not; with what it said.
         """
         for role in self._roles:
-            self.start(role)
+            self._start(role)
         for role in self._roles:
             self._lives[role].wait_for_word(READY_WORDS[role], READY_S)
 
@@ -153,9 +153,9 @@ class Lane:
         """Start three deployments and return their ids."""
         self._session_count += 1
         orders = mixed_orders(f"{self._name}-{self._session_count}", note=note)
-        return [self.submit_order(order) for order in orders]
+        return [self._submit_order(order) for order in orders]
 
-    def submit_order(self, order: Order) -> str:
+    def _submit_order(self, order: Order) -> str:
         """Start one deployment and return its id."""
         own_id = self._site.service.submit(order.playbook(), actor=ACTOR, unattended=order.is_unattended)
         self.orders[own_id] = order
@@ -164,7 +164,7 @@ class Lane:
     def count_passages(self, role: str) -> dict[str, int]:
         """Return how often each point is passed while three deployments run undisturbed."""
         self._lives[role].kill()
-        life = self.start(role, f"{role}.any:0:{Action.COUNT}")
+        life = self._start(role, f"{role}.any:0:{Action.COUNT}")
         self.settle(self.submit("counting"))
         lines = life.output.splitlines()
         self._start_again(role)
@@ -173,7 +173,7 @@ class Lane:
     def _start_again(self, role: str) -> None:
         """Replace a process, without a fault."""
         self._lives[role].kill()
-        self.start(role)
+        self._start(role)
 
     def strike(self, blow: Blow) -> bool:
         """Strike once while three deployments run, see them to their end, and tell whether it hit."""
@@ -195,8 +195,8 @@ class Lane:
         self._lives[blow.role].kill()
         if not self._has_partner_of(blow.role):
             ids = self.submit(str(blow))
-            return self.start(blow.role, str(blow)), ids
-        life = self.start(blow.role, str(blow))
+            return self._start(blow.role, str(blow)), ids
+        life = self._start(blow.role, str(blow))
         # else the partner has done everything before this one begins
         life.is_said(READY_WORDS[blow.role], READY_S)
         return life, self.submit(str(blow))
@@ -213,7 +213,7 @@ class Lane:
         for blow in blows:
             self._lives[blow.role].kill()
         ids = self.submit(str(pair))
-        lives = [self.start(blow.role, str(blow)) for blow in blows]
+        lives = [self._start(blow.role, str(blow)) for blow in blows]
         until_mono_s, is_over = self._clock.mono_s() + REST_S, False
         while self._clock.mono_s() < until_mono_s and not is_over:
             is_over = self._are_at_rest(ids)
@@ -227,7 +227,7 @@ class Lane:
         if pair.is_long:
             time.sleep(STILL_S)  # the fault itself
         for blow in blows:
-            self.start(blow.role)
+            self._start(blow.role)
         self.settle(ids)
         return struck_count > 0
 
@@ -264,7 +264,7 @@ class Lane:
         self._session_count += 1
         hosts = (f"{self._name}-{self._session_count}",)
         order = Order(ONCE, hosts, step_count=2, is_unattended=False, note=note)
-        self.settle([self.submit_order(order)])
+        self.settle([self._submit_order(order)])
 
     def _wait_for_blow(self, life: Life, blow: Blow, ids: Sequence[str]) -> bool:
         """Wait until the process is struck, or until there is nothing left that could bring it about."""
