@@ -6,11 +6,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := $(BIN)/python -m pip --quiet --disable-pip-version-check
 PYTEST_ARGS ?=
+SOAK_ARGS ?=
 
 # Without compiled modules every start of Python, and every test run, takes seconds longer.
 unexport PYTHONDONTWRITEBYTECODE
 
-.PHONY: help demo test test-all unit check format bench docs clean
+.PHONY: help demo test test-all unit check format bench soak docs clean
 .DELETE_ON_ERROR:
 
 help: ## Show this list.
@@ -50,6 +51,10 @@ bench: $(VENV)/.for-bench ## Measure, print figures, and put them into docs/benc
 	$(BIN)/python -m tests.bench.bench_jobs --write docs/benchmarks.md
 	$(BIN)/python -m tests.bench.bench_worker --write docs/benchmarks.md
 	$(BIN)/python -m tests.bench.bench_core --db sqlite postgres --write docs/benchmarks.md
+
+soak: $(VENV)/.for-test ## Load a worker for ten minutes and cut its connection 500 times.
+	@tests/services.sh
+	$(BIN)/python -m tests.bench.soak $(SOAK_ARGS)
 
 docs: $(VENV)/.for-docs ## Build the documentation in docs/_build.
 	$(BIN)/python -m sphinx --fail-on-warning --quiet docs docs/_build/html
