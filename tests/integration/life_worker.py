@@ -17,7 +17,8 @@ from reworker.worker import Job, Worker, runner, step
 
 FOR_EVER_S = 1e6
 #: a command with a child, as deep as trees get in tests; its argument is the name of a file to write pids to.
-TREE = 'echo $$ > "$0"; sleep 3600 & echo $! >> "$0"; echo ready; wait'
+#: It writes another file when it is told to end.
+TREE = 'trap "echo bye > $0.bye; exit 0" TERM; echo $$ > "$0"; sleep 3600 & echo $! >> "$0"; echo ready; wait'
 
 
 class LifeWorker(Worker):

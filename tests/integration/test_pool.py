@@ -194,6 +194,7 @@ def test_running_job_ends_and_unstarted_ones_go_back_when_the_pool_stops(world: 
         first = world.send(1, outcome="slow", seconds=0.2)
         world.wait_for(first, "started")
         second = world.send(2)
+        wait_until(lambda: pool.instances[0]._inbox.qsize() == 1)
     assert world.statuses(first) == ["started", "completed"]
     assert world.statuses(second) == []
     assert world.waiting(QUEUE) == 1
