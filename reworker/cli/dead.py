@@ -146,7 +146,7 @@ def ls(mq: str, dead_queue: str, limit: int, output: str, **filters: Any) -> Non
         return
     letters.echo(letters.table(found))
     left = f", {ready_count - looked_at} more are there" if ready_count > looked_at else ""
-    click.echo(f"{len(found)} dead letters; looked at {looked_at} in {escaped(dead_queue)}{left}")
+    click.echo(f"{letters.counted(len(found))}; looked at {looked_at} in {escaped(dead_queue)}{left}")
 
 
 @dead.command()
@@ -237,7 +237,8 @@ def carry_out(order: Order, done: str, deed: Deed) -> None:
             for letter, message in letters.selected(browsed, order.limit, results, len(found)):
                 results[letter.id] = deed(browsed, letter, message)
     except ConnectionLost:
-        click.echo(f"{sum(not one for one in results.values())} dead letters {done} before that", err=True)
+        count = letters.counted(sum(not one for one in results.values()))
+        click.echo(f"{count} {done} before that", err=True)
         raise
     _report(order, done, results)
 
@@ -257,7 +258,7 @@ def _report(order: Order, done: str, results: dict[str, str]) -> None:
     if order.output == "json":
         click.echo(json.dumps({"done": done, "ids": ids, "left": left}))
     else:
-        letters.echo([*ids, f"{len(ids)} dead letters {done}"])
+        letters.echo([*ids, f"{letters.counted(len(ids))} {done}"])
         for id_, why in left.items():
             click.echo(escaped(f"{id_} is left: {why}"), err=True)
     if left:

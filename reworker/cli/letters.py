@@ -107,6 +107,11 @@ def table(letters: Sequence[Letter]) -> Iterator[str]:
         yield escaped(f"{one.id:<14}  {at:<24}  {one.queue or '-':<{width}}  {reason or 'no reason given'}")
 
 
+def counted(count: int) -> str:
+    """Return so many dead letters in words."""
+    return "1 dead letter" if count == 1 else f"{count} dead letters"
+
+
 def row(letter: Letter) -> dict[str, Any]:
     """Return a letter as JSON can carry it."""
     return msgspec.structs.asdict(letter) | {"at": iso(letter.at) if letter.at else None}

@@ -104,7 +104,7 @@ def test_letter_goes_back_to_where_it_came_from_when_it_is_sent_back(
     second = letters(tmp_path, any_broker_url)[1]
     assert (second["reason"], second["queue"], second["by"]) == ("rejected", "worker.odd", "broker")
     result = dead(tmp_path, any_broker_url, "redrive", second["id"][:8])
-    assert (result.returncode, result.stdout.splitlines()[-1]) == (0, "1 dead letters sent back")
+    assert (result.returncode, result.stdout.splitlines()[-1]) == (0, "1 dead letter sent back")
     _, properties, body = channel.basic_get("worker.odd", auto_ack=True)
     assert (body, properties.message_id, properties.app_id) == (b"second", "m", "me")
     assert set(properties.headers) == {"x-own", "x-reworker-redriven"}
