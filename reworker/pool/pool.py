@@ -188,8 +188,8 @@ class WorkerPool:
         except Exception as error:  # noqa: BLE001  a plugin's constructor may raise anything; it must end nobody
             self._logger.error("the settings were not read again, the old ones stay: %s", error)
             return
-        for name in news.waiting:
-            self._logger.warning("a new value of %s counts after a restart", name)
+        if news.waiting:
+            self._logger.warning("new values count after a restart: %s", ", ".join(news.waiting))
         self.settings = self.station.settings = news.settings
         news.apply()
         if news.mq is not None and isinstance(self.bus, Renewable):

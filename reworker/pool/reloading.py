@@ -63,7 +63,7 @@ class News:
         read: WorkerSettings = self._fresh[0][1]._settings
         kept = {name: getattr(settings, name) for name in FIXED}
         self.settings = msgspec.structs.replace(read, **kept)
-        self.waiting = [name for name in FIXED if getattr(read, name) != getattr(settings, name)]
+        self.waiting = [name for name in changed_fields(settings, read) if name in FIXED and name != "suffix"]
         self.changed = changed_fields(settings, self.settings)
 
     def apply(self) -> None:

@@ -267,7 +267,7 @@ def test_settings_count_for_the_next_job_when_they_are_read_again(
     running = begun(core, 1, "Sleep", seconds=0.5)
     file.write_text("timeout_s: 0.2\nhard_timeout_s: 9\nqueue: other\n")
     worker.send_signal(signal.SIGHUP)
-    worker.wait_for_line("a new value of queue counts after a restart")
+    worker.wait_for_line("new values count after a restart: queue")
     worker.wait_for_line("settings read again; changed: timeout_s, hard_timeout_s")
     core.wait(running, "started", "completed")
     assert final(core, send(core, 2, "Sleep", seconds=0.5))["message"] == "ran longer than its limit of 0.2 s"
