@@ -281,7 +281,9 @@ class Attempt:
         if self.headers is None:
             return self._properties(self.correlation_id, NO_REPLY)
         station = self.station
-        suffix = status if status == "started" or status in FINAL_STATUSES else self._numbered(status)
+        # A second start is no copy of the first: the history shows that another worker has begun again.
+        is_named = status in FINAL_STATUSES or (status == "started" and not self.is_redelivered)
+        suffix = status if is_named else self._numbered(status)
         return Properties(
             app_id=station.app_id,
             correlation_id=self.correlation_id,

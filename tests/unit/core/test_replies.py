@@ -6,7 +6,9 @@ import json
 from typing import Any
 
 import pytest
+from click.testing import CliRunner
 
+from reworker.cli.main import cli
 from reworker.core.dead_letters import REASON_HEADER
 from reworker.fsm.playbook import QUEUE_TIMEOUT_S
 from reworker.topology import names
@@ -236,6 +238,20 @@ def test_worker_is_known_when_its_reply_names_it(world: World, worker: Worker, o
     worker.reply(STARTED, f"{own_id}.1", headers={"x-reworker": 2, "x-worker": "web7:231:0", "x-seq": 1})
     world.run()
     assert world.core.service.attempts(own_id)[0].row.worker == "web7:231:0"
+
+
+def test_second_start_is_shown_when_another_worker_has_begun_a_step_again(
+    world: World, worker: Worker, own_id: str
+) -> None:
+    for name in ("web7:231:0", "web7:402:0"):
+        worker.reply(STARTED, f"{own_id}.1", headers={"x-reworker": 2, "x-worker": name, "x-seq": 1})
+    world.run()
+    shown = CliRunner().invoke(cli, ["show", own_id, "--db", f"sqlite:///{world.path}"])
+    lines = [line.partition("noop:One  ")[2] for line in shown.output.splitlines()]
+    assert lines[-2:] == [
+        "started",
+        "started, late or once more, by web7:402:0  (ignored: ReplyStarted: attempt 1 is started)",
+    ]
 
 
 def test_reply_counts_when_the_names_in_it_are_no_utf8(world: World, worker: Worker, own_id: str) -> None:

@@ -45,6 +45,14 @@ def test_redelivery_runs_when_idempotent(message: dict[str, Any], headers: Any) 
     assert redelivered(StepWorker, message, headers).statuses == ["started", "completed"]
 
 
+def test_start_of_a_redelivery_has_an_id_of_its_own() -> None:
+    first = Harness(StepWorker).run(Harness(StepWorker).delivery(step_body("Again"), headers=LEVEL_2))
+    again = redelivered(StepWorker, step_body("Again"), LEVEL_2)
+    ids = [[one.properties.message_id for one in run.sent] for run in (first, again)]
+    assert ids[0][0] != ids[1][0], "or the core would take it for a copy"
+    assert ids[0][1] == ids[1][1]
+
+
 def test_redelivery_fails_when_level_1() -> None:
     transcript = redelivered(StepWorker, step_body(), None)
     assert transcript.final == {"status": "failed", "message": "worker was lost while running this step"}
