@@ -105,7 +105,9 @@ class SetStatement:
 
     def _encoded(self, found: Iterable[Values]) -> str:
         names = self._names
-        return _encoder.encode([dict(zip(names, row, strict=True)) for row in zip(*found, strict=True)]).decode()
+        return _encoder.encode(
+            [dict(zip(names, row, strict=True)) for row in zip(*found, strict=True)]
+        ).decode()
 
 
 def _processor(one: Column[Any], dialect: psycopg.dialect) -> Callable[[Any], Any] | None:

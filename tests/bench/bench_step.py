@@ -1,6 +1,6 @@
 """W1: processor time and throughput of one step, against a hand-written pika consumer.
 
-    python -m tests.bench.bench_step [--url URL] [--steps N] [--pairs N] [--prefetch N] [--contender NAME]
+    python -m tests.bench.bench_step [--url URL] [--steps N] [--pairs N] [--prefetch N] [--write PAGE]
 
 The two run in turn (A B A B ...), each in a process of its own on a queue filled beforehand; medians and
 their ratio are printed with the machine, the versions and the settings.
@@ -9,21 +9,28 @@ their ratio are printed with the machine, the versions and the settings.
 from __future__ import annotations
 
 import argparse
+import contextlib
 import json
-import os
-import platform
 import subprocess
 import sys
+from pathlib import Path
 from statistics import median
 from typing import Any
 
 import pika
 
+from tests.bench.pages import place, written
 from tests.bench.step_contenders import QUEUE, REPLY_QUEUE, WARM_UP_COUNT
 from tests.support.rabbitmq import RabbitMQNode
 
 STEP_BYTES = 250
 BASELINE = "hand-written"
+MARK = "step"
+TITLES = {
+    BASELINE: "hand-written pika consumer",
+    "worker": "`Worker` with one `@step`, one instance",
+    "bus": "our bus alone, one thread",
+}
 TOPOLOGY_ARGUMENTS = {"x-dead-letter-exchange": "re.dead"}
 
 
@@ -70,30 +77,29 @@ def run_once(name: str, url: str, steps: int, prefetch: int) -> tuple[float, flo
     return figures["cpu_s"] / figures["steps"] * 1e6, figures["steps"] / figures["wall_s"]
 
 
-def compare(contender: str, url: str, *, steps: int, pairs: int, prefetch: int) -> str:
-    """Run both in turn and return the report."""
+def compare(contender: str, url: str, *, steps: int, pairs: int, prefetch: int) -> list[str]:
+    """Run both in turn and return what was measured: a line of settings, then a table."""
     version = fill(url, 0)
     results: dict[str, list[tuple[float, float]]] = {BASELINE: [], contender: []}
     for _ in range(pairs):
         for name, runs in results.items():
             runs.append(run_once(name, url, steps, prefetch))
     lines = [
-        f"W1 step: {steps} steps of {STEP_BYTES} bytes, {pairs} pairs, prefetch {prefetch}, persistent, "
-        "mandatory, confirms on, late acknowledgement",
-        f"machine: {platform.machine()}, {os.cpu_count()} cores, {platform.system()} {platform.release()}; "
-        f"Python {platform.python_version()}, pika {pika.__version__}, RabbitMQ {version}",
+        f"{place()}; pika {pika.__version__}, RabbitMQ {version}; {steps} steps of {STEP_BYTES} bytes, "
+        f"{pairs} pairs, medians, prefetch {prefetch}; persistent, mandatory, confirms on, acknowledged "
+        "late.",
+        "",
+        "| | processor time per step | steps per second | of each run, µs |",
+        "|---|---|---|---|",
     ]
     medians = {}
     for name, runs in results.items():
-        cpu_us, per_s = (median(run[index] for run in runs) for index in (0, 1))
-        medians[name] = (cpu_us, per_s)
+        medians[name] = cpu_us, per_s = [median(run[index] for run in runs) for index in (0, 1)]
         spread = ", ".join(f"{run[0]:.0f}" for run in runs)
-        lines.append(
-            f"  {name:<14}{cpu_us:7.1f} us CPU/step {per_s:8.0f} steps/s   (CPU of each run: {spread})"
-        )
+        lines.append(f"| {TITLES[name]} | {cpu_us:.0f} µs | {per_s:,.0f} | {spread} |")
     (cpu_a, rate_a), (cpu_b, rate_b) = medians[BASELINE], medians[contender]
-    lines.append(f"  ratio         {cpu_b / cpu_a:7.2f} CPU         {rate_b / rate_a:8.2f} throughput")
-    return "\n".join(lines)
+    lines.append(f"| ratio | **{cpu_b / cpu_a:.2f}** | **{rate_b / rate_a:.2f}** | |")
+    return lines
 
 
 def main() -> None:
@@ -103,14 +109,17 @@ def main() -> None:
     parser.add_argument("--steps", type=int, default=4000)
     parser.add_argument("--pairs", type=int, default=5)
     parser.add_argument("--prefetch", type=int, default=32)
-    parser.add_argument("--contender", choices=["bus", "worker"], default="worker")
+    parser.add_argument("--contender", choices=["bus", "worker"], nargs="+", default=["worker", "bus"])
+    parser.add_argument("--write", type=Path, help="page that the figures go to")
     given = parser.parse_args()
     options = {"steps": given.steps, "pairs": given.pairs, "prefetch": given.prefetch}
-    if given.url:
-        print(compare(given.contender, given.url, **options))
-        return
-    with RabbitMQNode() as node:
-        print(compare(given.contender, node.url(), **options))
+    lines: list[str] = []
+    with contextlib.nullcontext() if given.url else RabbitMQNode() as node:
+        for contender in given.contender:
+            lines += [*compare(contender, given.url or node.url(), **options), ""]
+    print("\n".join(lines))
+    if given.write:
+        given.write.write_text(written(given.write.read_text(), MARK, lines))
 
 
 if __name__ == "__main__":
