@@ -2,13 +2,20 @@
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sys
+from collections.abc import Iterator
+from functools import partial
 
 import click
 
 from reworker.cli.options import LogChoice, health_option, log_options, optional_mq_option
+from reworker.errors import ConfigError
 from reworker.host.host import WorkerHost
 from reworker.host.listing import load_host_file
+from reworker.host.reloading import ReloadingHost
+from reworker.jobs.sources import INI_NAME
 from reworker.logs import Redactor, setup
 from reworker.worker import Worker
 
@@ -22,11 +29,23 @@ from reworker.worker import Worker
 )
 @optional_mq_option
 @health_option
+@click.option("--reload", "is_reloading", is_flag=True, help="Start anew when source or settings change.")
 @log_options
-def host(config: str, mq: str | None, health: str | None, log: LogChoice) -> None:
+def host(config: str, mq: str | None, health: str | None, is_reloading: bool, log: LogChoice) -> None:
     """Run the workers that a file lists until SIGTERM; what ends is started again."""
     log.set_up()
-    sys.exit(_made(config, mq, health, log).run())
+    make = partial(_made, config, mq, health, log)
+    sys.exit(ReloadingHost(make, _files_of(config)).run() if is_reloading else make().run())
+
+
+def _files_of(config: str) -> Iterator[str]:
+    """Yield the files of settings of a host, as far as they can be read."""
+    yield os.path.abspath(config)
+    yield os.path.abspath(INI_NAME)
+    with contextlib.suppress(ConfigError):
+        found = load_host_file(config)
+        named = (found.ini, found.mq, *(one.config_file for one in found.entries))
+        yield from (os.path.abspath(one) for one in named if one and "://" not in one)
 
 
 def _made(config: str, mq: str | None, health: str | None, log: LogChoice) -> WorkerHost:

@@ -81,11 +81,11 @@ def _settle_in(parent: int, close: Sequence[int]) -> None:
 @contextlib.contextmanager
 def _held_signals() -> Iterator[None]:
     """Hold signals back: one that came in the child before it has settled in would count as the parent's."""
-    signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
+    old = signal.pthread_sigmask(signal.SIG_BLOCK, HANDLED)
     try:
         yield
     finally:
-        signal.pthread_sigmask(signal.SIG_UNBLOCK, HANDLED)
+        signal.pthread_sigmask(signal.SIG_SETMASK, old)
 
 
 def _leave(code: int) -> None:

@@ -18,9 +18,9 @@ import yaml
 from reworker.config import load_mapping
 from reworker.errors import ConfigError
 from reworker.host.crew import Entry
-from reworker.jobs.settings import PROPERTIES
+from reworker.jobs.settings import ADDRESS, PROPERTIES
 from reworker.jobs.sources import Given
-from reworker.layers import did_you_mean
+from reworker.layers import Layered, did_you_mean
 
 KEYS = ("mq", "ini", "health", "workers")
 #: keys of an entry that are no properties.
@@ -69,7 +69,7 @@ class _Reader:
         return HostFile(
             mq=mq if "://" in mq else self._file((), values, "mq"),
             ini=ini,
-            health=str(values.get("health") or ""),
+            health=self._health(values),
             entries=tuple(self._entry(n, one, ini) for n, one in enumerate(self._listed(values))),
         )
 
@@ -136,6 +136,11 @@ class _Reader:
         if not isinstance(value, str):
             raise ConfigError(f"expected a text, found {value!r}", key=key, path=self.place(*place, key))
         return value
+
+    def _health(self, values: Mapping[str, Any]) -> str:
+        layered = Layered((lambda _key: self.place("health"), values))
+        address: str = layered.read("health", "", ADDRESS)
+        return address
 
     def _file(self, place: tuple[object, ...], values: Mapping[str, Any], key: str) -> str:
         """Return the path of a file that has to be there; empty when it is not said."""

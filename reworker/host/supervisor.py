@@ -5,9 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import os
-import selectors
 import signal
-import socket
 import threading
 from collections.abc import Callable, Iterator, Mapping, Sequence
 from types import FrameType
@@ -16,13 +14,14 @@ from typing import Any
 from reworker.clock import Clock
 from reworker.host.child import HANDLED, fork
 from reworker.host.children import Children
+from reworker.host.ears import Ears
 from reworker.host.slot import Phase, Slot
 from reworker.host.wire import ReportPipe
 
 logger = logging.getLogger("reworker.host")
 
-#: seconds of one wait at most; off the main thread no signal ends it.
-LOOK_S = 0.2
+#: seconds of one wait at most; and off the main thread, where no signal ends it.
+QUIET_S, LOOK_S = 60.0, 0.2
 #: signals that are handed on to all processes.
 PASSED_ON = (signal.SIGHUP, signal.SIGUSR1, signal.SIGUSR2)
 #: seconds that processes have after a second word to stop; they leave at once.
@@ -59,22 +58,18 @@ class Supervisor:
     ) -> None:
         self._work, self._children, self._clock = dict(work), children, clock
         self._may_pass_on = may_pass_on
-        self._pipes: dict[Slot, ReportPipe] = {}
+        self._ears = Ears()
         self._states: dict[Slot, str] = {}
-        self._selector = selectors.DefaultSelector()
-        self._wakeup, self._waker = socket.socketpair()
         self._has_failed = False
         self._stop_count = self._stops_done = 0
         self._to_pass_on: list[signal.Signals] = []
-        for end in (self._wakeup, self._waker):
-            end.setblocking(False)
-        self._selector.register(self._wakeup, selectors.EVENT_READ, None)
 
     def run(self) -> int:
         """Keep the processes running until told to stop, and drain them; return the exit code.
 
         0 is a clean stop; 1 is one at once, or with a process that did not end well.
         """
+        self._ears.open()
         try:
             with self._signals():
                 while not all(slot.phase is Phase.STOPPED for slot in self._work):
@@ -86,11 +81,11 @@ class Supervisor:
     def request_stop(self) -> None:
         """Make `run` drain and return; at once when called again. Any thread, also in a signal handler."""
         self._stop_count += 1
-        with contextlib.suppress(OSError):  # full, so it will wake up; or closed, so it has ended
-            self._waker.send(b"\0")
+        self._ears.wake()
 
     def start(self) -> None:
         """Start what is due; `run` does so too, and watches over it."""
+        self._ears.open()
         for slot, work in self._work.items():
             if slot.is_due(self._clock.mono_s()):
                 self._start(slot, work)
@@ -112,10 +107,8 @@ class Supervisor:
 
     def _start(self, slot: Slot, work: Work) -> None:
         pipe = ReportPipe()
-        others = [one.reading for one in self._pipes.values()]
-        close = [pipe.reading, *others, self._wakeup.fileno(), self._waker.fileno()]
         try:
-            pid = fork(lambda: work(pipe.writing), close)
+            pid = fork(lambda: work(pipe.writing), [pipe.reading, *self._ears.descriptors()])
         except OSError as error:
             pipe.close()
             pause_s = slot.failed(self._clock.mono_s())
@@ -123,32 +116,26 @@ class Supervisor:
             return
         pipe.close_writing()
         slot.started(pid, self._clock.mono_s())
-        self._pipes[slot] = pipe
-        self._selector.register(pipe.reading, selectors.EVENT_READ, slot)
+        self._ears.add(slot, pipe)
         self._children.expect(slot.name)
         self._note(slot, f"started as process {pid}")
 
     def _wait(self) -> None:
         now = self._clock.mono_s()
+        look_s = QUIET_S if threading.current_thread() is threading.main_thread() else LOOK_S
         due = [slot.due_mono_s for slot in self._work if slot.phase is not Phase.STOPPED]
-        for key, _ in self._selector.select(max(0.0, min([now + LOOK_S, *due]) - now)):
-            if key.data is None:
-                with contextlib.suppress(BlockingIOError):
-                    self._wakeup.recv(4096)
-            else:
-                self._hear(key.data)
+        for slot in self._ears.wait(min([now + look_s, *due]) - now):
+            self._hear(slot)
 
     def _hear(self, slot: Slot) -> None:
-        pipe = self._pipes[slot]
+        pipe = self._ears.pipes[slot]
         for report in pipe.reports():
             self._children.take(slot.name, report)
             if self._states.get(slot) != report.state:
                 self._states[slot] = report.state
                 self._note(slot, report.state)
         if pipe.is_at_end:
-            self._selector.unregister(pipe.reading)
-            del self._pipes[slot]
-            pipe.close()
+            self._ears.drop(slot)
 
     def _reap(self) -> None:
         for slot in self._work:
@@ -160,11 +147,9 @@ class Supervisor:
                     self._ended(slot, os.waitstatus_to_exitcode(status))
 
     def _ended(self, slot: Slot, code: int) -> None:
-        if slot in self._pipes:
+        if slot in self._ears.pipes:
             self._hear(slot)
-        if slot in self._pipes:  # something that it has started holds the other end
-            self._selector.unregister(self._pipes[slot].reading)
-            self._pipes.pop(slot).close()
+        self._ears.drop(slot)  # something that it has started may hold the other end
         self._states.pop(slot, None)
         self._children.forget(slot.name)
         # ended while it started, before it knew of signals
@@ -205,7 +190,7 @@ class Supervisor:
         if threading.current_thread() is not threading.main_thread():
             yield
             return
-        old_wakeup = signal.set_wakeup_fd(self._waker.fileno(), warn_on_full_buffer=False)
+        old_wakeup = signal.set_wakeup_fd(self._ears.waking, warn_on_full_buffer=False)
         old: dict[int, Any] = {number: signal.signal(number, self._on_signal) for number in HANDLED}
         try:
             yield
@@ -228,11 +213,7 @@ class Supervisor:
         for slot in self._work:
             if slot.pid:
                 os.waitpid(slot.pid, 0)
-        for pipe in self._pipes.values():
-            pipe.close()
-        self._selector.close()
-        self._wakeup.close()
-        self._waker.close()
+        self._ears.close()
 
 
 def names_of(crew: str, count: int) -> Sequence[str]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import json
 import os
 import re
 import signal
@@ -80,6 +81,12 @@ class Host:
         for attempt in attempts:
             wait_until(lambda one=attempt: "completed" in self.core.statuses(one), 30)  # type: ignore[misc]  # bound here
             assert self.core.statuses(attempt).count("completed") == 1
+
+    def data_of(self, attempt: str) -> Any:
+        """Wait for the end of an attempt, and return what it has answered."""
+        self.wait(attempt)
+        mine = [one for one in self.core.replies if one.properties.correlation_id == attempt]
+        return json.loads(mine[-1].body)["data"]
 
     def wait_for_replacement(self, name: str, pid: int) -> int:
         """Wait until another process is in a slot; return its id."""

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import random
 import re
@@ -75,7 +74,7 @@ def test_type_that_crashes_again_and_again_disturbs_no_other(host: Host, broker_
     crash.touch()
     host.kill("t0worker")
     process.wait_for_line(r"t0worker: ended with SIGKILL after .* s; again in \d")
-    for _ in range(4):
+    for _ in range(2):
         process.wait_for_line(r"t0worker: ended with exit code 9 after .* s; again in \d")
         host.wait(host.send("t1"))
     crash.unlink()
@@ -134,10 +133,7 @@ def test_process_is_replaced_when_it_has_had_its_share(host: Host, broker_url: s
     host.wait(host.send("t0"))
     process.wait_for_line(r"t0worker: ended with exit code 75 after .* s, and is replaced")
     second = host.wait_for_replacement("t0worker", first)
-    sent = host.send("t0")
-    host.wait(sent)
-    replies = [json.loads(one.body) for one in host.core.replies if one.properties.correlation_id == sent]
-    assert replies[-1]["data"] == second
+    assert host.data_of(host.send("t0")) == second
 
 
 ENTRIES = """
@@ -240,3 +236,36 @@ def test_connection_is_waited_for_by_each_process_when_no_broker_answers(
         host.wait_for_line(r"noopworker: ended with exit code 3 after .* s; again in")
     assert host.terminate() in (0, 1)
     assert os.getpid() != host.pid
+
+
+def test_host_is_started_anew_when_source_changes_and_waits_when_it_is_wrong(
+    host: Host, broker_url: str
+) -> None:
+    source = host.folder / "small.py"
+    process = host.begin(broker_url, "  - small:T0Worker\n", "--reload", count=1)
+    first = host.pids()["t0worker"]
+    running = host.send("t0", seconds=0.8)
+    wait_until(lambda: host.core.statuses(running) == ["started"])
+    source.write_text(WORKERS.replace("return os.getpid()", "return 'new'"))
+    process.wait_for_line(r"changed: .*small\.py; the host is started anew")
+    process.wait_for_line(r"consuming worker\.")
+    host.wait(running)
+    assert host.data_of(host.send("t0")) == "new"
+    assert not is_alive(first)
+    source.write_text("this is no Python")
+    process.wait_for_line(r"reworker: host.yaml:3: small:T0Worker: small cannot be imported: SyntaxError")
+    process.wait_for_line(r"the host ended with exit code 2; waiting for a change")
+    source.write_text(WORKERS)
+    process.wait_for_line(r"consuming worker\.")
+    assert host.data_of(host.send("t0")) == host.pids()["t0worker"]
+    (host.folder / "worker.ini").write_text("[t0]\ninstances = 3\n")
+    process.wait_for_line(r"consuming worker\.t0worker with 3 instances")
+    assert process.terminate() == 0
+    assert not any(map(is_alive, host.pids().values()))
+
+
+@pytest.mark.fault
+def test_nobody_is_left_when_a_reloading_host_is_killed(host: Host, broker_url: str) -> None:
+    process = host.begin(broker_url, "  - small:T0Worker\n", "--reload", count=1)
+    process.send_signal(signal.SIGKILL)
+    wait_until(lambda: not is_alive(host.pids()["t0worker"]), 1.0, "nobody to be left")
