@@ -2,15 +2,17 @@
 
 from __future__ import annotations
 
-import asyncio
+import contextlib
 import json
 import logging
+import selectors
 import socket
 import threading
 from collections.abc import Callable, Mapping
 from http import HTTPStatus
 from typing import NamedTuple, Self
 
+from reworker.clock import Clock, SystemClock
 from reworker.errors import ConfigError
 from reworker.host.health import Probe, page_of
 from reworker.host.metrics import CONTENT_TYPE, exposition
@@ -23,8 +25,13 @@ DEFAULT_HOST = "127.0.0.1"
 REQUEST_BYTES = 8192
 #: seconds a client may take for its request and for taking the answer.
 EXCHANGE_S = 5.0
+#: seconds between two looks for clients that have taken too long.
+LOOK_S = 1.0
 #: connections at one time; those above are closed unread.
 CONNECTION_COUNT = 32
+#: digits of the highest port.
+PORT_DIGITS = 5
+_END = b"\r\n\r\n"
 _JSON = "application/json"
 
 
@@ -36,31 +43,70 @@ class Answer(NamedTuple):
     content_type: str = "text/plain; charset=utf-8"
 
 
+class Talk:
+    """One connection: a request is read, the answer sent, and what the client says after that dropped.
+
+    Args:
+        client: not blocking.
+        until_mono_s: when it is over in any case.
+    """
+
+    def __init__(self, client: socket.socket, until_mono_s: float) -> None:
+        self.client, self.until_mono_s = client, until_mono_s
+        self._request, self._answer = b"", b""
+        self._is_answered = False
+
+    def go_on(self, answer_to: Callable[[bytes], bytes]) -> int:
+        """Do what can be done without waiting; return what to wait for, or 0 when the talk is over."""
+        try:
+            if self._answer:
+                return self._send()
+            data = self.client.recv(REQUEST_BYTES)
+        except BlockingIOError:
+            return selectors.EVENT_WRITE if self._answer else selectors.EVENT_READ
+        except OSError:
+            return 0
+        if not data:
+            return 0
+        if not self._is_answered:
+            self._request += data
+            if _END in self._request or len(self._request) > REQUEST_BYTES:
+                self._answer, self._is_answered = answer_to(self._request), True
+                return selectors.EVENT_WRITE
+        return selectors.EVENT_READ
+
+    def _send(self) -> int:
+        self._answer = self._answer[self.client.send(self._answer) :]
+        if self._answer:
+            return selectors.EVENT_WRITE
+        # Not closed yet: what is unread would take the answer back from the network.
+        self.client.shutdown(socket.SHUT_WR)
+        return selectors.EVENT_READ
+
+
 class Endpoint:
     """Answers until closed; a context.
 
     `start` binds on the caller's thread, so that an address in use is an error there. What a client sends can
-    cost no more than one of its connections.
+    cost no more than one of its connections, for a few seconds.
 
     Args:
         address: ``PORT``, ``HOST:PORT`` or ``[ADDRESS]:PORT``; port 0 takes a free one.
         probe: asked for the state at each request.
+        clock: limits how long a client may take.
     """
 
-    def __init__(self, address: str, probe: Probe) -> None:
+    def __init__(self, address: str, probe: Probe, *, clock: Clock | None = None) -> None:
         self._host, self._port = address_of(address)
-        self._probe = probe
-        self._socket: socket.socket | None = None
-        self._loop: asyncio.AbstractEventLoop | None = None
-        self._end = asyncio.Event()
-        self._open_count = 0
+        self._probe, self._clock = probe, clock or SystemClock()
+        self._talks: dict[socket.socket, Talk] = {}
+        self._is_ending = False
         self._thread = threading.Thread(target=self._run, name="health", daemon=True)
 
     @property
     def url(self) -> str:
         """Where it answers; after `start`."""
-        assert self._socket is not None
-        host, port = self._socket.getsockname()[:2]
+        host, port = self._listener.getsockname()[:2]
         return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
 
     def start(self) -> None:
@@ -70,22 +116,25 @@ class Endpoint:
             ConfigError: it cannot listen there.
         """
         family = socket.AF_INET6 if ":" in self._host else socket.AF_INET
+        place = (self._host, self._port)
         try:
-            self._socket = socket.create_server(
-                (self._host, self._port), family=family, backlog=CONNECTION_COUNT
+            self._listener = socket.create_server(place, family=family, backlog=CONNECTION_COUNT)
+        except (OSError, UnicodeError) as error:
+            reason = (
+                f"cannot listen on {self._host}:{self._port}: {error}; give an address that is ours and free"
             )
-        except (OSError, OverflowError) as error:
-            reason = f"cannot listen on {self._host}:{self._port}: {error}; is another worker's there?"
             raise ConfigError(reason, key="health") from error
-        self._thread.start()
+        self._listener.setblocking(False)
+        self._waker, self._wake = socket.socketpair()
         logger.info("health and metrics at %s", self.url)
+        self._thread.start()
 
     def close(self) -> None:
         """Stop answering. Safe twice."""
-        loop = self._loop
-        if loop is not None and not loop.is_closed():
-            loop.call_soon_threadsafe(self._end.set)
+        self._is_ending = True
         if self._thread.is_alive():
+            with contextlib.suppress(OSError):
+                self._wake.send(b"x")
             self._thread.join(EXCHANGE_S)
 
     def __enter__(self) -> Self:
@@ -96,35 +145,52 @@ class Endpoint:
         self.close()
 
     def _run(self) -> None:
-        try:
-            asyncio.run(self._serve())
-        except Exception:  # top of the thread: a process without its endpoint goes on working
-            logger.exception("the endpoint for health and metrics has ended")
+        with selectors.DefaultSelector() as selector, self._listener, self._waker, self._wake:
+            for one in (self._listener, self._waker):
+                selector.register(one, selectors.EVENT_READ)
+            while not self._is_ending:
+                try:
+                    self._turn(selector)
+                except Exception:  # top of the thread: one client must not end it
+                    logger.exception("a request for health or metrics met an error")
+            for client in list(self._talks):
+                self._part(selector, client)
 
-    async def _serve(self) -> None:
-        self._loop = asyncio.get_running_loop()
-        server = await asyncio.start_server(self._converse, sock=self._socket, limit=REQUEST_BYTES)
-        async with server:
-            await self._end.wait()
+    def _turn(self, selector: selectors.BaseSelector) -> None:
+        for key, _ in selector.select(LOOK_S):
+            client = key.fileobj
+            if client is self._listener:
+                self._accept(selector)
+            elif isinstance(client, socket.socket) and client in self._talks:
+                wanted = self._talks[client].go_on(self._reply_to)
+                if wanted:
+                    selector.modify(client, wanted)
+                else:
+                    self._part(selector, client)
+        now_s = self._clock.mono_s()
+        for client in [one for one, talk in self._talks.items() if talk.until_mono_s < now_s]:
+            self._part(selector, client)
 
-    async def _converse(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
-        self._open_count += 1
+    def _accept(self, selector: selectors.BaseSelector) -> None:
         try:
-            if self._open_count <= CONNECTION_COUNT:
-                async with asyncio.timeout(EXCHANGE_S):
-                    writer.write(await self._reply_to(reader))
-                    await writer.drain()
-                    writer.write_eof()
-        except (OSError, EOFError, TimeoutError):
-            writer.transport.abort()  # a client that went, or is too slow
-        finally:
-            self._open_count -= 1
-            writer.close()
+            client, _ = self._listener.accept()
+        except OSError:
+            return  # gone before it was accepted
+        if len(self._talks) >= CONNECTION_COUNT:
+            client.close()
+            return
+        client.setblocking(False)
+        self._talks[client] = Talk(client, self._clock.mono_s() + EXCHANGE_S)
+        selector.register(client, selectors.EVENT_READ)
 
-    async def _reply_to(self, reader: asyncio.StreamReader) -> bytes:
-        try:
-            head = await reader.readuntil(b"\r\n\r\n")
-        except asyncio.LimitOverrunError:
+    def _part(self, selector: selectors.BaseSelector, client: socket.socket) -> None:
+        del self._talks[client]
+        selector.unregister(client)
+        client.close()
+
+    def _reply_to(self, request: bytes) -> bytes:
+        head, end, _ = request.partition(_END)
+        if not end:
             return _encoded(_problem(HTTPStatus.REQUEST_HEADER_FIELDS_TOO_LARGE), is_head=False)
         words = head.split(b"\r\n", 1)[0].split(b" ")
         if len(words) != 3 or not words[2].startswith(b"HTTP/1."):
@@ -152,7 +218,7 @@ def address_of(text: str) -> tuple[str, int]:
         ConfigError: it is none of them.
     """
     host, _, port = str(text).rpartition(":")
-    number = int(port) if port.isascii() and port.isdigit() else -1
+    number = int(port) if port.isascii() and port.isdigit() and len(port) <= PORT_DIGITS else -1
     if not 0 <= number <= 65535:
         reason = f"expected PORT or HOST:PORT with a port up to 65535, found {text!r}"
         raise ConfigError(reason, key="health")

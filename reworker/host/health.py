@@ -52,7 +52,7 @@ class Report(msgspec.Struct, frozen=True):
 
     def reasons(self) -> list[str]:
         """Return why it is not ready, in words."""
-        return [*self.dead, *self.waits()]
+        return list(dict.fromkeys((*self.dead, *self.waits())))
 
 
 #: asks for the state of this moment; cheap, any thread.
