@@ -43,8 +43,8 @@ def make_missing(plan: Plan, broker: ChangingBroker, on_made: Callable[[Entry], 
         TopologyMismatch: the broker refuses one; those before it are made.
     """
     for entry in plan.of(State.CREATE, State.UNSEEN):
-        if entry.state is State.UNSEEN and entry.kind != "binding":
-            continue  # it is there, and this user may not declare it
+        if entry.is_there:
+            continue  # this user may not declare it, and need not
         answer = _make(entry.thing, broker)
         if answer.reply_code:
             raise TopologyMismatch(entry.name, answer.reply_code, f"a new {entry.kind}", answer.text)

@@ -77,19 +77,22 @@ def exchange_differences(wanted: ExchangeSpec, found: FoundExchange) -> tuple[Di
     return _differences(ours, theirs | dict(found.arguments))
 
 
-def queue_differences(wanted: QueueSpec, found: FoundQueue) -> tuple[Difference, ...]:
-    """Return everything in which a queue is not as wanted."""
+def queue_differences(
+    wanted: QueueSpec, found: FoundQueue, default_type: str = "classic"
+) -> tuple[Difference, ...]:
+    """Return everything in which a queue is not as wanted.
+
+    Args:
+        wanted: by the file.
+        found: on the broker.
+        default_type: of queues that are declared without one.
+    """
     ours = {name: getattr(wanted, name) for name in ("durable", "auto_delete", "exclusive")}
     theirs = {name: getattr(found, name) for name in ours}
-    return _differences(ours | _typed(wanted.arguments), theirs | _typed(found.arguments))
-
-
-def _typed(arguments: Mapping[str, Any]) -> dict[str, Any]:
-    """Return arguments without the type that a queue has anyway: the broker takes both for the same."""
-    kept = dict(arguments)
-    if kept.get("x-queue-type") == "classic":
-        del kept["x-queue-type"]
-    return kept
+    # What is there without a type, is classic: where the default is another one, the broker notes it.
+    typed_ours = {"x-queue-type": default_type} | dict(wanted.arguments)
+    typed_theirs = {"x-queue-type": "classic"} | dict(found.arguments)
+    return _differences(ours | typed_ours, theirs | typed_theirs)
 
 
 def _differences(ours: Mapping[str, Any], theirs: Mapping[str, Any]) -> tuple[Difference, ...]:

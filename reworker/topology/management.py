@@ -19,6 +19,7 @@ import msgspec
 
 from reworker.bus.contract import BindingSpec
 from reworker.errors import CannotConnect, ConfigError
+from reworker.topology.model import QUEUE_TYPES
 
 #: ports of the plugin, without and with TLS. Source: RabbitMQ, management.tcp.port, management.ssl.port.
 PORT, TLS_PORT = 15672, 15671
@@ -62,15 +63,30 @@ class _FoundBinding(msgspec.Struct, frozen=True):
     arguments: Mapping[str, Any] = msgspec.field(default_factory=dict)
 
 
-Row = TypeVar("Row", FoundExchange, FoundQueue, _FoundBinding)
+class _FoundHost(msgspec.Struct, frozen=True):
+    """A virtual host; before RabbitMQ 3.11 it has no default, and later it may be ``undefined``."""
+
+    name: str
+    default_queue_type: str | None = None
+
+
+Row = TypeVar("Row", FoundExchange, FoundQueue, _FoundBinding, _FoundHost)
 
 
 class Listing(msgspec.Struct, frozen=True):
-    """Everything in a virtual host; bindings are those of queues to exchanges that have a name."""
+    """Everything in a virtual host.
+
+    Args:
+        exchanges: by name.
+        queues: by name.
+        bindings: of queues to exchanges that have a name.
+        default_type: of queues that are declared without one.
+    """
 
     exchanges: Mapping[str, FoundExchange]
     queues: Mapping[str, FoundQueue]
     bindings: frozenset[BindingSpec]
+    default_type: str = "classic"
 
 
 class Login(msgspec.Struct, frozen=True):
@@ -154,6 +170,8 @@ class Management:
         exchanges = self._rows(f"/api/exchanges/{place}", FoundExchange)
         queues = self._rows(f"/api/queues/{place}", FoundQueue)
         bindings = self._rows(f"/api/bindings/{place}", _FoundBinding)
+        hosts = self._rows("/api/vhosts", _FoundHost)
+        types = [one.default_queue_type for one in hosts if one.name == vhost]
         return Listing(
             exchanges={one.name: one for one in exchanges},
             queues={one.name: one for one in queues},
@@ -162,6 +180,7 @@ class Management:
                 for one in bindings
                 if one.source and one.destination_type == "queue"
             ),
+            default_type=types[0] if types and types[0] in QUEUE_TYPES else "classic",
         )
 
     def _rows(self, path: str, kind: type[Row]) -> tuple[Row, ...]:

@@ -1,7 +1,7 @@
 """The least rights on RabbitMQ of everybody a topology file names: workers, the core, clients.
 
 Source: RabbitMQ's table of the rights that each AMQP method asks for. The default exchange is ``amq.default``
-there, and a passive declare asks for none.
+there. A passive declare asks for none, from RabbitMQ 4.3 on for any one of the three.
 """
 
 from __future__ import annotations
@@ -126,11 +126,18 @@ def _configured(worker: WorkerEntry) -> Iterator[str]:
 
 
 def _written(worker: WorkerEntry) -> Iterator[str]:
-    # Replies, and what waits for another try, go to the default exchange, output and notifications to its own,
-    # refused messages to that of dead letters. To bind a queue asks to write to it.
-    yield from (DEFAULT_EXCHANGE, re.escape(worker.exchange), re.escape(names.DEAD_EXCHANGE), _control(worker))
+    # Replies, and what waits for another try, go to the default exchange; output and notifications to its
+    # own; refused messages to that of dead letters. To bind a queue asks to write to it.
+    yield from (
+        DEFAULT_EXCHANGE,
+        re.escape(worker.exchange),
+        re.escape(names.DEAD_EXCHANGE),
+        _control(worker),
+    )
     if _is_declaring(worker):
         yield from (re.escape(worker.queue), re.escape(names.DEAD_QUEUE))
+    if worker.declare is DeclareMode.VERIFY:
+        yield _waiting(worker)  # to look whether it is there; this is the right that allows least besides
 
 
 def _read(worker: WorkerEntry) -> Iterator[str]:

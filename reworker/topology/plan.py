@@ -85,6 +85,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         line: in the file; 0 when it is not there.
         differences: all of them when there is a listing; else the first that the broker has named.
         note: more about it, in words.
+        is_there: the broker has it, whatever else could not be seen.
     """
 
     state: State
@@ -92,6 +93,7 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     line: int = 0
     differences: tuple[Difference, ...] = ()
     note: str = ""
+    is_there: bool = False
 
     @property
     def kind(self) -> str:
@@ -141,7 +143,7 @@ def _listed(file: TopologyFile, listing: Listing) -> Iterator[Entry]:
         yield _compared(file, exchange, is_there=found is not None, differences=differences)
     for queue in file.wanted.queues:
         there = listing.queues.get(queue.name)
-        differences = queue_differences(queue, there) if there else ()
+        differences = queue_differences(queue, there, listing.default_type) if there else ()
         yield _compared(file, queue, is_there=there is not None, differences=differences)
 
 
@@ -156,7 +158,7 @@ def _compared(
     state = State.CREATE if not is_there else State.DIFFERS if differences or note else State.SAME
     kind = "queue" if isinstance(thing, QueueSpec) else "exchange"
     line = file.lines.get((kind, thing.name), 0)
-    return Entry(state=state, thing=thing, line=line, differences=differences, note=note)
+    return Entry(state=state, thing=thing, line=line, differences=differences, note=note, is_there=is_there)
 
 
 def _listed_bindings(file: TopologyFile, listing: Listing) -> Iterator[Entry]:
@@ -215,6 +217,7 @@ def plan_by_asking(file: TopologyFile, broker: Broker) -> Plan:
 def _asked(file: TopologyFile, broker: Broker, thing: ExchangeSpec | QueueSpec) -> Entry:
     is_queue = isinstance(thing, QueueSpec)
     answer = broker.find_queue(thing.name) if is_queue else broker.find_exchange(thing.name)
+    is_there = answer.reply_code != ACCESS_REFUSED
     if answer.reply_code == NOT_FOUND:
         return _compared(file, thing, is_there=False)
     if not answer.reply_code:
@@ -222,8 +225,9 @@ def _asked(file: TopologyFile, broker: Broker, thing: ExchangeSpec | QueueSpec) 
             broker.declare_queue(thing) if isinstance(thing, QueueSpec) else broker.declare_exchange(thing)
         )
     if answer.reply_code == ACCESS_REFUSED:
-        note = f"it is there, but this user may not compare it: {answer.text}"
-        return msgspec.structs.replace(_compared(file, thing, is_there=True, note=note), state=State.UNSEEN)
+        note = f"it is there, but may not be compared: {answer.text}" if is_there else answer.text
+        entry = _compared(file, thing, is_there=is_there, note=note)
+        return msgspec.structs.replace(entry, state=State.UNSEEN)
     difference = difference_in(answer.text)
     if answer.reply_code == RESOURCE_LOCKED:
         difference = Difference("exclusive", "false", "true, it belongs to another connection")

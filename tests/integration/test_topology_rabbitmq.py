@@ -29,7 +29,7 @@ workers:
 
 
 def test_everything_is_the_same_after_apply(seeing):
-    seeing.write(FILE + "queues: [{name: worker.slow, consumer_timeout: 1h, max_priority: 3}]")
+    seeing.write(FILE + "queues: [{name: worker.slow, type: quorum, consumer_timeout: 1h}]")
     assert set(seeing.states().values()) == {"create"}
     seeing.type("apply")
     found = json.loads(seeing.type("check", "-o", "json"))
@@ -48,7 +48,7 @@ def test_every_difference_is_shown_at_once(seeing, seen_channel):
         ("durable", "true", "false"),
         ("x-consumer-timeout", "3600000", "none"),
         ("x-max-length", "none", "5"),
-        ("x-queue-type", "quorum", "none"),
+        ("x-queue-type", "quorum", "classic"),
     ]
     assert found["e"] == [
         ("alternate-exchange", "none", "x"),

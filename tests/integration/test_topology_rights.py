@@ -134,7 +134,7 @@ def test_worker_that_may_not_declare_says_what_to_do(users, process):
     script = str(Path(__file__).with_name("narrow_worker.py"))
     worker = process(script, users.url("NARROW"))
     assert worker.wait() == 1
-    assert "ACCESS_REFUSED - access to exchange 're'" in worker.output
+    assert "access to exchange 're' in vhost" in worker.output
     assert "`reworker topology permissions`" in worker.output
     assert "`declare: verify`" in worker.output
 
@@ -277,5 +277,5 @@ def test_apply_of_a_user_without_rights_says_which_are_missing(plugin, users, se
     assert users.typist.states("plan", "--management", "", code=0)["queue worker.otherworker"] == "unseen"
     seen_channel.queue_delete("worker.otherworker")
     users.typist.type("apply", "--management", "", code=1)
-    assert "worker.otherworker: broker answered 403" in users.typist.error
+    assert "broker answered 403" in users.typist.error
     assert "`reworker topology permissions`" in users.typist.error

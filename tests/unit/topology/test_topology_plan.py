@@ -142,7 +142,23 @@ def test_queue_without_a_type_is_the_classic_one():
             queue_differences(QueueSpec("q", arguments=ours), FoundQueue("q", True, arguments=theirs)) == ()
         )
     found = FoundQueue("q", True, arguments={"x-queue-type": "quorum"})
-    assert queue_differences(QueueSpec("q"), found) == (Difference("x-queue-type", "none", "quorum"),)
+    assert queue_differences(QueueSpec("q"), found) == (Difference("x-queue-type", "classic", "quorum"),)
+
+
+def test_queue_without_a_type_is_what_the_virtual_host_makes_of_it():
+    found = FoundQueue("q", True, arguments={"x-queue-type": "quorum"})
+    assert queue_differences(QueueSpec("q"), found, "quorum") == ()
+    classic = (Difference("x-queue-type", "quorum", "classic"),)
+    assert queue_differences(QueueSpec("q"), FoundQueue("q", True), "quorum") == classic
+
+
+def test_what_may_not_even_be_looked_at_is_tried():
+    refused = Answer(403, "ACCESS_REFUSED - configure access to queue 'worker.a' refused for user 'ann'")
+    answers = {("find_queue", "worker.a"): refused, ("declare_queue", "worker.a"): refused}
+    plan = plan_by_asking(FILE, AnsweringBroker(answers))
+    assert states(plan)["worker.a"] is State.UNSEEN
+    with pytest.raises(TopologyMismatch, match=r"worker\.a: broker answered 403"):
+        make_missing(plan, AnsweringBroker(answers), print)
 
 
 def listing(*queues, bindings=(BINDING,)):
