@@ -21,6 +21,7 @@ FIXED = (
     "domain",
     "exchange",
     "declare",
+    "queue_type",
     "instances",
     "processes",
     "polling_interval_ms",

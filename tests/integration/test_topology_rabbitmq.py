@@ -7,12 +7,17 @@ from http.server import BaseHTTPRequestHandler, HTTPServer
 
 import pytest
 
+from replugin.noopworker import NoopWorker
+from replugin.sleepworker import SleepWorker
 from reworker.bus.connection import PikaBus
 from reworker.bus.contract import BindingSpec, DeclareMode, ExchangeSpec, QueueSpec, TopologySpec
-from reworker.config import mq_settings
+from reworker.bus.tls import tls_context
+from reworker.config import TlsSettings, mq_settings
+from reworker.core.settings import core_settings
 from reworker.errors import CannotConnect, TopologyMismatch
 from reworker.topology.management import Login, Management, NotSeen
 from tests.integration.topology_support import PASSWORD, connected
+from tests.support.certificates import make_certificate
 from tests.support.ports import free_port
 
 pytestmark = pytest.mark.rabbitmq
@@ -56,6 +61,16 @@ def test_every_difference_is_shown_at_once(seeing, seen_channel):
         ("internal", "false", "true"),
         ("type", "topic", "direct"),
     ]
+
+
+def test_workers_and_the_core_declare_what_their_short_forms_stand_for(seeing):
+    seeing.write("core: {type: quorum}\nworkers: {noop: {type: quorum}, sleep: {type: classic}}")
+    with closing(PikaBus(mq_settings(seeing.url))) as bus:
+        bus.open(timeout_s=10)
+        bus.declare(core_settings({"queue_type": "quorum"}, {}).topology())
+        bus.declare(NoopWorker({}, queue_type="quorum")._settings.topology())
+        bus.declare(SleepWorker({}, queue_type="classic")._settings.topology())
+    assert set(seeing.states("check").values()) == {"same"}
 
 
 def test_queue_without_a_type_is_the_classic_one(seeing, seen_channel):
@@ -142,7 +157,7 @@ def test_command_ends_with_5_when_the_plugin_that_was_named_is_not_there(seeing)
 
 
 @contextmanager
-def imposter(code, headers):
+def imposter(code, headers, tls=None):
     """Run an HTTP server that answers everything alike; yield its URL and the headers that it was sent."""
     seen = []
 
@@ -159,9 +174,11 @@ def imposter(code, headers):
             pass
 
     with HTTPServer(("127.0.0.1", 0), Answer) as server:
+        if tls is not None:
+            server.socket = tls.wrap_socket(server.socket, server_side=True)
         thread = threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.01})
         thread.start()
-        yield f"http://127.0.0.1:{server.server_port}", seen
+        yield f"{'https' if tls else 'http'}://localhost:{server.server_port}", seen
         server.shutdown()
         thread.join()
 
@@ -188,6 +205,18 @@ def test_password_is_not_led_elsewhere():
         with pytest.raises(CannotConnect, match="it answers 302"):
             Management(url, Login("guest", "guest")).listing("/")
         assert seen == []
+
+
+def test_plugin_is_asked_over_tls_only_when_its_certificate_is_trusted(tmp_path):
+    certificate = make_certificate(tmp_path)
+    with imposter(500, {}, certificate.server_context()) as (url, seen):
+        with pytest.raises(CannotConnect, match="certificate verify failed"):
+            Management(url, Login("guest", "guest")).listing("/")
+        assert seen == []
+        trusting = tls_context(TlsSettings(ca=str(certificate.cert)))
+        with pytest.raises(CannotConnect, match="it answers 500"):
+            Management(url, Login("guest", "guest", trusting)).listing("/")
+        assert len(seen) == 1
 
 
 # ---- what a refusal says
