@@ -5,6 +5,7 @@ Layout of an id: 12 hex digits of milliseconds since 1970, then 12 hex digits of
 
 from __future__ import annotations
 
+import hashlib
 import re
 import secrets
 from datetime import datetime
@@ -14,6 +15,8 @@ _ATTEMPT_PATTERN = re.compile(r"([0-9a-f]{24})\.([1-9][0-9]{0,8})")
 
 #: bits of randomness in an id: two ids of one millisecond collide with probability 2**-48.
 RANDOM_BITS = 48
+#: characters of a message id that is sent as it is: of four bytes each they fit into AMQP's 255 bytes.
+MESSAGE_ID_CHARACTERS = 63
 
 
 def make_id(at: datetime, random_bits: int) -> str:
@@ -40,6 +43,13 @@ def is_id(text: object) -> bool:
 def attempt_id(deployment_id: str, number: int) -> str:
     """Return the id of a deployment's `number`-th attempt, from 1; it is the correlation id on the wire."""
     return f"{deployment_id}.{number}"
+
+
+def bounded_id(text: str) -> str:
+    """Return an id of a message that any correlation id leaves room for, the same in every run."""
+    if len(text) <= MESSAGE_ID_CHARACTERS:
+        return text
+    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()
 
 
 def parse_attempt_id(text: object) -> tuple[str, int] | None:

@@ -20,7 +20,8 @@ from reworker.bus.contract import (
     Verdict,
 )
 from reworker.errors import JobCancelled, JobError, MessageError
-from reworker.jobs.early import acknowledge
+from reworker.ids import bounded_id
+from reworker.jobs.early import ANSWER_DEADLINE_S, acknowledge
 from reworker.jobs.interrupt import Interrupt
 from reworker.jobs.retry import Retry
 from reworker.jobs.returning import LOST_HEADER, TRIES_HEADER, key_of, number_in, return_to_queue
@@ -43,10 +44,6 @@ from reworker.tracing import valid_traceparent
 
 #: seconds an output line waits for others to be confirmed before it is dropped.
 ROOM_WAIT_S = 1.0
-#: seconds a final reply waits for the broker when the message it answers was acknowledged early: a day.
-ANSWER_DEADLINE_S = 86_400.0
-#: characters of a message id that is sent as it is: of four bytes each they fit into AMQP's 255 bytes.
-MESSAGE_ID_CHARACTERS = 63
 _JSON = "application/json"
 _PERSISTENT = 2
 
@@ -62,6 +59,7 @@ class Attempt:
         "_deliveries",
         "_is_acked_early",
         "_is_answered",
+        "_is_heard",
         "_is_left",
         "_is_over",
         "_is_settled",
@@ -124,7 +122,7 @@ class Attempt:
         self._verdict: Verdict | None = None
         self._seq = self._pending_count = 0
         self._refusal = "its worker rejected it"
-        self._is_acked_early = False
+        self._is_acked_early = self._is_heard = False
         self._is_left = self._is_over = self._is_settled = False
         self._is_answered = True
 
@@ -208,7 +206,16 @@ class Attempt:
             return not self._is_settled
 
     def ack_early(self) -> None:
-        """Acknowledge while the job goes on: the broker would not wait until it is over. Safe twice."""
+        """Acknowledge while the job goes on: the broker would not wait until it is over. Safe twice.
+
+        The core hears from the job before, and this has to be called again: a worker that it never heard
+        from it would not miss.
+        """
+        is_missed = self._is_heard or (self.final_status and not self._pending_count)
+        if self.headers is not None and self.headers.heartbeat_s and self.reply_to and not is_missed:
+            if not self.final_status:
+                self.reply(Reply("running"))
+            return
         with self._lock:
             if not self._is_settled:
                 self._is_acked_early = True
@@ -275,7 +282,8 @@ class Attempt:
             message = Outgoing("", self.reply_to, body, self._reply_properties(status, seq))
             # No redelivery would bring an answer again that was acknowledged for: it waits for the broker.
             deadline_s = ANSWER_DEADLINE_S if is_final and self._is_acked_early else PUBLISH_DEADLINE_S
-            self._publish(message, self._on_final_sent if is_final else self._on_sent, deadline_s)
+            on_done = {"running": self._on_beat_sent}.get(status, self._on_sent)
+            self._publish(message, self._on_final_sent if is_final else on_done, deadline_s)
 
     def _reply_properties(self, status: str, seq: int) -> Properties:
         if self.headers is None:
@@ -290,7 +298,7 @@ class Attempt:
             reply_to=NO_REPLY,
             content_type=_JSON,
             delivery_mode=_PERSISTENT,
-            message_id=_message_id(f"{self.correlation_id}:{suffix}"),
+            message_id=bounded_id(f"{self.correlation_id}:{suffix}"),
             headers=headers_of_reply(ReplyHeaders(station.worker_id, seq, self.traceparent)),
         )
 
@@ -333,6 +341,10 @@ class Attempt:
             self._is_answered = False
         elif self.headers is None:
             self.station.recent.record(self.key, Finished(self.final_status, b""))
+        self._on_sent(result)
+
+    def _on_beat_sent(self, result: Published) -> None:
+        self._is_heard = self._is_heard or result.outcome in (Outcome.CONFIRMED, Outcome.RETURNED)
         self._on_sent(result)
 
     def _on_sent(self, result: Published) -> None:
@@ -385,10 +397,3 @@ def _digest(delivery: Delivery) -> str:
     """Return a key for a message of level 1: the steps of a deployment share a correlation id there."""
     body = hashlib.blake2b(delivery.body, digest_size=8).hexdigest()
     return f"{delivery.properties.correlation_id}#{body}"
-
-
-def _message_id(text: str) -> str:
-    """Return an id of a reply that any correlation id leaves room for, the same in every run."""
-    if len(text) <= MESSAGE_ID_CHARACTERS:
-        return text
-    return hashlib.sha256(text.encode(errors="surrogatepass")).hexdigest()

@@ -6,6 +6,9 @@ import logging
 
 from reworker.bus.contract import Delivery, Verdict
 
+#: seconds a final reply waits for the broker when the message it answers was acknowledged early: a day.
+ANSWER_DEADLINE_S = 86_400.0
+
 logger = logging.getLogger(__name__)
 
 

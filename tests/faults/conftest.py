@@ -11,6 +11,7 @@ from typing import Any
 
 import pytest
 
+from reworker.bus.limits import PER_CONSUMER, RABBITMQ, Product
 from reworker.drill.worker import ONCE
 from tests.conftest import fresh_vhost, require_server
 from tests.support import rabbitmq as rabbitmq_server
@@ -18,24 +19,35 @@ from tests.support.lanes import Lanes
 from tests.support.ports import free_port
 from tests.support.postgres import PostgresServer
 from tests.support.processes import Process
+from tests.support.rabbitmq_homes import home_of, wanted_version
 from tests.support.system import READY_S, BrokerProcess, System
+from tests.support.waiting import wait_until
 
 #: at how many moments each fault strikes.
 MOMENT_COUNT = int(os.environ.get("REWORKER_FAULT_MOMENTS", "20"))
 #: seconds that a test may take per moment, on a busy day.
 MOMENT_S = 6
-#: seconds of the long step, one more than its test asks for: the core notes the start when it hears of it;
-#: and between heartbeats meanwhile.
+#: seconds of the long steps, one more than their test asks for: the core notes the start when it hears of it;
+#: and between heartbeats of the connections meanwhile.
 LONG_STEP_S, LONG_STEP_HEARTBEAT_S = 91, 10
+#: seconds that the server of the tests here waits for an acknowledgement: less than the long steps take.
+ACK_TIMEOUT_S = 60
+#: long steps by name: the type of the worker's queue, and what the worker believes of the server's patience.
+LONG_STEPS = {
+    "classic": ("classic", ACK_TIMEOUT_S),
+    "quorum": ("quorum", ACK_TIMEOUT_S),
+    "untold": ("classic", None),
+    "lost": ("quorum", 2),
+}
 
 
 def needs_long_step(item: pytest.Item) -> bool:
-    """Tell whether a test looks at the long step."""
-    return "long_step" in getattr(item, "fixturenames", ())
+    """Tell whether a test looks at the long steps."""
+    return "long_steps" in getattr(item, "fixturenames", ())
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
-    """Put the test of the long step last: the step runs beside the others. More moments take longer."""
+    """Put the tests of the long steps last: they run beside the others. More moments take longer."""
     items.sort(key=needs_long_step)
     for item in items:
         if "moment_count" in getattr(item, "fixturenames", ()) and not item.get_closest_marker("timeout"):
@@ -136,39 +148,70 @@ def server_lanes(
 
 
 @pytest.fixture(scope="session", autouse=True)
-def long_step_under_way(
+def long_steps_under_way(
     request: pytest.FixtureRequest,
     tmp_path_factory: pytest.TempPathFactory,
     rabbitmq_session: list[rabbitmq_server.RabbitMQNode],
-) -> Iterator[System | None]:
-    """Begin the long step with the first test of this folder, when a test will look at it."""
+) -> Iterator[dict[str, System] | None]:
+    """Begin the long steps with the first test of this folder, when a test will look at them."""
     is_wanted = any(map(needs_long_step, request.session.items)) and rabbitmq_server.is_installed()
     if not is_wanted:
         yield None
         return
     if not rabbitmq_session:
-        rabbitmq_session.append(rabbitmq_server.RabbitMQNode())
+        rabbitmq_session.append(rabbitmq_server.RabbitMQNode(consumer_timeout_s=ACK_TIMEOUT_S))
         rabbitmq_session[0].start()
-    node, started = rabbitmq_session[0], []
+    started: list[Process] = []
 
     def start(*arguments: str, **options: Any) -> Process:
         started.append(Process(*arguments, **options))
         return started[-1]
 
-    url = node.url(node.add_vhost(fresh_vhost()))
-    system = System(start, url, tmp_path_factory.mktemp("long-step"))
-    system.worker_url = f"{url}?heartbeat={LONG_STEP_HEARTBEAT_S}"
-    system.run()
-    system.submit(ONCE, seconds=LONG_STEP_S, hosts=["a"], step_count=1)
-    yield system
-    system.close()
+    systems = {
+        name: _long_step(start, rabbitmq_session[0], tmp_path_factory.mktemp(f"long-step-{name}"), *how)
+        for name, how in LONG_STEPS.items()
+    }
+    _lose_worker(systems["lost"])
+    yield systems
+    for system in systems.values():
+        system.close()
     for one in started:
         one.close()
 
 
+def _long_step(
+    start: Callable[..., Process],
+    node: rabbitmq_server.RabbitMQNode,
+    folder: Path,
+    queue_type: str,
+    ack_timeout_s: float | None,
+) -> System:
+    url = node.url(node.add_vhost(fresh_vhost()))
+    system = System(start, url, folder)
+    told = "" if ack_timeout_s is None else f"&ack_timeout={ack_timeout_s}"
+    system.worker_url = f"{url}?heartbeat={LONG_STEP_HEARTBEAT_S}{told}"
+    system.run(instances=1, REWORKER_QUEUE_TYPE=queue_type)
+    system.submit(ONCE, seconds=LONG_STEP_S, hosts=["a"], step_count=1)
+    return system
+
+
+def _lose_worker(system: System) -> None:
+    """Kill the worker when the broker has forgotten its step; where that never happens, when it runs."""
+    wait_until(system.marks, READY_S, "the step to begin")
+    if not is_per_consumer():
+        system.worker.wait_for_line("is acknowledged, before the broker loses patience", READY_S)
+    system.worker.kill9()
+
+
+def is_per_consumer() -> bool:
+    """Tell whether the server lets each consumer say how long it wants."""
+    product = Product(RABBITMQ, home_of(wanted_version()).version)
+    return product.is_rabbitmq(since=PER_CONSUMER)
+
+
 @pytest.fixture
-def long_step(long_step_under_way: System | None) -> System:
-    """Give the system that runs the long step."""
-    require_server("RabbitMQ", long_step_under_way is not None)
-    assert long_step_under_way
-    return long_step_under_way
+def long_steps(long_steps_under_way: dict[str, System] | None) -> dict[str, System]:
+    """Give the systems that run the long steps, by the names in `LONG_STEPS`."""
+    require_server("RabbitMQ", long_steps_under_way is not None)
+    assert long_steps_under_way
+    return long_steps_under_way
