@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from replugin.emailnotifyworker import EmailNotifyWorker
-from reworker.testing import Harness, Transcript
+from reworker.testing import Harness, Transcript, deliver
 from tests.support.certificates import Certificate, make_certificate
 from tests.support.ports import free_port
 from tests.support.smtp_server import SmtpServer
@@ -139,3 +139,26 @@ def test_nothing_is_sent_in_the_clear_when_the_server_has_no_starttls(
     _, transcript = told(server.port, encryption="starttls")
     assert (server.mails, transcript.settled) == ([], "dead letter")
     assert "localhost cannot do what the settings ask for" in caplog.text
+
+
+def stepped(port: int) -> Transcript:
+    own = {"host": "localhost", "port": port, "from": "bot@x.org", "encryption": "none", "retry_s": [1]}
+    parameters = {"slug": "s", "message": "m", "target": ["a@x.org", "b@x.org", "c@x.org"]}
+    return deliver(EmailNotifyWorker, "emailnotify:Send", parameters, config=own)
+
+
+def test_step_says_who_got_its_mail(server: SmtpServer) -> None:
+    server.refusals = {"b@x.org": "550 no such user"}
+    transcript = stepped(server.port)
+    assert transcript.statuses == ["started", "completed"]
+    assert transcript.data == {"sent": ["a@x.org", "c@x.org"], "refused": {"b@x.org": "550 no such user"}}
+
+
+def test_step_is_tried_again_for_who_may_get_its_mail_later(server: SmtpServer) -> None:
+    server.refusals = {"b@x.org": "450 later"}
+    transcript = stepped(server.port)
+    assert transcript.statuses == ["started", "running"]
+    assert "'b@x.org': 450 later" in transcript.replies[-1]["message"]
+    again = json.loads(transcript.sent[-1].body)
+    assert again["parameters"]["target"] == ["b@x.org"]
+    assert again["parameters"]["slug"] == "s"

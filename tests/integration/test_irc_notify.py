@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 
 from replugin.ircnotifyworker import IRCNotifyWorker
+from reworker.messages import StepHeaders, headers_of_step
 from reworker.testing import Harness, Transcript
 from tests.support.certificates import make_certificate
 from tests.support.irc_server import IrcServer
@@ -167,6 +168,18 @@ def test_only_who_has_not_heard_it_is_told_again_when_the_server_goes(
     last = one.tell_body(again.body, routing_key="worker.ircnotify", headers=again.properties.headers)
     assert (last.sent, last.settled) == ([], "ack")
     assert [said.target for said in server.said] == ["#ops", "#late"]
+
+
+def test_step_is_tried_again_for_who_has_not_heard_it(server: IrcServer, teller: Make) -> None:
+    body = {"parameters": {"subcommand": "Say", "slug": "s", "message": "m", "target": ["#a", "nobody"]}}
+    options = {"routing_key": "worker.ircnotify", "headers": headers_of_step(StepHeaders())}
+    one, lost = teller().harness, teller(free_port()).harness
+    done = one.run(one.delivery(body, **options))
+    assert done.statuses == ["started", "completed"]
+    assert (done.data["sent"], list(done.data["refused"])) == (["#a"], ["nobody"])
+    waits = lost.run(lost.delivery(body, **options))
+    assert waits.statuses == ["started", "running"]
+    assert json.loads(waits.sent[-1].body)["parameters"]["target"] == ["#a"]
 
 
 def test_notification_waits_when_the_server_is_away_or_does_not_want_us(

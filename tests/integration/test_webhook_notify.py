@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from replugin.webhooknotifyworker import WebhookNotifyWorker
-from reworker.testing import Harness, Transcript
+from reworker.testing import Harness, Transcript, deliver
 from tests.support.certificates import make_certificate
 from tests.support.http_server import Answer, HttpServer
 from tests.support.ports import free_port
@@ -141,3 +141,15 @@ def test_only_trusted_servers_are_told_when_they_speak_tls(tmp_path: Path) -> No
         assert (transcript.settled, len(server.requests)) == ("ack", 1)
         _, distrusted = told(server.url)
         assert (len(distrusted.sent), len(server.requests)) == (1, 1)
+
+
+def test_step_is_tried_again_for_the_target_that_may_take_it_later(server: HttpServer) -> None:
+    targets = {"a": {"url": f"{server.url}/a"}, "b": {"url": f"{server.url}/b"}}
+    parameters = {"slug": "s", "message": "m", "target": ["a", "b"]}
+    config = {"targets": targets, "retry_s": [1]}
+    done = deliver(WebhookNotifyWorker, "webhooknotify:Send", parameters, config=config)
+    assert (done.statuses, done.data) == (["started", "completed"], {"sent": ["a", "b"], "refused": {}})
+    server.answers["/b"] = Answer(500)
+    waits = deliver(WebhookNotifyWorker, "webhooknotify:Send", parameters, config=config)
+    assert waits.statuses == ["started", "running"]
+    assert json.loads(waits.sent[-1].body)["parameters"]["target"] == ["b"]
