@@ -15,10 +15,11 @@ import site
 import sys
 import sysconfig
 import traceback
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator
 from pathlib import Path
 from typing import BinaryIO, Protocol
 
+from reworker.clock import SystemClock
 from reworker.errors import ReworkerError
 from reworker.host.child import HANDLED, fork
 from reworker.host.slot import words_of
@@ -61,6 +62,7 @@ class ReloadingHost:
         self._pid = self._exit_code = 0
         self._pipe: BinaryIO = io.BytesIO()
         self._told = b""
+        self._before: Snapshot = {}
         self._is_stopping = self._is_leaving = False
 
     def run(self) -> int:
@@ -76,6 +78,7 @@ class ReloadingHost:
             signal.pthread_sigmask(signal.SIG_SETMASK, old)
 
     def _start(self) -> None:
+        self._before = snapshot_of(self._files)
         reading, writing = os.pipe()
         os.set_blocking(reading, False)
         self._pid = fork(lambda: _work(self._make, writing), [reading])
@@ -84,11 +87,10 @@ class ReloadingHost:
 
     def _watch(self) -> None:
         """Wait until something changes, or a signal tells to stop."""
-        before = snapshot_of(self._files)
         while not self._is_stopping:
             self._hear(LOOK_S)
-            before |= snapshot_of(self._told_files())
-            now = snapshot_of(self._files)
+            self._learn()
+            now, before = snapshot_of(self._files), self._before
             if now != before and not self._is_stopping:
                 names = sorted(one for one in now.keys() | before.keys() if now.get(one) != before.get(one))
                 logger.info("changed: %s; the host is started anew", ", ".join(names[:SHOWN_COUNT]))
@@ -96,15 +98,14 @@ class ReloadingHost:
                 break
         self._pipe.close()
 
-    def _told_files(self) -> set[str]:
-        """Return the files that the child has named since, and watch them from now on."""
+    def _learn(self) -> None:
+        """Watch the files that the child has named, too."""
         self._told += self._pipe.read() or b""
-        if not self._told.endswith(b"\n"):
-            return set()
-        found = set(json.loads(self._told)) - self._files
-        self._told = b""
-        self._files |= found
-        return found
+        if self._told.endswith(b"\n"):
+            named, seen = json.loads(self._told)
+            self._told = b""
+            self._files |= set(named)
+            self._before = {**{path: (at, size) for path, at, size in seen}, **self._before}
 
     def _wait_for_rest(self, last: Snapshot) -> None:
         """Wait until nothing has changed between two looks: a checkout changes many files."""
@@ -162,21 +163,24 @@ def snapshot_of(files: Iterable[str]) -> Snapshot:
 
 def _work(make: Callable[[], Runnable], writing: int) -> int:
     """Make what is to be run, say which files it was made of, and run it."""
-    before = set(sys.modules)
+    known, began_ns = set(sys.modules), int(SystemClock().now().timestamp() * 1e9)
     try:
         made = make()
     except ReworkerError as error:
-        _tell(writing, [*_loaded_since(before), *_named_by(error)])
+        _tell(writing, [*_loaded_since(known), *_named_by(error)], began_ns)
         for line in str(error).splitlines():
             sys.stderr.write(escaped(f"reworker: {line}") + "\n")
         return CONFIG_EXIT_CODE
-    _tell(writing, list(_loaded_since(before)))
+    _tell(writing, _loaded_since(known), began_ns)
     return made.run()
 
 
-def _tell(writing: int, files: Sequence[str]) -> None:
+def _tell(writing: int, files: Iterable[str], began_ns: int) -> None:
+    """Write ``[[path], [[path, time, size]]]``; what has changed while it was read has no time."""
+    named = list(files)
+    seen = [(path, at if at < began_ns else 0, size) for path, (at, size) in snapshot_of(named).items()]
     with os.fdopen(writing, "w", encoding="utf-8") as pipe:
-        pipe.write(json.dumps(files) + "\n")
+        pipe.write(json.dumps([named, seen]) + "\n")
 
 
 def _loaded_since(before: set[str]) -> Iterator[str]:
