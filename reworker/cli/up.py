@@ -39,7 +39,7 @@ def up(state: Path, mq_port: int, workers: tuple[str, ...], health: str | None, 
         local_system(state, workers or LOCAL_WORKERS, port=mq_port) as system,
         watched(
             combined([CoreProbe(system.core), *map(PoolProbe, system.pools)], "up"),
-            health or "",
+            health or os.environ.get("REWORKER_HEALTH", ""),
             environ=os.environ,
         ),
     ):

@@ -97,48 +97,36 @@ def test_deaf_worker_is_neither_ready_nor_healthy_nor_feeds_the_watchdog(
 
 
 def test_worker_that_takes_no_work_is_not_ready_and_lives(process: Start, broker_url: str) -> None:
-    worker = process(*SCRIPTED, broker_url, "--health", "0")
-    endpoint = Endpoint(worker)
-    endpoint.wait_for("/readyz", 200)
-    worker.send_signal(signal.SIGUSR2)
-    endpoint.wait_for("/readyz", 503, '["worker scriptedworker is quiet"]')
-    assert endpoint.get("/healthz").status == 200
-
-
-def test_worker_that_drains_says_so(process: Start, broker_url: str) -> None:
     with FakeCore(broker_url) as core:
         worker = start_scripted(process, broker_url, "--health", "0")
         endpoint = Endpoint(worker)
-        core.wait(core.send(1, outcome="slow", seconds=2), "started")
+        core.wait(core.send(1, outcome="slow", seconds=1.5), "started")
+        worker.send_signal(signal.SIGUSR2)
+        endpoint.wait_for("/readyz", 503, '["worker scriptedworker is quiet"]')
         worker.send_signal(signal.SIGTERM)
         endpoint.wait_for("/readyz", 503, "is draining")
+        assert endpoint.get("/healthz").status == 200
         assert worker.wait() == 0
 
 
-def test_core_is_not_ready_while_its_database_is_away(
-    process: Start, broker_url: str, tmp_path: Path
-) -> None:
+def test_core_is_not_ready_while_its_database_or_broker_is_away(process: Start, tmp_path: Path) -> None:
     database = tmp_path / "own" / "core.db"
-    core = process("-m", "reworker", "core", "--mq", broker_url, "--db", str(database), "--health", "0")
-    endpoint = Endpoint(core)
-    endpoint.wait_for("/readyz", 200)
-    assert endpoint.figure("reworker_events_total") == 0
-    database.parent.rename(tmp_path / "away")
-    endpoint.wait_for("/readyz", 503, "the database is away")
-    assert endpoint.get("/healthz").status == 200
-    assert endpoint.figure("reworker_core_database_up") == 0
-
-
-def test_core_takes_its_address_from_the_environment(process: Start, tmp_path: Path) -> None:
     with BrokerThread() as broker:
         core = process(
-            *("-m", "reworker", "core", "--mq", broker.url(), "--db", str(tmp_path / "core.db")),
+            *("-m", "reworker", "core", "--mq", broker.url(), "--db", str(database)),
             environment={"REWORKER_CORE_HEALTH": "127.0.0.1:0"},
         )
         endpoint = Endpoint(core)
         endpoint.wait_for("/readyz", 200)
+        assert endpoint.figure("reworker_events_total") == 0
         broker.stop()
         endpoint.wait_for("/readyz", 503, "the core has had no connection")
+        broker.start()
+        endpoint.wait_for("/readyz", 200)
+        database.parent.rename(tmp_path / "away")
+        endpoint.wait_for("/readyz", 503, "the database is away")
+        assert endpoint.get("/healthz").status == 200
+        assert endpoint.figure("reworker_core_database_up") == 0
 
 
 def test_address_that_is_taken_ends_the_start(process: Start, broker_url: str) -> None:
