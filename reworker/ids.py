@@ -56,3 +56,8 @@ def parse_attempt_id(text: object) -> tuple[str, int] | None:
     """Return (deployment id, attempt number), or None when `text` is no attempt id of ours."""
     match = _ATTEMPT_PATTERN.fullmatch(text) if isinstance(text, str) else None
     return (match[1], int(match[2])) if match else None
+
+
+def delivery_key(correlation_id: str | None, body: bytes) -> str:
+    """Return what tells messages of level 1 apart: steps of a deployment share a correlation id there."""
+    return f"{correlation_id}#{hashlib.blake2b(body, digest_size=8).hexdigest()}"

@@ -5,7 +5,6 @@ The delivery is settled when the job is over and the bus has answered for its re
 
 from __future__ import annotations
 
-import hashlib
 import threading
 from collections.abc import Callable, Mapping
 from typing import Any
@@ -20,7 +19,7 @@ from reworker.bus.contract import (
     Verdict,
 )
 from reworker.errors import JobCancelled, JobError, MessageError
-from reworker.ids import bounded_id
+from reworker.ids import bounded_id, delivery_key
 from reworker.jobs.early import ANSWER_DEADLINE_S, acknowledge
 from reworker.jobs.interrupt import Interrupt
 from reworker.jobs.retry import Retry
@@ -102,8 +101,8 @@ class Attempt:
         #: whether another worker may have had this message before, and was lost.
         self.is_redelivered = delivery.redelivered or number_in(delivery, LOST_HEADER) > 0
         #: the same for every delivery of this attempt, and in every process of a host.
-        self.key = (
-            self.correlation_id if self.headers is not None and self.correlation_id else _digest(delivery)
+        self.key = (self.headers is not None and self.correlation_id) or delivery_key(
+            self.correlation_id, delivery.body
         )
         self.traceparent = valid_traceparent(self.headers.traceparent) if self.headers is not None else ""
         self.body: dict[str, Any] = {}
@@ -205,21 +204,22 @@ class Attempt:
                 other._deliveries = []
             return not self._is_settled
 
-    def ack_early(self) -> None:
-        """Acknowledge while the job goes on: the broker would not wait until it is over. Safe twice.
+    def ack_early(self) -> bool:
+        """Acknowledge while the job goes on, for the broker would not wait; return whether that is done now.
 
-        The core hears from the job before, and this has to be called again: a worker that it never heard
-        from it would not miss.
+        The core has to hear from the job first, for it misses nobody it never heard: then call again.
         """
         is_missed = self._is_heard or (self.final_status and not self._pending_count)
         if self.headers is not None and self.headers.heartbeat_s and self.reply_to and not is_missed:
             if not self.final_status:
                 self.reply(Reply("running"))
-            return
+            return False
         with self._lock:
+            is_new = not self._is_settled and not self._is_acked_early
             if not self._is_settled:
                 self._is_acked_early = True
                 self._deliveries = [acknowledge(delivery) for delivery in self._deliveries]
+        return is_new
 
     def finish(self) -> None:
         """The job is over: settle now, or when the last reply has been answered for."""
@@ -391,9 +391,3 @@ class Attempt:
             return_to_queue(station.bus, delivery, is_begun=True)
         else:
             delivery.settle(verdict)
-
-
-def _digest(delivery: Delivery) -> str:
-    """Return a key for a message of level 1: the steps of a deployment share a correlation id there."""
-    body = hashlib.blake2b(delivery.body, digest_size=8).hexdigest()
-    return f"{delivery.properties.correlation_id}#{body}"

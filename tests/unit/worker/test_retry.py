@@ -177,14 +177,14 @@ def test_step_fails_with_its_last_error_when_its_tries_are_used_up() -> None:
     harness, transcript = flaky()
     for _ in range(2):
         transcript = harness.run(harness.delivery_of(copy_in(transcript)))
-    assert harness.worker.runs == 3  # type: ignore[attr-defined]  # of Flaky
+    assert harness.worker.runs == 3  # type: ignore[attr-defined]  # an attribute of Flaky
     assert transcript.statuses == ["failed"]
     assert transcript.message == "gave up after 3 tries: ConnectionError: refused"
 
 
 def test_step_completes_when_a_later_try_does() -> None:
     harness, first = flaky()
-    harness.worker.error = JobFailed("enough")  # type: ignore[attr-defined]  # of Flaky
+    harness.worker.error = JobFailed("enough")  # type: ignore[attr-defined]  # an attribute of Flaky
     assert harness.run(harness.delivery_of(copy_in(first))).message == "enough"
 
 
@@ -318,7 +318,7 @@ def test_step_ends_when_the_broker_does_not_take_its_copy(outcome: Outcome, stat
 def test_queue_to_wait_in_is_only_checked_when_the_worker_may_not_declare() -> None:
     modes: list[DeclareMode] = []
     harness = Harness(Flaky, declare="verify", queue_type="quorum")
-    harness.bus.declare = lambda _spec, mode: modes.append(mode)  # type: ignore[assignment, method-assign, misc]  # notes
+    harness.bus.declare = lambda _spec, mode: modes.append(mode)  # type: ignore[assignment, method-assign, misc]  # the bus of the harness only notes
     harness.run(harness.delivery(step_body("Try"), headers=LEVEL_2))
     assert modes == [DeclareMode.VERIFY]
 
@@ -332,7 +332,7 @@ def test_queue_to_wait_in_is_used_as_it_is_when_it_was_made_with_other_arguments
             raise TopologyMismatch("worker.flaky.retry.1s", 406, "x-expires", "none")
 
     harness = Harness(Flaky)
-    harness.bus.declare = declare  # type: ignore[assignment, method-assign]  # refuses
+    harness.bus.declare = declare  # type: ignore[assignment, method-assign]  # a broker that refuses
     transcript = harness.run(harness.delivery(step_body("Try"), headers=LEVEL_2))
     assert modes == [DeclareMode.DECLARE, DeclareMode.VERIFY]
     assert transcript.statuses == ["started", "running"]
@@ -341,7 +341,7 @@ def test_queue_to_wait_in_is_used_as_it_is_when_it_was_made_with_other_arguments
 def test_no_queue_is_declared_when_that_is_off() -> None:
     modes: list[DeclareMode] = []
     harness = Harness(Flaky, declare="off")
-    harness.bus.declare = lambda _spec, mode: modes.append(mode)  # type: ignore[assignment, method-assign, misc]  # notes
+    harness.bus.declare = lambda _spec, mode: modes.append(mode)  # type: ignore[assignment, method-assign, misc]  # the bus of the harness only notes
     harness.station.rand = lambda: 0.0
     transcript = harness.run(harness.delivery(step_body("Try"), headers=LEVEL_2))
     assert modes == [DeclareMode.OFF]
