@@ -6,6 +6,8 @@ Its settings: ``host`` (required), ``port``, ``tls``, ``ca``, ``nick``, ``passwo
 
 from __future__ import annotations
 
+import weakref
+from collections.abc import Callable
 from typing import Any
 
 import msgspec
@@ -40,6 +42,7 @@ class IRCNotifyWorker(Worker):
         self._irc = self.own_settings(IrcSettings)
         self._tls = tls_context(self._irc.ca)
         self._open_connection: IrcConnection | None = None
+        self._leave: Callable[[], object] = lambda: None
 
     def process(self, channel: Any, basic_deliver: Any, properties: Any, body: Any, output: Any) -> None:
         """Say a notification; a step goes its own way."""
@@ -61,18 +64,10 @@ class IRCNotifyWorker(Worker):
             raise JobRetry(self._irc.retry_s, _reasons(told.later), changes=left)
         return {"sent": told.accepted, "refused": told.refused}
 
-    def run_forever(self) -> None:
-        """Consume until told to stop, then leave."""
-        try:
-            super().run_forever()
-        finally:
-            self.close_connection()
-
     def close_connection(self) -> None:
         """Leave the server. Safe twice."""
-        if self._open_connection is not None:
-            self._open_connection.close()
-            self._open_connection = None
+        self._leave()
+        self._open_connection = None
 
     def _tell_all(self, note: Notification, corr_id: str) -> Told:
         """Say it to all targets.
@@ -102,7 +97,9 @@ class IRCNotifyWorker(Worker):
             raise JobFailed("is neither a channel nor one of the people that the settings name")
         if self._open_connection is None or not self._open_connection.is_open:
             self.close_connection()
-            self._open_connection = IrcConnection(self._irc, self._tls)
+            connection = self._open_connection = IrcConnection(self._irc, self._tls)
+            # also when another object takes this one's place, and at the end of the process
+            self._leave = weakref.finalize(self, connection.close)
         self._open_connection.tell(target, texts_of(note, target))
 
 

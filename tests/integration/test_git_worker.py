@@ -43,8 +43,8 @@ class Team:
     def commit(self, name: str, text: str, branch: str = "main") -> str:
         """Commit a file on a branch and push it; return the commit."""
         if branch != git(self.clone, "symbolic-ref", "--short", "HEAD"):
-            new = [] if branch in self.branches() else ["-b"]
-            git(self.clone, "checkout", "--quiet", *new, branch)
+            words = [branch] if branch in self.branches() else ["-b", branch, "main"]
+            git(self.clone, "checkout", "--quiet", *words)
         (self.clone / name).write_text(text, encoding="utf-8")
         git(self.clone, "add", name)
         git(self.clone, "commit", "--quiet", "-m", f"{name} {text}")

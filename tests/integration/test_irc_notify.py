@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import json
 from collections.abc import Callable, Iterator
 from pathlib import Path
@@ -129,6 +130,12 @@ def test_worker_comes_back_when_the_connection_is_lost(server: IrcServer, teller
     one.tell()
     assert len(server.said) == 3
     assert server.lines.count("JOIN #ops") == 3
+
+
+def test_worker_leaves_when_another_object_takes_its_place(server: IrcServer) -> None:
+    Teller(server.port).tell()
+    gc.collect()
+    wait_until(lambda: "QUIT" in server.lines)
 
 
 def test_others_hear_it_when_a_target_is_refused(
