@@ -53,7 +53,7 @@ def test_empty_file_is_an_error_and_no_password(tmp_path: Path, content: str) ->
 
 
 def test_variable_is_named_when_its_file_cannot_be_read() -> None:
-    with pytest.raises(ConfigError, match="REWORKER_MQ_PASSWORD_FILE: .*cannot read /nowhere/x"):
+    with pytest.raises(ConfigError, match=r"REWORKER_MQ_PASSWORD_FILE: .*cannot read /nowhere/x"):
         mq_settings("amqp://h", {"REWORKER_MQ_PASSWORD_FILE": "/nowhere/x"})
 
 
