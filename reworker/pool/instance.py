@@ -133,12 +133,11 @@ class Instance:
             if self.station.current is not attempt:  # just over: nobody would end the hold
                 return
             consumer, self._consumer = self._consumer, None
-            is_new, self._is_held = not self._is_held, True
+            self._is_held = True
         if consumer is not None:
             consumer.cancel()
-        attempt.ack_early()
         self.give_back_waiting()
-        if is_new:
+        if attempt.ack_early():
             self.station.logger.info(
                 "%s has run for %.0f s and is acknowledged, before the broker loses patience",
                 attempt.correlation_id,

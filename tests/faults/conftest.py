@@ -171,7 +171,7 @@ def long_steps_under_way(
         name: _long_step(start, rabbitmq_session[0], tmp_path_factory.mktemp(f"long-step-{name}"), *how)
         for name, how in LONG_STEPS.items()
     }
-    _lose_worker(systems["lost"])
+    _lose_worker(systems["lost"], rabbitmq_session[0])
     yield systems
     for system in systems.values():
         system.close()
@@ -195,12 +195,17 @@ def _long_step(
     return system
 
 
-def _lose_worker(system: System) -> None:
-    """Kill the worker when the broker has forgotten its step; where that never happens, when it runs."""
+def _lose_worker(system: System, node: rabbitmq_server.RabbitMQNode) -> None:
+    """Kill the worker when the broker has forgotten its step; where it never does, another worker gets it."""
     wait_until(system.marks, READY_S, "the step to begin")
     if not is_per_consumer():
         system.worker.wait_for_line("is acknowledged, before the broker loses patience", READY_S)
+        vhost = system.url.rpartition("/")[2]
+        show = ("list_queues", "-p", vhost, "--no-table-headers", "name", "messages")
+        wait_until(lambda: "worker.drill\t0" in node.rabbitmqctl(*show), READY_S, "the step to be forgotten")
     system.worker.kill9()
+    if is_per_consumer():
+        system.start_worker(instances=1, REWORKER_QUEUE_TYPE=LONG_STEPS["lost"][0])
 
 
 def is_per_consumer() -> bool:
