@@ -54,7 +54,7 @@ PRELOADED = (
     "reworker.storage.sql",
     "sqlalchemy.dialects.sqlite",
 )
-#: strikes unless told otherwise: about a minute and a half.
+#: strikes unless told otherwise: some minutes.
 STRIKE_COUNT = 250
 #: the queues that must be as empty afterwards as they were before.
 QUEUES = (names.worker_queue(SUFFIX), names.REPLY_QUEUE, names.DEAD_QUEUE)
