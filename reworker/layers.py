@@ -172,8 +172,8 @@ def environment_layer(environ: Mapping[str, str], prefix: str, names: Mapping[st
     return {name: environ[prefix + key] for key, name in names.items() if prefix + key in environ}
 
 
-def did_you_mean(word: str, known: Iterable[str]) -> str:
-    """Return ``; did you mean 'x'?`` when one of the known words is close, else an empty text."""
+def did_you_mean(word: str, known: Iterable[str], near: float = NEAR) -> str:
+    """Return ``; did you mean 'x'?`` when a known word is as alike as `near`, else an empty text."""
     table = {one.lower(): one for one in known}
-    near = difflib.get_close_matches(word.lower(), table, 1, NEAR)
-    return f"; did you mean {table[near[0]]!r}?" if near else ""
+    found = difflib.get_close_matches(word.lower(), table, 1, near)
+    return f"; did you mean {table[found[0]]!r}?" if found else ""

@@ -22,7 +22,7 @@ from reworker.jobs.own_settings import T, own_settings, secret_of, tls_context
 from reworker.jobs.prints import prints_to
 from reworker.jobs.retry import Retry
 from reworker.jobs.settings import WorkerSettings, worker_settings
-from reworker.jobs.sources import constructor_properties, layers_of
+from reworker.jobs.sources import constructor_properties, layers_of, slips_in
 from reworker.jobs.station import Station
 from reworker.jobs.steps import StepMethod, schema_of, step, steps_of
 from reworker.logs import escaped
@@ -170,6 +170,12 @@ class Worker(ClassicHooks):
         """
         return ()
 
+    def close(self) -> None:
+        """Let go of what this object holds; override it for connections and the like. Safe twice.
+
+        It is called when an object with fresh settings has taken this one's place.
+        """
+
     def ack(self, basic_deliver: Any) -> None:
         """Accept the message; with late acknowledgement it is kept safe until the job has ended."""
         self._decide(basic_deliver, Verdict.ACK)
@@ -260,7 +266,10 @@ class Worker(ClassicHooks):
 
     def _read_settings(self, constructor: Mapping[str, Any], file_name: str) -> WorkerSettings:
         name = type(self).__name__
-        layers = layers_of(name, constructor, (place_in(file_name), self._config), os.environ)
+        file = place_in(file_name), self._config
+        for slip in slips_in(file):
+            self.app_logger.warning(slip)
+        layers = layers_of(name, constructor, file, os.environ)
         self._layers = layers
         level = self.output_level or ("INFO" if self._steps else "DEBUG")
         return worker_settings(name, layers, routing_keys=self.routing_keys, output_level=level)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -10,7 +11,7 @@ from typing import Any
 
 from reworker.bus.parameters import connection_parameters
 from reworker.config import MqSettings, mq_mapping, mq_settings
-from reworker.errors import BusError, CannotConnect, ConfigError
+from reworker.errors import BusError, CannotConnect, ConfigError, ReworkerError
 from reworker.host.plugins import load_worker
 from reworker.host.probes import PoolProbe
 from reworker.host.processes import Group
@@ -18,7 +19,7 @@ from reworker.host.serving import serve
 from reworker.host.vigil import watched
 from reworker.host.wire import teller_to
 from reworker.jobs.settings import WorkerSettings
-from reworker.jobs.sources import Given, given_by_host
+from reworker.jobs.sources import Given, given_by_host, types_of
 from reworker.logs import escaped
 from reworker.pool.pool import WorkerPool, open_bus
 from reworker.worker import Worker
@@ -57,6 +58,7 @@ class Crew:
         given: see `Entry`.
         first: the worker of each process that is not to be made; it is as it was when the host started.
         prepare: called in each process with its first worker.
+        place: where it was asked for, for errors.
     """
 
     def __init__(
@@ -67,9 +69,10 @@ class Crew:
         *,
         first: Worker | None = None,
         prepare: Callable[[Worker], object],
+        place: str = "",
     ) -> None:
         self._make, self._read_mq, self._given = make, read_mq, given
-        self._first, self._prepare = first, prepare
+        self._first, self._prepare, self._place = first, prepare, place
         self._settings = self.check()
 
     @property
@@ -89,7 +92,19 @@ class Crew:
         """
         connection_parameters(self._read_mq(), "reworker host")
         with given_by_host(self._given):
-            return self._make()._settings
+            worker = self._checked()
+        self.types = types_of(type(worker).__name__, worker._layers.get("queue"))
+        return worker._settings
+
+    def _checked(self) -> Worker:
+        try:
+            return self._make()
+        except ReworkerError:
+            raise
+        except Exception as error:  # a plugin's constructor may raise anything; its author wants the place
+            place = traceback.extract_tb(error.__traceback__)[-1]
+            reason = f"{type(error).__name__}: {error} ({place.filename}:{place.lineno})"
+            raise ConfigError(f"a worker cannot be made: {reason}", path=self._place) from error
 
     def work(self, report_to: int) -> int:
         """Run one process of it until that is told to stop; return the exit code.
@@ -131,10 +146,11 @@ def crew_of(entry: Entry, mq: MqSource, prepare: Callable[[Worker], object]) -> 
     """
     worker = _loaded(entry)
     if isinstance(worker, Worker):
-        return Crew(worker._made_again, worker._mq_settings, entry.given, first=worker, prepare=prepare)
+        read_mq = worker._mq_settings
+        return Crew(worker._made_again, read_mq, entry.given, first=worker, prepare=prepare)
     mapping = mq_mapping(mq, os.environ) if mq is None or isinstance(mq, str) else mq
     make = partial(worker, mapping, config_file=entry.config_file)
-    return Crew(make, partial(_mq_read_from, mq), entry.given, prepare=prepare)
+    return Crew(make, partial(_mq_read_from, mq), entry.given, prepare=prepare, place=entry.place)
 
 
 def crews_of(entries: Sequence[Entry], mq: MqSource, prepare: Callable[[Worker], object]) -> dict[str, Crew]:

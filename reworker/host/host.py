@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import logging
+import os
 from collections.abc import Callable, Iterable
 
 from reworker.clock import Clock
 from reworker.errors import ConfigError
 from reworker.host.crew import Entry, MqSource, WorkerLike, crews_of
 from reworker.host.processes import ProcessHost
-from reworker.jobs.sources import Given
+from reworker.jobs.sources import Given, ini_path, strange_sections
 from reworker.worker import Worker
+
+logger = logging.getLogger("reworker.host")
 
 
 class WorkerHost(ProcessHost):
@@ -44,5 +48,9 @@ class WorkerHost(ProcessHost):
         if not entries:
             raise ConfigError("a host without workers has nothing to do", key="workers")
         crews = crews_of(entries, mq_config, prepare)
+        types = [one for crew in crews.values() for one in crew.types]
+        for ini in {ini_path(one.given, os.environ) for one in entries}:
+            for text in strange_sections(ini, types):
+                logger.warning(text)
         groups = {name: crew.group() for name, crew in crews.items()}
         super().__init__(groups, health=health, clock=clock)

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import os
-from collections.abc import Iterator, Mapping, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any
 
@@ -21,6 +21,8 @@ from reworker.layers import Layered, Origin, did_you_mean
 
 #: variable that names the file worker.ini, and its place when nothing does: the current folder.
 INI_VARIABLE, INI_NAME = "REWORKER_WORKER_INI", "worker.ini"
+#: how alike a key of a worker's own file must be to a property for a warning: it may be the worker's own.
+VERY_NEAR = 0.87
 #: names of variables, strongest first; those of the tutorial are aliases, in lower and in upper case.
 TYPE_VARIABLES = (
     "REWORKER_{T}_{P}",
@@ -97,6 +99,15 @@ def constructor_properties(arguments: Mapping[str, Any]) -> tuple[dict[str, Any]
     return known, [one + did_you_mean(one, PROPERTIES) for one in sorted(arguments) if names[one] is None]
 
 
+def slips_in(file: Layer) -> Iterator[str]:
+    """Yield, in words, keys of a worker's own file that nearly are properties: they may be its own."""
+    origin, values = file
+    for key in values:
+        hint = "" if key in PROPERTIES else did_you_mean(str(key), PROPERTIES, VERY_NEAR)
+        if hint:
+            yield f"{origin if isinstance(origin, str) else origin(key)}: {key} is no property{hint}"
+
+
 def types_of(class_name: str, queue: object = None) -> tuple[str, ...]:
     """Return what a worker's type is called, strongest first, in lower case.
 
@@ -112,6 +123,15 @@ def ini_path(given: Given, environ: Mapping[str, str]) -> str:
     """Return the file worker.ini: the host's, the variable's, or the current folder's; empty is none."""
     named = given.ini or environ.get(INI_VARIABLE, "")
     return named or (INI_NAME if os.path.isfile(INI_NAME) else "")
+
+
+def strange_sections(path: str, types: Iterable[str]) -> Iterator[str]:
+    """Yield, in words, sections that nearly are for one of these types, and are for none."""
+    known = {DEFAULT_SECTION, *types}
+    for name in load_ini(path, NAMES) if path else ():
+        hint = did_you_mean(name, known) if name.lower() not in known else ""
+        if hint:
+            yield f"{path}: the section [{name}] is for no worker here{hint}"
 
 
 def _ini_layers(path: str, types: Sequence[str]) -> Iterator[Layer]:

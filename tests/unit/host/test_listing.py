@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from importlib.metadata import EntryPoint
 from pathlib import Path
+from typing import Any
 
 import pytest
 
@@ -123,6 +124,25 @@ def test_host_takes_objects_classes_and_names_and_tells_namesakes_apart() -> Non
     assert [one.count for one in host.groups.values()] == [2, 1, 1, 1, 1]
     assert names_of("task_1", 2) == ["task_1.1", "task_1.2"]
     assert names_of("noop", 1) == ["noop"]
+
+
+class Sick(ScriptedWorker):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        raise RuntimeError("no disk")
+
+
+def test_constructor_that_raises_is_named_with_its_place(tmp_path: Path) -> None:
+    entry = Entry(Sick, place="host.yaml:3")
+    text = r"host\.yaml:3: a worker cannot be made: RuntimeError: no disk \(.*test_listing\.py:\d+\)"
+    with pytest.raises(ConfigError, match=text):
+        WorkerHost([entry], MQ)
+
+
+def test_section_that_nearly_fits_gets_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    ini = written(tmp_path, "[DEFAULT]\n[nooop]\n[noop]\n[other]\n[Frob]\n", "w.ini")
+    WorkerHost(["noop", ScriptedWorker(MQ, queue="frob")], MQ, ini=ini)
+    warned = [one.message for one in caplog.records if one.name == "reworker.host"]
+    assert warned == [f"{ini}: the section [nooop] is for no worker here; did you mean 'noop'?"]
 
 
 def test_entry_point_is_found_by_its_name_unless_packages_disagree() -> None:

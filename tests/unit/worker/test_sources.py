@@ -249,6 +249,16 @@ def test_unknown_argument_gets_a_hint_when_it_is_a_slip(caplog: pytest.LogCaptur
     assert "unknown arguments are ignored: colour, instanses; did you mean 'instances'?" in caplog.text
 
 
+def test_key_of_the_own_file_gets_a_warning_when_it_is_a_slip(
+    tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    path = tmp_path / "w.yaml"
+    path.write_text("commands: {}\ninstanses: 3\nqueue: q\n")
+    Worker({}, str(path))
+    warned = [one.message for one in caplog.records]
+    assert warned == [f"{path}:2: instanses is no property; did you mean 'instances'?"]
+
+
 @pytest.mark.parametrize(
     ("text", "place"),
     [
