@@ -217,7 +217,7 @@ def examine_queues(counts: Mapping[str, QueueCounts], wanted: Mapping[str, int])
         found = counts.get(queue, QueueCounts())
         text = f"{found.message_count} messages, {found.consumer_count} consumers"
         if queue == names.DEAD_QUEUE:
-            advice = "its messages have a header x-reworker-reason, which says why; then purge the queue"
+            advice = "`reworker dead ls` says why; then send them back, or drop them"
             yield _queue(queue, text, advice if found.message_count else "")
         elif step_count and queue not in counts:
             continue  # the message was routed: its worker reads a queue of another name

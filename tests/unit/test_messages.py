@@ -123,6 +123,14 @@ def test_decode_reply_accepts_every_status(status):
     assert messages.decode_reply(messages.encode({"status": status})).status == status
 
 
+@pytest.mark.parametrize(
+    ("value", "seconds"), [(5, 5.0), ("2.5", 2.5), (None, None), (-1, None), ("soon", None), ([], None)]
+)
+def test_decode_reply_reads_when_the_next_try_is(value, seconds):
+    body = messages.encode({"status": "running", "again_in_s": value})
+    assert messages.decode_reply(body).again_in_s == seconds
+
+
 @pytest.mark.parametrize("status", ["Started", "", 1, None, ["completed"], "errored"])
 def test_decode_reply_names_a_status_it_does_not_know(status):
     with pytest.raises(MessageError, match="status"):

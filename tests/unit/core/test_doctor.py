@@ -232,7 +232,7 @@ def test_topology_is_missed_when_no_core_has_declared_it(world: World) -> None:
         (names.REPLY_QUEUE, None, 0, "start reworker core"),
         (names.REPLY_QUEUE, QueueCounts(1001, 1), 0, "too slow"),
         (names.DEAD_QUEUE, QueueCounts(0, 0), 0, ""),
-        (names.DEAD_QUEUE, QueueCounts(1, 0), 0, "x-reworker-reason"),
+        (names.DEAD_QUEUE, QueueCounts(1, 0), 0, "reworker dead ls"),
         ("worker.foo", QueueCounts(1, 0), 7, "7 steps wait: start its worker"),
         ("worker.foo", QueueCounts(0, 2), 7, ""),
     ],

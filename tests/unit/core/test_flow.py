@@ -9,6 +9,7 @@ import pytest
 from reworker.core import history
 from reworker.core.batch import Applied
 from reworker.fsm.events import Decision
+from reworker.fsm.playbook import QUEUE_TIMEOUT_S
 from reworker.topology import names
 from tests.unit.core.kit import Worker, World, playbook
 
@@ -129,6 +130,22 @@ def test_attempt_is_in_doubt_when_its_heartbeat_falls_silent(world: World, worke
     assert world.kinds(own_id).count("ReplyRunning") == 1, "a sign of life is not history"
     world.advance(61)
     assert world.status(own_id) == "waiting"
+    assert history.problems(world.storage.reader, own_id) == []
+
+
+def test_attempt_is_not_lost_while_its_next_try_waits_at_the_broker(world: World, worker: Worker) -> None:
+    worker.script = ({"status": "started"}, {"status": "running", "percent": 10})
+    own_id = world.core.service.submit(playbook())
+    world.run()
+    worker.reply({"status": "running", "again_in_s": 300, "message": "try 1 ended"}, f"{own_id}.1")
+    world.run()
+    world.advance(300 + QUEUE_TIMEOUT_S + 59)
+    assert world.status(own_id) == "running", "nobody beats while the message lies in a queue"
+    worker.reply({"status": "running", "message": "try 2"}, f"{own_id}.1")
+    world.run()
+    world.advance(61)
+    assert world.status(own_id) == "waiting", "from then on somebody does"
+    assert world.kinds(own_id).count("ReplyRunning") == 3, "the end of a try is history"
     assert history.problems(world.storage.reader, own_id) == []
 
 
