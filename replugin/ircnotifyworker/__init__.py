@@ -64,7 +64,7 @@ class IRCNotifyWorker(Worker):
             raise JobRetry(self._irc.retry_s, _reasons(told.later), changes=left)
         return {"sent": told.accepted, "refused": told.refused}
 
-    def close_connection(self) -> None:
+    def close(self) -> None:
         """Leave the server. Safe twice."""
         self._leave()
         self._open_connection = None
@@ -83,7 +83,7 @@ class IRCNotifyWorker(Worker):
                 told.refused[target] = error.message
             except OSError as error:
                 told.later[target] = f"{self._irc.host}: {error or type(error).__name__}"
-                self.close_connection()
+                self.close()
             else:
                 told.accepted.append(target)
         for target, reason in told.refused.items():
@@ -96,9 +96,9 @@ class IRCNotifyWorker(Worker):
         if not CHANNEL.fullmatch(target) and target not in self._irc.people:
             raise JobFailed("is neither a channel nor one of the people that the settings name")
         if self._open_connection is None or not self._open_connection.is_open:
-            self.close_connection()
+            self.close()
             connection = self._open_connection = IrcConnection(self._irc, self._tls)
-            # also when another object takes this one's place, and at the end of the process
+            # also at the end of the process
             self._leave = weakref.finalize(self, connection.close)
         self._open_connection.tell(target, texts_of(note, target))
 

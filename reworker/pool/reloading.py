@@ -91,7 +91,8 @@ def _takeover(
 
     def take_over() -> None:
         station.settings, station.redact = settings, redact
-        worker._take_over_from(instance.worker, station)
-        instance.worker = worker
+        old, instance.worker = instance.worker, worker
+        worker._take_over_from(old, station)
+        old.close()
 
     return take_over

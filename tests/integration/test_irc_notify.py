@@ -36,7 +36,7 @@ class Teller:
         return self.harness.run(self.harness.delivery(body, reply_to="log", **options))
 
     def close(self) -> None:
-        self.harness.worker.close_connection()  # type: ignore[attr-defined]  # of IRCNotifyWorker
+        self.harness.worker.close()
 
 
 @pytest.fixture
@@ -132,7 +132,7 @@ def test_worker_comes_back_when_the_connection_is_lost(server: IrcServer, teller
     assert server.lines.count("JOIN #ops") == 3
 
 
-def test_worker_leaves_when_another_object_takes_its_place(server: IrcServer) -> None:
+def test_worker_leaves_when_nobody_holds_it_any_more(server: IrcServer) -> None:
     Teller(server.port).tell()
     gc.collect()
     wait_until(lambda: "QUIT" in server.lines)

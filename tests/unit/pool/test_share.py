@@ -23,12 +23,15 @@ class NewWorker(Worker):
     """Reads what a file would hold from its class."""
 
     limit = 10.0
-    is_broken = False
+    is_broken = is_closed = False
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         if self.is_broken:
             raise ConfigError("broken", key="limit")
         super().__init__(*args, **{**kwargs, "timeout_s": self.limit})
+
+    def close(self) -> None:
+        self.is_closed = True
 
     @step("Do")
     def do(self, job: Job) -> float | None:
@@ -85,8 +88,10 @@ def test_fresh_worker_takes_over_between_jobs_when_settings_are_read_again(
     assert news.mq == MqSettings(user="new")
     news.apply()
     assert limit_of(harness, instance.worker) == 10.0
+    old = instance.worker
     instance.errands.pop()()
     assert limit_of(harness, instance.worker) == 20.0
+    assert (old.is_closed, instance.worker.is_closed) == (True, False)
 
 
 def test_nothing_changes_when_the_settings_are_broken(monkeypatch: pytest.MonkeyPatch) -> None:
