@@ -176,12 +176,6 @@ class Worker(ClassicHooks):
         It is called when an object with fresh settings has taken this one's place.
         """
 
-    def close(self) -> None:
-        """Let go of what this object holds; override it for connections and the like. Safe twice.
-
-        It is called when an object with fresh settings has taken this one's place.
-        """
-
     def ack(self, basic_deliver: Any) -> None:
         """Accept the message; with late acknowledgement it is kept safe until the job has ended."""
         self._decide(basic_deliver, Verdict.ACK)
