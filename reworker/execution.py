@@ -58,8 +58,13 @@ class Performer(Protocol):
         ...
 
 
-def execute(worker: Performer, station: Station, delivery: Delivery) -> None:
-    """Take one delivery through all stages; returns when the job is over, not when it is settled."""
+def execute(worker: Performer, station: Station, delivery: Delivery) -> bool:
+    """Take one delivery through all stages; returns when the job is over, not when it is settled.
+
+    Returns:
+        Whether the message could have been run after a redelivery. One that could not is in doubt when the
+        connection is lost while it only waits here, so nothing like it should be taken ahead.
+    """
     attempt = Attempt(station, delivery)
     token = correlation_id.set(attempt.correlation_id or "")
     try:
@@ -71,23 +76,43 @@ def execute(worker: Performer, station: Station, delivery: Delivery) -> None:
     finally:
         correlation_id.reset(token)
         attempt.finish()
+    return not attempt.owes_status or may_repeat(worker, attempt)
+
+
+def may_repeat(worker: Performer, attempt: Attempt) -> bool:
+    """Tell whether a step may be run that another worker may have begun."""
+    headers, step = attempt.headers, attempt.step
+    if headers is None and attempt.station.settings.is_run_on_redelivery:
+        return True
+    is_idempotent = bool(headers and headers.is_idempotent)
+    return is_idempotent or (
+        step is not None and worker._is_idempotent_step(step.parameters.get("subcommand"))
+    )
 
 
 def run(worker: Performer, attempt: Attempt) -> str:
     """Perform and report, with a line of output before and after; count the job, return how it ended."""
     station = attempt.station
     level = station.settings.output_level
-    output = Output(attempt.send_output, attempt.correlation_id, level, redact=station.redact)
+    output = Output(attempt.send_output, attempt.correlation_id, level)
+    if station.redact is not None:
+        output.redact = station.redact
     log_phase(worker, attempt, output, "Starting")
     reply = perform(worker, attempt, output)
     report(attempt, reply)
     log_phase(worker, attempt, output, "Finished")
     duration_s = station.clock.mono_s() - attempt.started_mono_s
     subcommand = attempt.step.parameters.get("subcommand") if attempt.step is not None else ""
-    said = "returned" if attempt.is_returned() else reply.status if reply is not None else "completed"
-    end = attempt.final_status or said
+    end = attempt.final_status or _unsaid_end(attempt, reply)
     station.tally.note(subcommand, end, duration_s)
     return end
+
+
+def _unsaid_end(attempt: Attempt, reply: Reply | None) -> str:
+    """Return how a job ended that has sent no final reply."""
+    if attempt.is_returned():
+        return "returned"
+    return reply.status if reply is not None else "completed"
 
 
 def run_traced(worker: Performer, attempt: Attempt, tracer: StepTracer) -> None:
@@ -274,19 +299,12 @@ def _too_late(attempt: Attempt) -> Reply | None:
 
 def _redelivery(worker: Performer, attempt: Attempt) -> Reply | None:
     """Return the answer to a step that was with another worker; None is to run it."""
-    headers, step = attempt.headers, attempt.step
-    is_idempotent = bool(headers and headers.is_idempotent)
-    may_run = is_idempotent or (
-        step is not None and worker._is_idempotent_step(step.parameters.get("subcommand"))
-    )
-    if may_run and _late_s(attempt) <= 0:
+    if may_repeat(worker, attempt) and _late_s(attempt) <= 0:
         return None
-    if headers is not None:
+    if attempt.headers is not None:
         return Reply(
             "unknown", reason="the worker that had this step was lost; it may have run, in part or whole"
         )
-    if attempt.station.settings.is_run_on_redelivery:
-        return None
     return Reply("failed", message="worker was lost while running this step")
 
 

@@ -34,8 +34,10 @@ class Instance:
     """Runs the deliveries of its consumer one after the other on its own thread.
 
     It begins with one delivery at a time. After a few short jobs it consumes again with a larger prefetch;
-    a long job takes it back to one and gives what waits behind it to other instances. A prefetch of a
-    running consumer cannot be changed reliably, so a new consumer takes over.
+    a long job takes it back to one and gives what waits behind it to other instances. So does a step that
+    may not run twice: the broker marks what only waits here as redelivered when the connection is lost, and
+    nobody could tell then that it was never begun. A prefetch of a running consumer cannot be changed
+    reliably, so a new consumer takes over.
 
     Args:
         worker: the object that performs; replaced when settings are read again.
@@ -179,21 +181,21 @@ class Instance:
 
     def _run(self) -> None:
         while (item := self._inbox.get()) is not None:
-            begin_mono_s = self.station.clock.mono_s()
+            begin_mono_s, may_repeat = self.station.clock.mono_s(), False
             try:
                 if isinstance(item, Errand):
                     item.call()
                     continue
-                execute(self.worker, self.station, item)
+                may_repeat = execute(self.worker, self.station, item)
                 self.job_count += 1
                 self._after_job()
             except Exception:  # top of the thread: one message must not end it
                 self.worker.app_logger.exception("%s could not be dealt with", _words(item))
             self._release()
-            self._set_pace(self.station.clock.mono_s() - begin_mono_s)
+            self._set_pace(self.station.clock.mono_s() - begin_mono_s, may_repeat=may_repeat)
 
-    def _set_pace(self, duration_s: float) -> None:
-        if duration_s >= LONG_JOB_S:
+    def _set_pace(self, duration_s: float, *, may_repeat: bool) -> None:
+        if duration_s >= LONG_JOB_S or not may_repeat:
             self.slow_down()
         elif duration_s >= SHORT_JOB_S:
             self._short_count = 0

@@ -63,15 +63,30 @@ def test_workers_of_one_process_have_names_of_their_own_when_they_reply(world: W
 def test_instance_reads_ahead_when_jobs_are_short(world: World) -> None:
     with world.pool() as pool:
         for number in range(instances.SHORT_COUNT + 2):
-            world.wait_for(world.send(number), "completed")
+            world.wait_for(world.send(number, StepHeaders(is_idempotent=True)), "completed")
         wait_until(lambda: pool.instances[0]._prefetch == 16)
-        world.wait_for(world.send(99), "completed")
+        world.wait_for(world.send(99, StepHeaders(is_idempotent=True)), "completed")
+        assert pool.instances[0]._prefetch == 16
+
+
+def test_instance_stays_at_one_delivery_when_a_step_may_not_run_twice(world: World) -> None:
+    with world.pool() as pool:
+        for number in range(instances.SHORT_COUNT + 2):
+            world.wait_for(world.send(number), "completed")
+        assert pool.instances[0]._prefetch == 1
+
+
+def test_instance_goes_back_to_one_delivery_when_such_a_step_comes(world: World) -> None:
+    with world.pool() as pool:
+        pool.instances[0]._consume(16)
+        world.wait_for(world.send(1), "completed")
+        wait_until(lambda: pool.instances[0]._prefetch == 1)
 
 
 def test_instance_stays_at_one_delivery_when_told_to(world: World) -> None:
     with world.pool(prefetch=1) as pool:
         for number in range(instances.SHORT_COUNT + 2):
-            world.wait_for(world.send(number), "completed")
+            world.wait_for(world.send(number, StepHeaders(is_idempotent=True)), "completed")
         assert pool.instances[0]._prefetch == 1
 
 
@@ -88,10 +103,15 @@ def test_waiting_deliveries_go_to_others_when_a_job_turns_out_long(world: World)
         assert instance._prefetch == 1
 
 
-@pytest.mark.parametrize(("duration_s", "short_count"), [(0.01, 1), (0.5, 0), (1.5, 0)])
-def test_pace_counts_short_jobs_when_they_end(world: World, duration_s: float, short_count: int) -> None:
+@pytest.mark.parametrize(
+    ("duration_s", "may_repeat", "short_count"),
+    [(0.01, True, 1), (0.01, False, 0), (0.5, True, 0), (1.5, True, 0)],
+)
+def test_pace_counts_short_jobs_when_they_end(
+    world: World, duration_s: float, may_repeat: bool, short_count: int
+) -> None:
     with world.pool() as pool:
-        pool.instances[0]._set_pace(duration_s)
+        pool.instances[0]._set_pace(duration_s, may_repeat=may_repeat)
         assert pool.instances[0]._short_count == short_count
 
 
