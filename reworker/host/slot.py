@@ -53,8 +53,8 @@ class Slot:
         return self.phase is Phase.WAITING and now_mono_s >= self.due_mono_s
 
     def is_overdue(self, now_mono_s: float) -> bool:
-        """Tell whether its drain has taken too long."""
-        return self.phase is Phase.DRAINING and now_mono_s >= self.due_mono_s
+        """Tell whether its process was told to end and has taken too long."""
+        return bool(self.pid) and now_mono_s >= self.due_mono_s
 
     def started(self, pid: int, now_mono_s: float) -> None:
         """Note that a process was started."""
@@ -69,6 +69,13 @@ class Slot:
         if self.phase is Phase.WAITING:
             self.phase = Phase.STOPPED
         return False
+
+    def replace(self, now_mono_s: float) -> bool:
+        """Have another process take the place of a running one; return whether that has to be told."""
+        if self.phase is not Phase.RUNNING or self.due_mono_s != float("inf"):
+            return False
+        self.due_mono_s = now_mono_s + self._drain_s + MARGIN_S
+        return True
 
     def ended(self, code: int, now_mono_s: float) -> str:
         """Note that its process has ended, and return in words what follows.

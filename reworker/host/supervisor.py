@@ -36,8 +36,8 @@ Work = Callable[[int], int]
 class Supervisor:
     """Keeps one process in each slot until told to stop.
 
-    Duties: start them all; start again, after a pause, what has ended; at a stop drain all side by side, and
-    kill what is late.
+    Duties: start them all; start again, after a pause, what has ended; drain and replace what says of itself
+    that it has to be started anew; at a stop drain all side by side, and kill what is late.
     Threads: `run` belongs to one, the main thread with signals; `request_stop` to any, and to handlers.
     End of life: after `run` it cannot be used again.
 
@@ -131,6 +131,9 @@ class Supervisor:
         pipe = self._ears.pipes[slot]
         for report in pipe.reports():
             self._children.take(slot.name, report)
+            if report.dead and slot.replace(self._clock.mono_s()):
+                self._note(slot, f"is replaced: {'; '.join(report.dead)}")
+                self._send(slot, signal.SIGTERM)
             if self._states.get(slot) != report.state:
                 self._states[slot] = report.state
                 self._note(slot, report.state)
@@ -151,11 +154,14 @@ class Supervisor:
             self._hear(slot)
         self._ears.drop(slot)  # something that it has started may hold the other end
         self._states.pop(slot, None)
-        self._children.forget(slot.name)
         # ended while it started, before it knew of signals
         was_draining = slot.phase is Phase.DRAINING
         self._has_failed |= was_draining and code not in (0, -signal.SIGTERM)
         self._note(slot, slot.ended(code, self._clock.mono_s()))
+        if slot.phase is Phase.WAITING:
+            self._children.expect(slot.name)  # until it is back, something is missing
+        else:
+            self._children.forget(slot.name)
 
     def _stop(self) -> None:
         now = self._clock.mono_s()

@@ -8,6 +8,8 @@ import re
 import signal
 import textwrap
 import time
+import urllib.error
+import urllib.request
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
@@ -21,6 +23,14 @@ from tests.support.waiting import wait_until
 Start = Callable[..., Process]
 TEN = "".join(f"  - small:T{number}Worker\n" for number in range(10))
 TYPES = [f"t{number}" for number in range(10)]
+
+
+def status_of(url: str) -> int:
+    try:
+        return int(urllib.request.urlopen(url, timeout=5).status)
+    except urllib.error.HTTPError as error:
+        error.close()
+        return error.code
 
 
 def made(process: Start, folder: Path, url: str) -> Iterator[Host]:
@@ -68,7 +78,10 @@ def test_ten_types_go_on_when_children_are_killed_and_leave_nobody_when_the_host
 
 @pytest.mark.fault
 def test_type_that_crashes_again_and_again_disturbs_no_other(host: Host, broker_url: str) -> None:
-    process = host.begin(broker_url, "  - small:T0Worker\n  - small:T1Worker\n", count=2)
+    entries = "  - small:T0Worker\n  - small:T1Worker\n"
+    process = host.begin(broker_url, entries, count=2, top="health: 0\n")
+    ready = re.findall(r"health and metrics at (http:\S+)", process.output)[0] + "/readyz"
+    wait_until(lambda: status_of(ready) == 200)
     steady = host.pids()["t1worker"]
     crash = host.folder / "crash-t0worker"
     crash.touch()
@@ -77,8 +90,10 @@ def test_type_that_crashes_again_and_again_disturbs_no_other(host: Host, broker_
     for _ in range(2):
         process.wait_for_line(r"t0worker: ended with exit code 9 after .* s; again in \d")
         host.wait(host.send("t1"))
+        assert status_of(ready) == 503
     crash.unlink()
     process.wait_for_line(r"t0worker: consuming")
+    wait_until(lambda: status_of(ready) == 200)
     host.wait(host.send("t0"), host.send("t1"))
     assert host.pids()["t1worker"] == steady
     assert process.terminate() == 0

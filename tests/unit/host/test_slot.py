@@ -78,6 +78,18 @@ def test_slot_is_overdue_when_its_drain_takes_too_long() -> None:
     assert (made.phase, made.pid) == (Phase.STOPPED, 0)
 
 
+def test_process_is_given_its_drain_when_it_is_to_be_replaced() -> None:
+    made = slot()
+    assert not made.replace(0.0)
+    made.started(7, 0.0)
+    assert made.replace(100.0)
+    assert not made.replace(101.0)
+    assert not made.is_overdue(100.0 + 10.0 + MARGIN_S - 0.1)
+    assert made.is_overdue(100.0 + 10.0 + MARGIN_S)
+    made.ended(0, 103.0)
+    assert made.phase is Phase.WAITING
+
+
 @pytest.mark.parametrize(("code", "words"), [(1, "exit code 1"), (-9, "SIGKILL"), (-250, "signal 250")])
 def test_end_is_said_in_words_when_it_was_no_clean_one(code: int, words: str) -> None:
     made = slot()
