@@ -13,6 +13,9 @@ from reworker.bus.contract import Outcome, Outgoing, Published
 
 #: publishes on the wire without a confirm, at most; what waits is not lost with the connection.
 WINDOW_COUNT = 4096
+#: bytes of a body over which a publish travels alone: a broker that finds it too large closes the channel,
+#: and whatever had no confirm by then would be in doubt. Nothing of our own protocol is larger.
+ALONE_BYTES = 1 << 20
 NOT_FOUND = 404
 _EXCHANGE_IN_TEXT = re.compile(r"exchange '([^']*)'")
 _SIZE_IN_TEXT = re.compile(r"message size (\d+)")
@@ -66,6 +69,7 @@ class Publisher:
         self._unconfirmed: deque[Pending] = deque()
         self._first_tag = 1
         self._done_count = 0
+        self._alone: Pending | None = None
         self._next_deadline_mono_s = float("inf")
 
     @property
@@ -88,13 +92,26 @@ class Publisher:
         """Give the waiting publishes, in order, to be written at once; those too late end instead."""
         self._collect()
         while self._waiting and len(self._unconfirmed) < WINDOW_COUNT:
-            pending = self._waiting.popleft()
+            pending = self._waiting[0]
+            is_large = len(pending.message.body) > ALONE_BYTES
+            if (is_large or self._alone is not None) and not self._may_go(pending, is_large):
+                return
+            self._waiting.popleft()
             if pending.deadline_mono_s <= now_mono_s:
                 self._time_out(pending, "its deadline passed before it could be sent")
                 continue
             pending.is_sent = True
             self._unconfirmed.append(pending)
             yield pending
+
+    def _may_go(self, pending: Pending, is_large: bool) -> bool:
+        """Tell whether nothing has to be confirmed before this one is written."""
+        if self._alone is not None and not self._alone.is_done:
+            return False
+        if is_large and len(self._unconfirmed) > self._done_count:
+            return False
+        self._alone = pending if is_large else None
+        return True
 
     def confirm(self, tag: int, is_multiple: bool, is_ack: bool) -> None:
         """Note basic.ack or basic.nack of the broker."""
@@ -186,6 +203,7 @@ class Publisher:
         self._waiting.extendleft(reversed(again))
         self._unconfirmed.clear()
         self._first_tag, self._done_count = 1, 0
+        self._alone = None
 
     def expire(self, now_mono_s: float) -> None:
         """End what is past its deadline, sent or not."""

@@ -63,14 +63,17 @@ def return_to_queue(bus: Publisher, delivery: Delivery, *, is_begun: bool = Fals
     """Give a delivery back, unstarted, or to be done by another; any thread, returns at once.
 
     A step is published to its queue anew and the old delivery acknowledged when that is confirmed: a plain
-    requeue would mark it as redelivered, which means that a worker may have been lost while running it.
+    requeue would mark it as redelivered, which means that a worker may have been lost while running it. One
+    that has this mark keeps it in another form. Output and notifications keep their place in the queue, but
+    not where the broker counts that as a delivery: it would take them out of the queue in the end.
 
     Args:
         bus: publishes.
         delivery: to give back.
         is_begun: it has been begun in time, so that it may go on at any time.
     """
-    if not owes_status(key_of(delivery)):
+    is_step = owes_status(key_of(delivery))
+    if not is_step and not number_in(delivery, DELIVERY_COUNT_HEADER):
         delivery.settle(Verdict.REQUEUE)
         return
 
@@ -80,6 +83,8 @@ def return_to_queue(bus: Publisher, delivery: Delivery, *, is_begun: bool = Fals
     changes: dict[str, Any] = {RETURNS_HEADER: returns_of(delivery) + 1}
     if is_begun:
         changes[NOT_AFTER_HEADER] = None
+    elif delivery.redelivered and is_step:  # others are so by being put back
+        changes[LOST_HEADER] = number_in(delivery, LOST_HEADER) + 1
     bus.publish(copy_of(delivery, delivery.queue, changes), on_done)
 
 

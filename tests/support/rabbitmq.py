@@ -27,6 +27,9 @@ TICKS_COUNT = 10
 #: seconds a node may take to stop before it is killed; usually 1.
 STOP_S = 30.0
 
+#: what version 4 can be told to refuse.
+OLD_FEATURES = ("transient_nonexcl_queues", "global_qos")
+
 NODENAME = "reworker-test@localhost"
 
 
@@ -34,6 +37,13 @@ def is_installed() -> bool:
     """Tell whether the version that this run is about is on this machine."""
     home = home_of(wanted_version())
     return bool(home.version) and home.has("epmd")
+
+
+def without_old_features() -> list[str]:
+    """Return settings that forbid what later versions have given up, where this one knows how to."""
+    if int(home_of(wanted_version()).version.partition(".")[0] or 0) < 4:
+        return []
+    return [f"deprecated_features.permit.{one} = false" for one in OLD_FEATURES]
 
 
 class RabbitMQNode:

@@ -5,7 +5,7 @@ from collections.abc import Callable
 import pytest
 
 from reworker.bus.contract import Outcome, Outgoing, Properties, Published
-from reworker.bus.publisher import WINDOW_COUNT, Pending, Publisher
+from reworker.bus.publisher import ALONE_BYTES, WINDOW_COUNT, Pending, Publisher
 
 RETURNED = Published(Outcome.RETURNED, reply_code=312, reason="NO_ROUTE")
 
@@ -55,6 +55,61 @@ def test_take_stops_when_the_window_is_full(desk: Desk) -> None:
     assert desk.send() == []
     desk.publisher.confirm(1, False, True)
     assert desk.send() == [f"m{WINDOW_COUNT}"]
+
+
+def large(name: str) -> str:
+    """Return the name of a message that is too large for company."""
+    return name * (ALONE_BYTES // len(name) + 1)
+
+
+def test_large_message_travels_alone(desk: Desk) -> None:
+    big = large("big")
+    desk.add("before", big, "after")
+    assert desk.send() == ["before"]
+    assert desk.send() == []
+    desk.publisher.confirm(1, False, True)
+    assert desk.send() == [big]
+    assert desk.send() == []
+    desk.publisher.confirm(2, False, True)
+    assert desk.send() == ["after"]
+    assert desk.outcomes == {"before": Outcome.CONFIRMED, big: Outcome.CONFIRMED}
+
+
+def test_nothing_else_is_in_doubt_when_a_message_was_too_large(desk: Desk) -> None:
+    big = large("big")
+    desk.add("before", big, "after", may_resend=False)
+    desk.send()
+    desk.publisher.confirm(1, False, True)
+    desk.send()
+    desk.publisher.channel_closed(406, f"PRECONDITION_FAILED - message size {len(big)} is larger than ...")
+    assert desk.send() == ["after"]
+    assert desk.outcomes == {"before": Outcome.CONFIRMED, big: Outcome.REFUSED}
+
+
+def test_large_message_is_sent_again_when_the_connection_was_lost(desk: Desk) -> None:
+    big = large("big")
+    desk.add(big, "after")
+    assert desk.send() == [big]
+    desk.publisher.connection_lost()
+    assert desk.send() == [big]
+    desk.publisher.confirm(1, False, True)
+    assert desk.send() == ["after"]
+
+
+def test_others_go_on_when_a_large_message_was_given_up(desk: Desk) -> None:
+    big = large("big")
+    desk.add(big, deadline_s=1.0)
+    desk.add("after")
+    assert desk.send() == [big]
+    desk.publisher.expire(2.0)
+    assert desk.send() == ["after"]
+    desk.add(big.upper(), deadline_s=3.0)
+    assert desk.send(4.0) == []
+    assert desk.outcomes == {big: Outcome.TIMED_OUT}
+    desk.publisher.confirm(2, True, True)
+    assert desk.send(5.0) == []
+    desk.add("last")
+    assert desk.send(5.0) == ["last"]
 
 
 def test_single_confirm_ends_one(desk: Desk) -> None:

@@ -1,19 +1,31 @@
-"""What a consumer does when RabbitMQ loses patience with an acknowledgement, in the way of each version."""
+"""The limits of RabbitMQ, each version in its way: patience with acknowledgements, deliveries, sizes."""
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from reworker.bus.connection import PikaBus
-from reworker.bus.contract import QueueSpec, TopologySpec, Verdict, publish_and_wait
+from reworker.bus.contract import (
+    BindingSpec,
+    ExchangeSpec,
+    Outcome,
+    QueueSpec,
+    TopologySpec,
+    Verdict,
+    publish_and_wait,
+)
 from reworker.bus.limits import PER_CONSUMER, product_of
 from reworker.config import mq_settings
+from reworker.errors import PublishNotConfirmed
+from reworker.jobs.returning import key_of, return_to_queue
+from reworker.topology.names import owes_status
 from tests.conftest import require_server
 from tests.support import rabbitmq as rabbitmq_server
-from tests.support.beds import PATIENCE_S, Inbox, outgoing, wait_consuming
-from tests.support.rabbitmq import RabbitMQNode
+from tests.support.beds import PATIENCE_S, Inbox, Outcomes, outgoing, wait_consuming
+from tests.support.rabbitmq import RabbitMQNode, without_old_features
 from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.slow]
@@ -24,6 +36,10 @@ CLASSIC, QUORUM = (
     QueueSpec("limits.classic"),
     QueueSpec("limits.quorum", arguments={"x-queue-type": "quorum"}),
 )
+#: bytes of the largest message that it takes.
+LARGEST_BYTES = 2_000_000
+#: returns to a queue after which version 4 takes a message out of it.
+DELIVERY_LIMIT_COUNT = 20
 KINDS = pytest.mark.parametrize("spec", [CLASSIC, QUORUM], ids=["classic", "quorum"])
 
 
@@ -31,7 +47,8 @@ KINDS = pytest.mark.parametrize("spec", [CLASSIC, QUORUM], ids=["classic", "quor
 def node() -> Iterator[RabbitMQNode]:
     """Give a server that loses patience quickly."""
     require_server("RabbitMQ", rabbitmq_server.is_installed())
-    with RabbitMQNode(consumer_timeout_s=SERVER_TIMEOUT_S) as made:
+    settings = [f"max_message_size = {LARGEST_BYTES}", *without_old_features()]
+    with RabbitMQNode(consumer_timeout_s=SERVER_TIMEOUT_S, settings=settings) as made:
         yield made
 
 
@@ -118,3 +135,49 @@ def test_timeout_of_the_server_is_learnt_when_it_strikes(
     assert consumer.ack_within_s == 1350.0
     inbox.wait_for(2)[1].settle(Verdict.ACK)
     assert consumer.ack_within_s == SERVER_TIMEOUT_S * 0.75
+
+
+@KINDS
+def test_message_is_refused_and_nothing_else_is_lost_when_it_is_too_large(
+    new_bus: Callable[..., PikaBus], spec: QueueSpec
+) -> None:
+    bus, inbox, before, after = new_bus(), Inbox(), Outcomes(), Outcomes()
+    bus.consume(spec.name, inbox, prefetch=0)
+    for _ in range(100):
+        bus.publish(outgoing(b"before", spec.name, exchange="", may_resend=False), before)
+    with pytest.raises(PublishNotConfirmed, match=f"message size {LARGEST_BYTES + 1} is larger than"):
+        publish_and_wait(bus, outgoing(b"x" * (LARGEST_BYTES + 1), spec.name, exchange=""))
+    for _ in range(100):
+        bus.publish(outgoing(b"after", spec.name, exchange="", may_resend=False), after)
+    for outcomes in (before, after):
+        assert {one.outcome for one in outcomes.wait_for(100)} == {Outcome.CONFIRMED}
+    publish_and_wait(bus, outgoing(b"y" * LARGEST_BYTES, spec.name, exchange=""))
+    inbox.wait_for(201)
+    assert Counter(body[:1] for body in inbox.bodies) == {b"b": 100, b"a": 100, b"y": 1}
+    assert bus.health().reconnect_count == 0
+
+
+@KINDS
+@pytest.mark.parametrize("key", ["worker.limits", "output"])
+def test_unbegun_message_stays_however_often_its_worker_is_restarted(
+    new_bus: Callable[..., PikaBus], spec: QueueSpec, key: str
+) -> None:
+    bus, topic = new_bus(), ExchangeSpec("limits")
+    bus.declare(TopologySpec((topic,), bindings=(BindingSpec(topic.name, spec.name, key),)))
+    publish_and_wait(bus, outgoing(b"kept", key, exchange=topic.name, correlation_id="1"))
+    for _ in range(DELIVERY_LIMIT_COUNT + 5):
+        inbox = Inbox()
+        consumer = bus.consume(spec.name, inbox, prefetch=1)
+        (delivery,) = inbox.wait_for(1)
+        assert (delivery.body, owes_status(key_of(delivery))) == (b"kept", owes_status(key))
+        consumer.cancel()
+        return_to_queue(bus, delivery)
+    (delivery,) = consuming_from(bus, spec).wait_for(1)
+    assert not (owes_status(key) and delivery.redelivered), "nobody was lost who had begun it"
+    delivery.settle(Verdict.ACK)
+
+
+def consuming_from(bus: PikaBus, spec: QueueSpec) -> Inbox:
+    inbox = Inbox()
+    bus.consume(spec.name, inbox, prefetch=1)
+    return inbox
