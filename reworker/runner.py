@@ -26,10 +26,8 @@ from reworker.drill.faults import Fuse, faulty_bus, faulty_ledger, faulty_worker
 from reworker.errors import BusError, CannotConnect, ConfigError
 from reworker.host.health import Report, combined
 from reworker.host.probes import PoolProbe
-from reworker.host.processes import Group, ProcessHost
 from reworker.host.serving import serve
 from reworker.host.vigil import watched
-from reworker.host.wire import teller_to
 from reworker.jobs.settings import WorkerSettings
 from reworker.logs import Redactor, escaped, setup
 from reworker.pool.pool import WorkerPool, open_bus
@@ -132,6 +130,8 @@ def _run(
     address = settings.health if chosen.health is None else chosen.health
     count = chosen.processes or settings.processes
     if count > 1 and report_to is None:
+        from reworker.host.processes import Group, ProcessHost  # most workers start faster without
+
         one = partial(_run, worker_cls, mq, config_file, chosen)
         group = Group(lambda pipe: _ended(partial(one, pipe)), count, settings.drain_s, make)
         return ProcessHost({settings.short_name: group}, health=address).run()
@@ -139,6 +139,8 @@ def _run(
     is_alone = len(pool.instances) == 1 and fuse is None
     if report_to is None:
         return _serve(worker, pool, address, is_alone=is_alone)
+    from reworker.host.wire import teller_to  # as above
+
     return _serve(worker, pool, "", [teller_to(report_to)], is_alone=is_alone)
 
 
@@ -166,7 +168,7 @@ def _set_up_log(worker: Any, chosen: Chosen) -> None:
 
 def _pool_of(workers: Sequence[Any], fuse: Fuse | None) -> WorkerPool:
     first = workers[0]
-    bus = faulty_bus(open_bus(first._read_mq(), first._queue), fuse)
+    bus = faulty_bus(open_bus(first._read_mq(), first._queue, first._settings.suffix), fuse)
     ledger = faulty_ledger(first._settings.open_ledger(), fuse)
     return WorkerPool(bus, workers, ledger=ledger, read_mq=first._read_mq)
 

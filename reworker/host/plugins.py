@@ -9,6 +9,7 @@ import traceback
 from collections.abc import Iterable
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
+from importlib.util import find_spec
 from types import ModuleType
 
 from reworker.errors import ConfigError
@@ -23,8 +24,8 @@ def load_worker(name: str) -> type[Worker]:
     """Return the worker class that `name` means; plugins and modules of the current folder are found too.
 
     Args:
-        name: ``module:Class``; or a plugin's name: an entry point of the group `GROUP`, or a package of
-            `replugin`: ``sleep`` and ``sleepworker`` both mean the one worker in ``replugin.sleepworker``.
+        name: ``module:Class``; or a plugin's name: a package of `replugin`, where ``sleep`` and
+            ``sleepworker`` mean the one worker of ``replugin.sleepworker``; or an entry point of `GROUP`.
 
     Raises:
         ConfigError: no such module or class, or the module fails to import; the text says which were tried.
@@ -35,11 +36,13 @@ def load_worker(name: str) -> type[Worker]:
         return _checked(getattr(_imported((module_name,), name), class_name, None), name)
     if "." in name:
         return _only_worker(_imported((name,), name), name)
-    named = entry_point_of(name, entry_points(group=GROUP))
+    candidates = (f"replugin.{name}worker", f"replugin.{name}")
+    # Looking through everything that is installed takes a while: only for what is no package of ours.
+    named = None if any(map(_is_there, candidates)) else entry_point_of(name, entry_points(group=GROUP))
     if named is not None:
         module = _imported((named.module,), name)
         return _checked(getattr(module, named.attr, None), name) if named.attr else _only_worker(module, name)
-    return _only_worker(_imported((f"replugin.{name}worker", f"replugin.{name}"), name), name)
+    return _only_worker(_imported(candidates, name), name)
 
 
 def entry_point_of(name: str, found: Iterable[EntryPoint]) -> EntryPoint | None:
@@ -59,6 +62,13 @@ def _search_current_folder() -> None:
     if os.getcwd() not in sys.path:
         sys.path.append(os.getcwd())
     join_plugin_folders()
+
+
+def _is_there(module: str) -> bool:
+    try:
+        return module.rpartition(".")[2].isidentifier() and find_spec(module) is not None
+    except ModuleNotFoundError:  # there are no plugins at all
+        return False
 
 
 def _imported(candidates: tuple[str, ...], name: str) -> ModuleType:
