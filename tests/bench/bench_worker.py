@@ -129,48 +129,56 @@ def start(node: RabbitMQNode, rounds: int) -> Iterator[str]:
         subprocess.run([sys.executable, "-c", "pass"], check=True)
         times.append(2 * middle_s - began_s - time.monotonic())
     yield f"import reworker.worker: {median(times):.2f} s"
-    for name in [one for one in OTHERS if one in versions()]:
-        waits, memory, cpu = [], [], []
-        for number in range(rounds):
-            with Contender(name, node.url(node.add_vhost(uuid.uuid4().hex)), 10) as contender:
-                waits.append(contender.wait_for_jobs() - contender.began_s)
-                contender.drain()
-                if number == 0:
-                    before = usage(contender.popen.pid)[1]
-                    time.sleep(IDLE_S)
-                    mib, after = usage(contender.popen.pid)
-                    memory.append(mib)
-                    cpu.append(100 * (after - before) / IDLE_S)
+    for name in _installed():
+        waits = [_first_job(node, name, is_watched=False)[0] for _ in range(rounds)]
+        _, mib, cpu_percent = _first_job(node, name, is_watched=True)
         yield (
             f"{name}: {median(waits):.2f} s from its start to its first job (jobs are put in meanwhile), "
-            f"{memory[0]:.0f} MiB, {cpu[0]:.2f} % of a processor when idle"
+            f"{mib:.0f} MiB, {cpu_percent:.2f} % of a processor when idle"
         )
+
+
+def _first_job(node: RabbitMQNode, name: str, *, is_watched: bool) -> tuple[float, float, float]:
+    """Return (seconds to the first job, MiB, percent of a processor when idle); the latter two if watched."""
+    with Contender(name, node.url(node.add_vhost(uuid.uuid4().hex)), 10) as contender:
+        wait_s = contender.wait_for_jobs() - contender.began_s
+        if not is_watched:
+            return wait_s, 0.0, 0.0
+        contender.drain()
+        before_s = usage(contender.popen.pid)[1]
+        time.sleep(IDLE_S)
+        mib, after_s = usage(contender.popen.pid)
+    return wait_s, mib, 100 * (after_s - before_s) / IDLE_S
 
 
 def recover(node: RabbitMQNode, rounds: int) -> Iterator[str]:
     """W8: from the moment that the broker accepts connections again to the next job."""
-    for name in [one for one in OTHERS if one in versions()]:
-        waits = []
-        for _ in range(rounds):
-            with Contender(name, node.url(node.add_vhost(uuid.uuid4().hex)), RECOVER_JOBS) as contender:
-                contender.wait_for_jobs()
-                node.stop()
-                contender.drain()
-                starter = threading.Thread(target=node.start)
-                starter.start()
-                wait_until(
-                    lambda: _is_listening(node.port),
-                    LIMIT_S,
-                    "the broker to accept connections",
-                    poll_s=0.005,
-                )
-                began_s = time.monotonic()
-                waits.append(contender.wait_for_jobs(FRESH_COUNT) - began_s - FRESH_COUNT * JOB_S)
-                starter.join()
+    for name in _installed():
+        waits = [_return(node, name) for _ in range(rounds)]
         yield (
             f"{name}: {median(waits):.1f} s from the broker's return to the next job "
             f"(longest {max(waits):.1f} s)"
         )
+
+
+def _return(node: RabbitMQNode, name: str) -> float:
+    """Restart the broker under a contender; return the seconds that it takes to be back."""
+    with Contender(name, node.url(node.add_vhost(uuid.uuid4().hex)), RECOVER_JOBS) as contender:
+        contender.wait_for_jobs()
+        node.stop()
+        contender.drain()
+        starter = threading.Thread(target=node.start)
+        starter.start()
+        wait_until(lambda: _is_listening(node.port), LIMIT_S, "the broker to listen", poll_s=0.005)
+        began_s = time.monotonic()
+        wait_s = contender.wait_for_jobs(FRESH_COUNT) - began_s - FRESH_COUNT * JOB_S
+        starter.join()
+    return wait_s
+
+
+def _installed() -> list[str]:
+    known = versions()
+    return [name for name in OTHERS if name in known]
 
 
 def _is_listening(port: int) -> bool:
