@@ -325,8 +325,10 @@ def step_headers_of(table: Mapping[str, Any] | None) -> StepHeaders | None:
 
 def headers_of_reply(headers: ReplyHeaders) -> dict[str, Any]:
     """Return the AMQP headers table of a level 2 reply."""
-    table = {"x-reworker": 2, "x-worker": headers.worker, "x-seq": headers.seq}
-    return {**table, "traceparent": headers.traceparent} if headers.traceparent else table
+    table: dict[str, Any] = {"x-reworker": 2, "x-worker": headers.worker, "x-seq": headers.seq}
+    if headers.traceparent:
+        table["traceparent"] = headers.traceparent
+    return table
 
 
 def schemas() -> dict[str, dict[str, Any]]:

@@ -19,18 +19,13 @@ class Output:
         send: called as ``send("output", corr_id, {"message": str})``.
         corr_id: correlation id of the job.
         level: name or number of the lowest level that is sent; unknown names mean INFO.
-        redact: takes secrets out of a line.
     """
 
-    def __init__(
-        self,
-        send: Callable[..., Any],
-        corr_id: Any,
-        level: str | int = DEFAULT_LEVEL,
-        *,
-        redact: Callable[[str], str] | None = None,
-    ) -> None:
-        self.send, self.corr_id, self._redact = send, corr_id, redact
+    #: takes secrets out of a line; None is nothing to take out.
+    redact: Callable[[str], str] | None = None
+
+    def __init__(self, send: Callable[..., Any], corr_id: Any, level: str | int = DEFAULT_LEVEL) -> None:
+        self.send, self.corr_id = send, corr_id
         self._level = DEFAULT_LEVEL
         self.setLevel(level)
 
@@ -45,7 +40,7 @@ class Output:
         number = _number_of(level)
         if (DEFAULT_LEVEL if number is None else number) >= self._level:
             text = _text_of(message, args)
-            text = text if self._redact is None else self._redact(text)
+            text = text if self.redact is None else self.redact(text)
             self.send(OUTPUT_KEY, self.corr_id, {"message": cut_line(text)})
 
     def debug(self, message: Any, *args: Any) -> None:

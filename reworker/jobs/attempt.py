@@ -104,7 +104,8 @@ class Attempt:
         self.key = (self.headers is not None and self.correlation_id) or delivery_key(
             self.correlation_id, delivery.body
         )
-        self.traceparent = valid_traceparent(self.headers.traceparent) if self.headers is not None else ""
+        parent = self.headers.traceparent if self.headers is not None else None
+        self.traceparent = valid_traceparent(parent) if parent else ""
         self.body: dict[str, Any] = {}
         self.step: Step | None = None
         self.method: StepMethod | None = None
