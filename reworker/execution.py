@@ -115,13 +115,6 @@ def _unsaid_end(attempt: Attempt, reply: Reply | None) -> str:
     return reply.status if reply is not None else "completed"
 
 
-def _unsaid_end(attempt: Attempt, reply: Reply | None) -> str:
-    """Return how a job ended that has sent no final reply."""
-    if attempt.is_returned():
-        return "returned"
-    return reply.status if reply is not None else "completed"
-
-
 def run_traced(worker: Performer, attempt: Attempt, tracer: StepTracer) -> None:
     """Do `run` in a span that continues the message's trace; replies carry it on."""
     delivery, step = attempt.delivery, attempt.step
