@@ -370,3 +370,34 @@ def test_job_that_has_answered_is_not_tried_again_when_it_then_raises() -> None:
     harness = Harness(Late, retry_attempts=5)
     transcript = harness.run(harness.delivery(body(), headers=LEVEL_2))
     assert (transcript.statuses, transcript.settled) == (["started", "completed"], "ack")
+
+
+@pytest.mark.parametrize("code", [403, 404])
+def test_step_fails_when_there_is_no_queue_to_wait_in(code: int) -> None:
+    def declare(_spec: Any, _mode: DeclareMode) -> None:
+        raise TopologyMismatch("worker.flaky.retry.1s", code, "a queue", "ACCESS_REFUSED")
+
+    harness = Harness(Flaky)
+    harness.bus.declare = declare  # type: ignore[assignment, method-assign]  # a broker that refuses
+    transcript = harness.run(harness.delivery(step_body("Try"), headers=LEVEL_2))
+    assert transcript.statuses[-1] == "failed"
+    assert transcript.message.startswith("could not be tried again: worker.flaky.retry.1s: broker answered")
+
+
+def test_step_begins_early_when_it_cannot_wait_once_more() -> None:
+    harness = Harness(StepWorker)
+    later = str(harness.station.clock.now().timestamp() + 1_000)
+    harness.bus.gone.update(retry_queue("worker.stepworker", one) for one in RETRY_DELAYS_S)
+    headers = {**LEVEL_2, "x-tries": 1, "x-retry-at": later}
+    assert harness.run(harness.delivery(step_body(), headers=headers)).statuses == ["completed"]
+
+
+def test_step_begins_early_when_there_is_no_queue_to_wait_in_once_more() -> None:
+    def declare(_spec: Any, _mode: DeclareMode) -> None:
+        raise TopologyMismatch("worker.stepworker.retry.900s", 404, "a queue", "none")
+
+    harness = Harness(StepWorker)
+    harness.bus.declare = declare  # type: ignore[assignment, method-assign]  # a broker that refuses
+    later = str(harness.station.clock.now().timestamp() + 800)
+    headers = {**LEVEL_2, "x-tries": 1, "x-retry-at": later}
+    assert harness.run(harness.delivery(step_body(), headers=headers)).statuses == ["completed"]
