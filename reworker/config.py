@@ -23,6 +23,8 @@ from reworker.layers import Layered
 PORT, TLS_PORT = 5672, 5671
 #: seconds between AMQP heartbeats we ask for; the broker may ask for less.
 HEARTBEAT_S = 60
+#: seconds between two messages of a daemon to itself.
+CANARY_S = 15.0
 #: keys of the MQ file.
 MQ_KEYS = frozenset(
     {
@@ -36,6 +38,7 @@ MQ_KEYS = frozenset(
         "ssl",
         "heartbeat",
         "ack_timeout",
+        "canary",
     }
 )
 #: environment variable that names the MQ file or URL.
@@ -83,6 +86,8 @@ class MqSettings(msgspec.Struct, frozen=True):
         tls: None is plain TCP.
         heartbeat_s: seconds; 0 is off.
         password_file: holds the password in place of `password`, and is read for each new connection.
+        canary_s: seconds between two messages of a daemon to itself, by which it sees that the broker
+            delivers; 0 is none.
         ack_timeout_s: how long the broker waits for an acknowledgement; None is the default of its version.
     """
 
@@ -95,6 +100,7 @@ class MqSettings(msgspec.Struct, frozen=True):
     heartbeat_s: int = HEARTBEAT_S
     password_file: str = ""
     ack_timeout_s: float | None = None
+    canary_s: float = CANARY_S
 
     def __repr__(self) -> str:
         return f"MqSettings({self.masked_url()!r})"
@@ -184,7 +190,7 @@ def mq_settings(
 
     The mapping: ``{"server": str, "servers": [str], "vhost": str, "user": str, "password": str,
     "password_file": path, "port": int, "ssl": bool | {"ca", "cert", "key", "verify", "server_name"},
-    "heartbeat": int, "ack_timeout": float}``. The variables ``REWORKER_MQ_PASSWORD_FILE`` and
+    "heartbeat": int, "ack_timeout": float, "canary": int}``. The variables ``REWORKER_MQ_PASSWORD_FILE`` and
     ``REWORKER_MQ_PASSWORD`` win over it.
 
     Raises:
@@ -267,6 +273,7 @@ def _mq_from_mapping(values: Mapping[str, Any], path: str) -> MqSettings:
         heartbeat_s=layered.integer("heartbeat", HEARTBEAT_S),
         password_file=str(values.get("password_file") or ""),
         ack_timeout_s=layered.number("ack_timeout", None),
+        canary_s=layered.integer("canary", int(CANARY_S)),
     )
     settings.addresses()
     return settings
@@ -302,6 +309,7 @@ def _mq_from_url(url: str) -> MqSettings:
         tls=tls,
         heartbeat_s=options.integer("heartbeat", HEARTBEAT_S),
         ack_timeout_s=options.number("ack_timeout", None),
+        canary_s=options.integer("canary", int(CANARY_S)),
     )
 
 

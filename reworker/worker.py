@@ -244,7 +244,7 @@ class Worker(ClassicHooks):
             self._connection.ioloop.start()
             return
         if self._pool is None:
-            bus = open_bus(self._mq_settings(), self._queue)
+            bus = open_bus(self._mq_settings(), self._queue, self._settings.suffix)
             self._pool = WorkerPool(bus, [self], read_mq=self._mq_settings)
         if self._is_stopping:
             self._pool.request_stop()

@@ -21,12 +21,11 @@ from reworker.bus.contract import (
     Verdict,
 )
 from reworker.clock import Clock
+from reworker.config import MqSettings
 from reworker.errors import TopologyMismatch
 
 logger = logging.getLogger(__name__)
 
-#: seconds between two messages; one that has not come back when the next is due is missing.
-EVERY_S = 15.0
 #: seconds after a connection is made until the first one.
 FIRST_S = 1.0
 #: seconds by which our own timer may be late before we take ourselves, not the broker, for the slow one.
@@ -43,11 +42,16 @@ class CanarySettings(msgspec.Struct, frozen=True):
 
     Args:
         queue: name of a queue for them, this bus's own; it goes with the connection.
-        every_s: seconds between two.
+        every_s: seconds between two; one that has not come back when the next is due is missing.
     """
 
     queue: str
-    every_s: float = EVERY_S
+    every_s: float
+
+
+def canary_of(settings: MqSettings, queue: str) -> CanarySettings | None:
+    """Return what the settings of the bus say of a canary; None is none."""
+    return CanarySettings(queue, settings.canary_s) if settings.canary_s else None
 
 
 class Host(Protocol):

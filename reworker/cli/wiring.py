@@ -31,23 +31,28 @@ LOCAL_WORKERS = ("noop", "sleep", "megafrobber")
 
 
 @contextmanager
-def connected_bus(mq: str | MqSettings, *, name: str, timeout_s: float = CONNECT_S) -> Iterator[Bus]:
+def connected_bus(
+    mq: str | MqSettings, *, name: str, timeout_s: float = CONNECT_S, canary_queue: str = ""
+) -> Iterator[Bus]:
     """Open a bus for the block.
 
     Args:
         mq: file, URL or settings.
         name: of the connection, as the broker shows it.
         timeout_s: how long to look for the broker.
+        canary_queue: for messages of the bus to itself, by which it sees that the broker delivers; empty is
+            none.
 
     Raises:
         ConfigError, CannotConnect: see `mq_settings` and `Bus.open`.
     """
+    from reworker.bus.canary import canary_of
     from reworker.bus.connection import PikaBus
     from reworker.config import mq_settings, with_password_of
     from reworker.pool.signals import leave_on_signals
 
     settings = with_password_of(mq_settings(mq) if isinstance(mq, str) else mq, os.environ)
-    bus = PikaBus(settings, name=name)
+    bus = PikaBus(settings, name=name, canary=canary_of(settings, canary_queue) if canary_queue else None)
     try:
         with leave_on_signals():
             bus.open(timeout_s=timeout_s)
@@ -107,14 +112,19 @@ def running_core(
     mq: str | MqSettings, db: str, settings: CoreSettings, *, timeout_s: float, takes_jobs: bool = True
 ) -> Iterator[Core]:
     """Run a core for the block, with a connection for replies and one for lines of output."""
+    from reworker.clock import SystemClock
     from reworker.core.core import Core
     from reworker.drill.faults import faulty_bus, faulty_storage, fuse_of
+    from reworker.ids import new_id
+    from reworker.topology import names
 
     fuse = fuse_of("core", os.environ)
+    name = f"reworker core {settings.name}"
+    canary = names.control_queue(names.CORE, new_id(SystemClock().now()))
     with (
         opened_storage(db) as (storage, logs),
-        connected_bus(mq, name=f"reworker core {settings.name}", timeout_s=timeout_s) as bus,
-        connected_bus(mq, name=f"reworker core {settings.name} output", timeout_s=timeout_s) as output_bus,
+        connected_bus(mq, name=name, timeout_s=timeout_s, canary_queue=canary) as bus,
+        connected_bus(mq, name=f"{name} output", timeout_s=timeout_s) as output_bus,
     ):
         core = Core(
             faulty_bus(bus, fuse), faulty_storage(storage, fuse), logs, settings, output_bus=output_bus
@@ -135,7 +145,8 @@ def running_worker(name: str, url: str) -> Iterator[WorkerPool]:
 
     mapping = mq_mapping(url, os.environ)
     worker = load_worker(name)(mapping)
-    pool = WorkerPool(open_bus(mq_settings(mapping), f"worker {name}"), [worker])
+    bus = open_bus(mq_settings(mapping), f"worker {name}", worker._settings.suffix)
+    pool = WorkerPool(bus, [worker])
     try:
         pool.start()
         yield pool

@@ -127,7 +127,7 @@ class Crew:
         if first is not self._first:
             first._read_mq = self._read_mq
         workers = [first, *(first._made_again() for _ in range(first._settings.instances - 1))]
-        bus = open_bus(self._read_mq(), first._queue)
+        bus = open_bus(self._read_mq(), first._queue, first._settings.suffix)
         pool = WorkerPool(bus, workers, read_mq=self._read_mq)
         with watched(PoolProbe(pool), "", environ={}, tellers=[teller_to(report_to)]):
             return serve(first, pool, is_alone=len(workers) == 1)

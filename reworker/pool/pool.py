@@ -13,10 +13,13 @@ from functools import partial
 from logging import Logger
 from typing import Any, Protocol
 
+from reworker.bus.canary import canary_of
 from reworker.bus.connection import PikaBus
 from reworker.bus.contract import Bus, DeclareMode, TopologySpec
+from reworker.clock import SystemClock
 from reworker.config import MqSettings
 from reworker.errors import ConnectionLost, JobCancelled
+from reworker.ids import new_id
 from reworker.jobs.attempt import Attempt
 from reworker.jobs.prints import captured_streams
 from reworker.jobs.settings import WorkerSettings
@@ -35,6 +38,7 @@ from reworker.pool.stacks import log_stacks
 from reworker.pool.states import REPLACE_EXIT_CODE, State
 from reworker.pool.surroundings import Folder, SignalKeeper
 from reworker.pool.watch import Watch
+from reworker.topology import names
 from reworker.tracing import step_tracer
 
 #: seconds a job may take to notice its cancellation at the end of a drain.
@@ -321,9 +325,16 @@ class WorkerPool:
             self._logger.warning("%s", error)
 
 
-def open_bus(settings: MqSettings, name: str) -> Bus:
-    """Return a bus to the broker of these settings, not open yet."""
-    return PikaBus(settings, name=name)
+def open_bus(settings: MqSettings, name: str, suffix: str) -> Bus:
+    """Return a bus to the broker of these settings, not open yet.
+
+    Args:
+        settings: of the message bus.
+        name: of the connection, as the broker shows it.
+        suffix: of the worker's control queues; the bus sends itself messages by one more of that kind.
+    """
+    queue = names.control_queue(suffix, new_id(SystemClock().now()))
+    return PikaBus(settings, name=name, canary=canary_of(settings, queue))
 
 
 def _giving(orders: Orders, order: Order) -> Callable[[], None]:

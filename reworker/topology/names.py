@@ -6,6 +6,8 @@ from __future__ import annotations
 EXCHANGE = "re"
 #: topic exchange for cancel, pause and ping.
 CONTROL_EXCHANGE = "re.control"
+#: stands for the core where a worker type has its suffix.
+CORE = "core"
 #: where rejected messages go, exchange and queue.
 DEAD_EXCHANGE = "re.dead"
 DEAD_QUEUE = "re.dead"

@@ -65,7 +65,11 @@ def rights_of(file: TopologyFile) -> tuple[Rights, ...]:
 
 
 def _of_core(core: CoreEntry) -> Rights:
-    """It declares its exchanges and queues, publishes steps, cancels and answers, and reads its queues."""
+    """It declares its exchanges and queues, publishes steps, cancels and answers, and reads its queues.
+
+    One queue more is its own for the messages by which it sees that the broker delivers.
+    """
+    canary = f"{re.escape(names.control_queue(names.CORE, ''))}{_ID}"
     exchanges = (core.exchange, names.CONTROL_EXCHANGE, names.DEAD_EXCHANGE)
     own = (names.REPLY_QUEUE, names.OUTPUT_QUEUE, core.job_queue)
     declared = [re.escape(one) for one in (*exchanges, *own, names.DEAD_QUEUE)]
@@ -73,9 +77,9 @@ def _of_core(core: CoreEntry) -> Rights:
     return Rights(
         user=core.user,
         about="the core",
-        configure=_pattern(declared),
+        configure=_pattern([*declared, canary]),
         write=_pattern([*declared, DEFAULT_EXCHANGE]),
-        read=_pattern([*map(re.escape, own), *bound_to]),
+        read=_pattern([*map(re.escape, own), *bound_to, canary]),
     )
 
 

@@ -8,12 +8,12 @@ from typing import Any
 
 import pytest
 
-from reworker.bus.canary import EVERY_S, FIRST_S, LATE_S, MOST_MISSING, Canary, CanarySettings
+from reworker.bus.canary import FIRST_S, LATE_S, MOST_MISSING, Canary, CanarySettings
 from reworker.bus.contract import Delivery, Outcome, Outgoing, Published, TopologySpec, Verdict
 from reworker.errors import TopologyMismatch
 from reworker.testing import FakeClock
 
-QUEUE = "own"
+QUEUE, EVERY_S = "own", 15.0
 CONFIRMED = Published(Outcome.CONFIRMED)
 
 
@@ -100,7 +100,7 @@ def bus() -> FakeBus:
 @pytest.fixture
 def canary(bus: FakeBus) -> Canary:
     """Give one that has a queue and has sent its first message."""
-    made = Canary(CanarySettings(QUEUE), bus, bus.clock)
+    made = Canary(CanarySettings(QUEUE, EVERY_S), bus, bus.clock)
     made.on_up()
     bus.on_declared([])
     bus.pass_time(FIRST_S)
@@ -223,7 +223,7 @@ def test_it_says_so_and_accuses_nobody_when_it_may_have_no_queue(
     bus: FakeBus, caplog: pytest.LogCaptureFixture
 ) -> None:
     caplog.set_level(logging.WARNING)
-    canary = Canary(CanarySettings(QUEUE), bus, bus.clock)
+    canary = Canary(CanarySettings(QUEUE, EVERY_S), bus, bus.clock)
     canary.on_up()
     bus.on_declared([TopologyMismatch(QUEUE, 403, "a queue", "ACCESS_REFUSED")])
     bus.pass_time(5 * EVERY_S)

@@ -116,7 +116,9 @@ def test_core_and_client_have_theirs():
         "re.output",
         "jobs",
     }
-    assert takes(of_core.configure, {"re", "amq.default", "worker.b"}) == {"re"}
+    canary = f"re.control.core.{ID}"
+    assert takes(of_core.configure, {"re", "amq.default", "worker.b", canary, OWN_CONTROL}) == {"re", canary}
+    assert takes(of_core.read, {canary, OWN_CONTROL}) == {canary}
     assert takes(of_core.write, {"re", "re.control", "amq.default", "worker.b"}) == {
         "re",
         "re.control",
