@@ -25,6 +25,7 @@ from reworker.bus.parameters import connection_parameters, masked_urls, quiet_pi
 from reworker.bus.publish_channel import CHANNEL_NUMBER
 from reworker.bus.publisher import Pending
 from reworker.bus.pulling import Pull
+from reworker.bus.pulse import Pulse
 from reworker.bus.subscription import Subscription
 from reworker.clock import Clock, SystemClock
 from reworker.config import MqSettings
@@ -63,6 +64,7 @@ class PikaBus:
         self._url = masked_urls(settings)
         self._clock: Clock = clock or SystemClock()
         self._engine = Engine(self._clock, rand, ack_timeout_s=settings.ack_timeout_s)
+        self._pulse = Pulse(self._clock, self._engine.call_soon)
         self._method_frame = functools.lru_cache(CACHED_FRAMES_COUNT)(_method_frame)
         if canary is not None:
             self._engine.canary = Canary(canary, _Perch(self, self._engine), self._clock)
@@ -168,6 +170,7 @@ class PikaBus:
             wanted_consumer_count=len(wanted),
             last_error=next(filter(None, errors), link.last_error if link else ""),
             deaf_reason=silence or next((_words(one) for one in wanted if not one.is_active), ""),
+            lag_s=self._pulse.lag_s() if link is not None and not engine.is_closed else 0.0,
         )
 
     @property

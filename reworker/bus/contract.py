@@ -243,6 +243,8 @@ class Health(msgspec.Struct, frozen=True):
     last_error: str = ""
     #: why nothing arrives though the connection is up, in words; empty when that is not the case.
     deaf_reason: str = ""
+    #: seconds for which the I/O thread has not got round to anything.
+    lag_s: float = 0.0
 
     @property
     def is_deaf(self) -> bool:

@@ -94,7 +94,10 @@ class BusWatch:
         """Return why it has to be started anew, and why it does no work, in words."""
         deaf_s = self._deaf.seconds(health.is_deaf)
         away_s = self._away.seconds(not health.is_connected)
-        why = f": {health.last_error}" if health.last_error else ""
+        reason = (health.deaf_reason if health.is_deaf else "") or health.last_error
+        why = f": {reason}" if reason else ""
+        if health.lag_s > DEAF_S:
+            return (f"the I/O thread of {self._name} has done nothing for {health.lag_s:.0f} s",), ()
         if not health.is_connected:
             return (), (f"{self._name} has had no connection to the broker for {away_s:.0f} s{why}",)
         self._was_whole = self._was_whole or not health.is_deaf

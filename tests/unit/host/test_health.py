@@ -75,6 +75,23 @@ def test_blocked_bus_is_not_ready(clock: FakeClock) -> None:
     assert "memory or disk" in reason
 
 
+def test_bus_whose_thread_does_nothing_has_to_be_started_anew(clock: FakeClock) -> None:
+    watch = BusWatch("w", clock)
+    assert watch.judge(msgspec.structs.replace(WELL, lag_s=DEAF_S)) == ((), ())
+    stuck = msgspec.structs.replace(WELL, lag_s=7.2)
+    assert watch.judge(stuck) == (("the I/O thread of w has done nothing for 7 s",), ())
+
+
+def test_reason_of_the_deafness_comes_before_older_errors(clock: FakeClock) -> None:
+    watch = BusWatch("w", clock)
+    silent = msgspec.structs.replace(WELL, deaf_reason="nothing arrives", last_error="of old")
+    watch.judge(WELL)
+    watch.judge(silent)
+    clock.advance(DEAF_S + 1)
+    (reason,), _ = watch.judge(silent)
+    assert reason == "w is deaf, with 2 of 2 consumers for 6 s: nothing arrives"
+
+
 def test_figures_of_a_bus_are_told() -> None:
     values = {one.name: one.samples[0].value for one in bus_families("w", WELL)}
     assert values == {
