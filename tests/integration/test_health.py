@@ -89,7 +89,7 @@ def test_deaf_worker_is_neither_ready_nor_healthy_nor_feeds_the_watchdog(
         assert endpoint.figure("reworker_bus_consumers", worker=WORKER) == 1, "that of the control messages"
         systemd.wait_for("STATUS=worker scriptedworker is deaf")
         before = systemd.hear().count("WATCHDOG=1")
-        wait_until(lambda: "for 8 s" in endpoint.get("/healthz").reasons)
+        wait_until(lambda: "for 7 s" in endpoint.get("/healthz").reasons)
         assert systemd.hear().count("WATCHDOG=1") == before
         thief.close()
         endpoint.wait_for("/readyz", 200)
