@@ -5,6 +5,7 @@ import re
 import pytest
 
 from reworker.cli.main import COMMANDS
+from reworker.config import MQ_KEYS
 from reworker.core.settings import KEYS
 from reworker.fsm.control_parsing import APPROVAL_KEYS, RETRY_KEYS, WHEN_KEYS
 from reworker.fsm.parsing import PLAYBOOK_KEYS
@@ -43,7 +44,8 @@ def public(kind):
     [
         ("configuration.md", PROPERTIES),
         ("configuration.md", KEYS),
-        ("configuration.md", ("server", "servers", "password_file", "ssl.ca", "ssl.verify", "heartbeat")),
+        ("configuration.md", sorted(MQ_KEYS)),
+        ("configuration.md", ("ssl.ca", "ssl.cert", "ssl.key", "ssl.verify", "ssl.server_name")),
         ("configuration.md", (*SECTIONS, *EXCHANGE_KEYS, *QUEUE_KEYS, *BINDING_KEYS)),
         ("configuration.md", (*WORKER_KEYS, *CORE_KEYS, *CLIENT_KEYS)),
         ("playbooks.md", PLAYBOOK_KEYS),

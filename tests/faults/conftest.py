@@ -159,7 +159,10 @@ def long_steps_under_way(
         yield None
         return
     if not rabbitmq_session:
-        rabbitmq_session.append(rabbitmq_server.RabbitMQNode(consumer_timeout_s=ACK_TIMEOUT_S))
+        node = rabbitmq_server.RabbitMQNode(
+            consumer_timeout_s=ACK_TIMEOUT_S, settings=rabbitmq_server.without_old_features()
+        )
+        rabbitmq_session.append(node)
         rabbitmq_session[0].start()
     started: list[Process] = []
 
