@@ -65,18 +65,6 @@ def test_worker_works_when_nobody_hears_what_it_tells(
         assert worker.output.count("systemd cannot be told") == 1
 
 
-def test_worker_is_not_said_to_be_ready_before_it_has_a_broker(process: Start, tmp_path: Path) -> None:
-    address = str(tmp_path / "notify")
-    with fake_systemd(address) as systemd:
-        worker = process(
-            *("-m", "reworker.testing.scripted", "amqp://127.0.0.1:1"),
-            environment={"NOTIFY_SOCKET": address, "REWORKER_CONNECT_TIMEOUT_S": "1"},
-        )
-        assert worker.wait() == 3
-        assert "READY=1" not in systemd.hear()
-        assert systemd.words.count("STOPPING=1") == 1
-
-
 @pytest.mark.parametrize("command", ["core", "host"])
 def test_core_and_host_tell_systemd_when_they_are_ready_and_stop(
     process: Start, broker_url: str, tmp_path: Path, command: str
