@@ -215,7 +215,7 @@ def test_reason_stays_over_a_reconnection_until_a_message_comes_back(bus: FakeBu
 def test_message_of_an_old_connection_proves_nothing(bus: FakeBus, canary: Canary) -> None:
     old = bus.sent[-1][0].body
     bus.pass_time(EVERY_S)
-    bus.consumers[-1].on_delivery(FakeDelivery(old))  # type: ignore[arg-type]  # as above
+    bus.consumers[-1].on_delivery(FakeDelivery(old))  # type: ignore[arg-type]  # the double of a Delivery, as in the bus here
     assert canary.reason
 
 
