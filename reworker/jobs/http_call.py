@@ -67,7 +67,8 @@ def http_call(
             deadline.watch(connection.sock)
             is_sent = True
             connection.request(method, _target(parts), body, dict(headers))
-            answer = _read(connection.getresponse(), limit_bytes)
+            with connection.getresponse() as response:  # the connection may have let go of it already
+                answer = _read(response, limit_bytes)
             deadline.check()
             return answer
     except (OSError, http.client.HTTPException) as error:
