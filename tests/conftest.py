@@ -73,9 +73,7 @@ def rabbitmq(rabbitmq_session: list[rabbitmq_server.RabbitMQNode]) -> rabbitmq_s
     """
     require_server(f"RabbitMQ {wanted_version()}".strip(), rabbitmq_server.is_installed())
     if not rabbitmq_session:
-        node = rabbitmq_server.RabbitMQNode()
-        rabbitmq_session.append(node)
-        node.start()
+        rabbitmq_session.append(rabbitmq_server.session_node())
     if not rabbitmq_session[0].is_running:
         rabbitmq_session[0].start()
     return rabbitmq_session[0]

@@ -4,8 +4,11 @@ from __future__ import annotations
 
 from collections import Counter
 from collections.abc import Callable, Iterator
+from pathlib import Path
 
+import pika
 import pytest
+from pika.exceptions import AMQPError
 
 from reworker.bus.connection import PikaBus
 from reworker.bus.contract import (
@@ -19,13 +22,17 @@ from reworker.bus.contract import (
 )
 from reworker.bus.limits import PER_CONSUMER, product_of
 from reworker.config import mq_settings
+from reworker.drill.worker import AGAIN
 from reworker.errors import PublishNotConfirmed
 from reworker.jobs.returning import key_of, return_to_queue
 from reworker.topology.names import owes_status
 from tests.conftest import require_server
 from tests.support import rabbitmq as rabbitmq_server
 from tests.support.beds import PATIENCE_S, Inbox, Outcomes, outgoing, wait_consuming
+from tests.support.processes import Process
 from tests.support.rabbitmq import RabbitMQNode, without_old_features
+from tests.support.system import System
+from tests.support.truth import check_all
 from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.rabbitmq, pytest.mark.slow]
@@ -175,6 +182,23 @@ def test_unbegun_message_stays_however_often_its_worker_is_restarted(
     (delivery,) = consuming_from(bus, spec).wait_for(1)
     assert not (owes_status(key) and delivery.redelivered), "nobody was lost who had begun it"
     delivery.settle(Verdict.ACK)
+
+
+def test_nothing_is_used_that_later_versions_have_given_up(
+    node: RabbitMQNode, process: Callable[..., Process], tmp_path: Path
+) -> None:
+    url = node.url(node.add_vhost())
+    if without_old_features():
+        with pytest.raises(AMQPError, match="transient_nonexcl_queues"):
+            pika.BlockingConnection(pika.URLParameters(url)).channel().queue_declare("transient")
+    system = System(process, url, tmp_path)
+    try:
+        system.run(instances=1)
+        system.submit(AGAIN, hosts=["a"], step_count=1)
+        assert check_all(system) == {"completed": 1}
+        assert "cannot" not in system.worker.output + system.core.output
+    finally:
+        system.close()
 
 
 def consuming_from(bus: PikaBus, spec: QueueSpec) -> Inbox:

@@ -30,12 +30,10 @@ MOMENT_S = 6
 #: seconds of the long steps, one more than their test asks for: the core notes the start when it hears of it;
 #: and between heartbeats of the connections meanwhile.
 LONG_STEP_S, LONG_STEP_HEARTBEAT_S = 91, 10
-#: seconds that the server of the tests here waits for an acknowledgement: less than the long steps take.
-ACK_TIMEOUT_S = 60
 #: long steps by name: the type of the worker's queue, and what the worker believes of the server's patience.
 LONG_STEPS = {
-    "classic": ("classic", ACK_TIMEOUT_S),
-    "quorum": ("quorum", ACK_TIMEOUT_S),
+    "classic": ("classic", rabbitmq_server.SESSION_ACK_TIMEOUT_S),
+    "quorum": ("quorum", rabbitmq_server.SESSION_ACK_TIMEOUT_S),
     "untold": ("classic", None),
     "lost": ("quorum", 2),
 }
@@ -159,10 +157,7 @@ def long_steps_under_way(
         yield None
         return
     if not rabbitmq_session:
-        node = rabbitmq_server.RabbitMQNode(
-            consumer_timeout_s=ACK_TIMEOUT_S, settings=rabbitmq_server.without_old_features()
-        )
-        rabbitmq_session.append(node)
+        rabbitmq_session.append(rabbitmq_server.session_node())
         rabbitmq_session[0].start()
     started: list[Process] = []
 

@@ -27,6 +27,8 @@ TICKS_COUNT = 10
 #: seconds a node may take to stop before it is killed; usually 1.
 STOP_S = 30.0
 
+#: seconds that the shared node waits for an acknowledgement: less than the long steps of the tests take.
+SESSION_ACK_TIMEOUT_S = 60
 #: what version 4 can be told to refuse.
 OLD_FEATURES = ("transient_nonexcl_queues", "global_qos")
 
@@ -37,6 +39,11 @@ def is_installed() -> bool:
     """Tell whether the version that this run is about is on this machine."""
     home = home_of(wanted_version())
     return bool(home.version) and home.has("epmd")
+
+
+def session_node() -> RabbitMQNode:
+    """Return the node that the tests of a session share, not started."""
+    return RabbitMQNode(consumer_timeout_s=SESSION_ACK_TIMEOUT_S)
 
 
 def without_old_features() -> list[str]:
