@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -14,6 +15,7 @@ from reworker.testing import Transcript, deliver
 from tests.support.certificates import make_certificate
 from tests.support.http_server import Answer, HttpServer
 from tests.support.ports import free_port
+from tests.support.waiting import wait_until
 
 SECRET = "open-sesame"
 
@@ -105,6 +107,14 @@ def test_effect_is_in_doubt_only_when_a_request_must_not_be_repeated(
     transcript = requested(server.url, subcommand, config={"request_timeout_s": 0.3})
     assert time.monotonic() - begin < 5
     assert transcript.statuses == ["started", status]
+
+
+def test_no_connection_is_left_when_an_answer_has_no_end(server: HttpServer) -> None:
+    server.answers["/api/x"] = Answer(is_slow=True)
+    before = len(os.listdir("/proc/self/fd"))
+    kept = [requested(server.url, config={"request_timeout_s": 0.1}) for _ in range(3)]
+    wait_until(lambda: len(os.listdir("/proc/self/fd")) <= before, message="the end of all connections")
+    assert [one.statuses for one in kept] == [["started", "failed"]] * 3
 
 
 def test_step_fails_when_nobody_listens() -> None:
