@@ -10,7 +10,6 @@ import pytest
 
 from reworker.bus.contract import Consumer, Delivery, Outcome, Outgoing, Verdict
 from reworker.errors import JobFailed, JobRetry
-from reworker.execution import execute
 from reworker.jobs.adoption import is_adopted
 from reworker.jobs.early import ANSWER_DEADLINE_S, Acknowledged, acknowledge
 from reworker.messages import StepHeaders, headers_of_step
@@ -244,11 +243,23 @@ def delivery_for(instance: Instance, name: str, **changes: Any) -> FakeDelivery:
 
 
 def perform(instance: Instance, meanwhile: Callable[[], None]) -> FakeDelivery:
-    """Run one delivery as the instance's thread does; return it."""
-    instance.worker.meanwhile = meanwhile
+    """Run one delivery as the instance's thread does; return it. What `meanwhile` raises is raised."""
+    raised: list[BaseException] = []
+
+    def observed() -> None:
+        try:
+            meanwhile()
+        except BaseException as error:
+            raised.append(error)
+            raise
+
+    instance.worker.meanwhile = observed
     delivery = delivery_for(instance, "first")
-    execute(instance.worker, instance.station, delivery)
-    instance._release()
+    instance._inbox.put(delivery)
+    instance._inbox.put(None)
+    instance._run()
+    if raised:
+        raise raised[0]
     return delivery
 
 
@@ -268,8 +279,10 @@ def test_instance_takes_nothing_else_while_a_job_runs_that_is_acknowledged(
         instance._on_delivery(waiting)
         instance.ack_when_due(10.0)
         instance._on_delivery(late)
-        instance.slow_down()
+        assert late.verdict is Verdict.ACK
         instance.ack_when_due(10.2)
+        instance.quiet()
+        instance.resume()
         assert len(bus.consumers) == 1
 
     first = perform(instance, meanwhile)
@@ -278,7 +291,7 @@ def test_instance_takes_nothing_else_while_a_job_runs_that_is_acknowledged(
     assert len(bus.consumers) == 2, "it consumes again when the job is over"
     copies = [one.properties.correlation_id for one in bus.sent if one.routing_key.startswith("worker.")]
     assert copies == ["waiting.1", "late.1"]
-    assert (waiting.verdict, late.verdict) == (Verdict.ACK, Verdict.ACK)
+    assert waiting.verdict is Verdict.ACK
     assert caplog.text.count("before the broker loses patience") == 1
 
 
