@@ -10,6 +10,7 @@ VERSIONS=${*:-4.0 4.3}
 CACHE=${XDG_CACHE_HOME:-$HOME/.cache}/reworker
 
 give_up() {
+    failed=yes
     echo "tests/brokers.sh: could not build RabbitMQ $version: $1" >&2
 }
 
@@ -46,7 +47,7 @@ mirror() {
         awk '$1 == "Debian" && $2 !~ /security/ { print $2; exit }'
 }
 
-# In the new Debian there is one more policy: a package that is installed starts no server.
+# Within it a policy keeps the package from starting a server when it is installed.
 build() { # suite folder
     recipe=/usr/share/debootstrap/scripts/$1
     [ -e "$recipe" ] || recipe=/usr/share/debootstrap/scripts/sid
@@ -60,6 +61,7 @@ build() { # suite folder
 }
 
 log=$(mktemp)
+failed=""
 for version in $VERSIONS; do
     folder=$CACHE/rabbitmq-$version
     [ -x "$folder/usr/lib/rabbitmq/bin/rabbitmq-server" ] && continue
@@ -87,4 +89,5 @@ for version in $VERSIONS; do
             ;;
     esac
 done
+[ -n "$failed" ] || rm -f "$log"
 exit 0

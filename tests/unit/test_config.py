@@ -51,6 +51,14 @@ def test_url_parts_are_decoded():
     assert settings.heartbeat_s == 5
 
 
+@pytest.mark.parametrize("source", ["amqp://h/?ack_timeout=60&canary=0", {"ack_timeout": 60, "canary": 0}])
+def test_mq_settings_say_how_patient_the_broker_is_and_whether_to_test_it(source):
+    settings = config.mq_settings(source)
+    assert (settings.ack_timeout_s, settings.canary_s) == (60.0, 0)
+    assert config.mq_settings({}).ack_timeout_s is None
+    assert config.mq_settings({}).canary_s == 15
+
+
 def test_password_is_not_in_repr():
     settings = config.mq_settings("amqp://u:topsecret@h/")
     assert "topsecret" not in repr(settings)
@@ -89,6 +97,10 @@ def test_mq_settings_come_from_the_environment():
         ({"ssl": "yes"}, "ssl"),
         ({"ssl": {"ca": 1}}, "ssl"),
         ({"heartbeat": -1}, "heartbeat"),
+        ({"ack_timeout": 0}, "ack_timeout"),
+        ({"ack_timeout": "long"}, "ack_timeout"),
+        ({"canary": -1}, "canary"),
+        ({"acktimeout": 60}, "acktimeout"),
     ],
 )
 def test_mq_settings_name_the_key_that_is_wrong(values, key):
@@ -97,7 +109,7 @@ def test_mq_settings_name_the_key_that_is_wrong(values, key):
     assert caught.value.key == key
 
 
-@pytest.mark.parametrize("url", ["amqp://h:port/", "amqp://h/?heartbeat=x"])
+@pytest.mark.parametrize("url", ["amqp://h:port/", "amqp://h/?heartbeat=x", "amqp://h/?ack_timeout=0"])
 def test_mq_settings_refuse_a_bad_url(url):
     with pytest.raises(ConfigError):
         config.mq_settings(url)
