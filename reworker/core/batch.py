@@ -158,7 +158,8 @@ class Batch:
             }
             for head in remembered.values():
                 if versions.get(head.row.id) == head.version:
-                    self._works[head.row.id] = _Work(head.row, head.deployment, head.plan)
+                    plan = self._memory.plans.get(head.row.id, self._unit.plan)
+                    self._works[head.row.id] = _Work(head.row, head.deployment, plan)
                     self._attempts |= head.attempts
         for row in self._unit.deployments(ids).values():
             plan = self._memory.plans.get(row.id, self._unit.plan)
@@ -234,7 +235,7 @@ class Batch:
             work = self._works[row.id]
             ids = (attempt_id(row.id, one.number) for one in work.deployment.attempts)
             attempts = {one: self._attempts[one] for one in ids if one in self._attempts}
-            self._memory.keep(Head(row, work.deployment, work.plan, attempts))
+            self._memory.keep(Head(row, work.deployment, attempts))
 
     def _saved_row(self, work: _Work, *, version: int) -> DeploymentRow:
         now = work.deployment

@@ -13,7 +13,6 @@ import msgspec
 
 from reworker.core.codec import PlanCache
 from reworker.fsm.deployment import Deployment
-from reworker.fsm.plan import Plan
 from reworker.storage.contract import AttemptRow, DeploymentRow
 
 #: JSON of the snapshots that are kept decoded; about ten times that in memory.
@@ -21,11 +20,13 @@ HEADS_BYTES = 2 << 20
 
 
 class Head(msgspec.Struct, frozen=True):
-    """A deployment as it was committed, with its plan and the rows of its open attempts by id."""
+    """A deployment as it was committed, with the rows of its open attempts by id.
+
+    It does not hold its plan, which may be a thousand times as large: those are counted by themselves.
+    """
 
     row: DeploymentRow
     deployment: Deployment
-    plan: Plan
     attempts: Mapping[str, AttemptRow]
 
     @property
