@@ -240,7 +240,7 @@ def decode_reply(body: bytes | str, content_encoding: str | None = None) -> Rece
         status=status,  # type: ignore[arg-type]  # checked against STATUSES above
         data=value.get("data"),
         message=message if message is None else str(message),
-        percent=min(max(float(percent), 0.0), 100.0) if is_number and percent is not None else None,
+        percent=float(min(max(percent, 0.0), 100.0)) if is_number and percent is not None else None,
         reason=reason if reason is None else str(reason),
         again_in_s=_seconds_of(value.get("again_in_s")),
         extra=_extra_of(value),
@@ -359,7 +359,7 @@ def _seconds_of(value: Any) -> float | None:
         return None
     try:
         seconds = float(value)
-    except (TypeError, ValueError):
+    except (TypeError, ValueError, OverflowError):
         return None
     return seconds if 0 < seconds < float("inf") else None
 

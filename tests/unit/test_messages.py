@@ -139,6 +139,14 @@ def test_decode_reply_names_a_status_it_does_not_know(status):
         messages.decode_reply(b"{}")
 
 
+def test_decode_reply_survives_numbers_that_no_float_holds():
+    """JSON allows them; an error of another kind than `MessageError` would cost a core the whole batch."""
+    huge = b"1" + b"0" * 400
+    reply = messages.decode_reply(b'{"status": "running", "percent": %b, "again_in_s": %b}' % (huge, huge))
+    assert (reply.percent, reply.again_in_s) == (100.0, None)
+    assert messages.decode_reply(b'{"status": "running", "percent": -%b}' % huge).percent == 0.0
+
+
 def test_decode_reply_is_lenient_about_texts_and_percent():
     reply = messages.decode_reply(b'{"status": "running", "message": 5, "reason": ["x"], "percent": 120}')
     assert (reply.message, reply.reason, reply.percent) == ("5", "['x']", 100.0)
