@@ -256,6 +256,12 @@ class RabbitMQNode:
         )
         return done.stdout
 
+    def lend(self, file: Path) -> Path:
+        """Copy a file into the node's folder, the only one that every version sees; return its path there."""
+        copy = self.folder / f"{uuid.uuid4().hex}-{file.name}"
+        shutil.copy(file, copy)
+        return self._home.inside(self.folder) / copy.name
+
     def add_vhost(self, name: str = "") -> str:
         """Add a virtual host in which guest may do everything; return its name.
 

@@ -36,9 +36,11 @@ def rabbitmq_listener(node: RabbitMQNode, own: Signed, clients: Path | None = No
     """Have a running node listen on one more port, with TLS; give the port. See `embedded_listener`."""
     port = free_port()
     wants = (
-        f'{{cacertfile,"{clients}"}},{{verify,verify_peer}},{{fail_if_no_peer_cert,true}},' if clients else ""
+        f'{{cacertfile,"{node.lend(clients)}"}},{{verify,verify_peer}},{{fail_if_no_peer_cert,true}},'
+        if clients
+        else ""
     )
-    options = f'[{wants}{{certfile,"{own.cert}"}},{{keyfile,"{own.key}"}}]'
+    options = f'[{wants}{{certfile,"{node.lend(own.cert)}"}},{{keyfile,"{node.lend(own.key)}"}}]'
     place = f'{{"127.0.0.1",{port}}}'
     start = f"rabbit_networking:start_ssl_listener({place}, {options}, 2)"
     node.evaluate(f"rabbit_networking:ensure_ssl(), {start}")
