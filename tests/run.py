@@ -1,6 +1,6 @@
-"""Run all tests, in two processes side by side: most of them wait more than they compute.
+"""Run all tests, in three processes side by side: most of them wait more than they compute.
 
-The first part is shown as it runs, the other one when it has ended. Exit code: 0 when both have passed.
+The first part is shown as it runs, the others when they have ended. Exit code: 0 when all have passed.
 """
 
 from __future__ import annotations
@@ -9,12 +9,14 @@ import subprocess
 import sys
 import tempfile
 from pathlib import Path
+from typing import IO
 
 ROOT = Path(__file__).parent.parent
-#: folders and files below `tests` in two parts that take about as long; `missing` finds what is in none.
+#: folders and files below `tests` in parts that take about as long; `missing` finds what is in none.
 PARTS = (
-    ("contract", "integration", "docs"),
-    ("faults", "unit", "compat", "test_architecture.py"),
+    ("integration",),
+    ("contract", "docs", "compat"),
+    ("faults", "unit", "test_architecture.py"),
 )
 #: what holds no tests, or figures that must be measured alone.
 OTHERS = ("bench", "support", "data")
@@ -28,28 +30,35 @@ def missing() -> list[str]:
 
 
 def main() -> int:
-    """Run both parts; see the module."""
+    """Run all parts; see the module."""
     if left := missing():
         print(f"tests/run.py: these belong to no part: {', '.join(left)}", file=sys.stderr)
         return 2
-    commands = [
-        [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *(f"tests/{one}" for one in part)]
-        for part in PARTS
-    ]
-    with tempfile.TemporaryFile() as output:
-        hidden = subprocess.Popen(
-            commands[1], cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
-        )
-        try:
-            shown = subprocess.run(commands[0], cwd=ROOT, stdin=subprocess.DEVNULL, check=False)
-            code = hidden.wait()
-        finally:
-            hidden.terminate()
+    shown, *others = PARTS
+    hidden = [_start(part, tempfile.TemporaryFile()) for part in others]  # noqa: SIM115  # read at the end
+    try:
+        codes = [subprocess.run(_command(shown), cwd=ROOT, stdin=subprocess.DEVNULL, check=False).returncode]
+        codes += [process.wait() for process, _ in hidden]
+    finally:
+        for process, _ in hidden:
+            process.terminate()
+    for _, output in hidden:
         output.seek(0)
         sys.stdout.flush()
         sys.stdout.buffer.write(output.read())
         sys.stdout.flush()
-    return shown.returncode or code
+    return int(any(codes))
+
+
+def _command(part: tuple[str, ...]) -> list[str]:
+    return [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *(f"tests/{one}" for one in part)]
+
+
+def _start(part: tuple[str, ...], output: IO[bytes]) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
+    process = subprocess.Popen(
+        _command(part), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+    )
+    return process, output
 
 
 if __name__ == "__main__":
