@@ -11,6 +11,7 @@ import msgspec
 from reworker.core import codec
 from reworker.core.memory import Head, Memory
 from reworker.core.outgoing import Cause, control_row, notification_row, step_row
+from reworker.errors import StaleVersion, StorageError
 from reworker.fsm.commands import (
     Command,
     DispatchStep,
@@ -126,6 +127,7 @@ class Batch:
         self._changed_attempts: dict[str, None] = {}
         self._timers: dict[tuple[str, str, int], datetime | None] = {}
         self._known: set[tuple[str, str]] = set()
+        self._is_careful = True
         self.changes = Changes()
 
     def load(self, requests: Iterable[Request], *, is_careful: bool = True) -> None:
@@ -136,7 +138,7 @@ class Batch:
             is_careful: look up every key. Else only those of suspects: `save` raises `StaleVersion` when
                 another one was known, and the whole batch has to be done again with care.
         """
-        wanted = list(requests)
+        wanted, self._is_careful = list(requests), is_careful
         self._load_works({one.deployment_id for one in wanted})
         keys = {
             (one.deployment_id, one.dedup_key)
@@ -211,7 +213,12 @@ class Batch:
         self._timers.setdefault((row.deployment_id, row.kind, row.attempt), None)
 
     def save(self) -> None:
-        """Write everything that the events changed."""
+        """Write everything that the events changed.
+
+        Raises:
+            StaleVersion: an event has come before, whose key was not looked up.
+            StorageError: what is stored contradicts itself, so that to try again is of no use.
+        """
         changes = self.changes
         created = {row.id for row, _ in changes.created}
         changes.saved = [
@@ -227,7 +234,15 @@ class Batch:
                 changes.timers_set.append(TimerRow(*key, due_at))
         # In one order, so that no two cores wait for each other's rows.
         changes.outbox_removed.sort()
-        self._unit.save(changes)
+        try:
+            self._unit.save(changes)
+        except StaleVersion as error:
+            if not self._is_careful:
+                raise
+            # What was just read is locked until we are done: nobody can have been faster.
+            raise StorageError(
+                f"the database contradicts itself, `reworker doctor` says where: {error}"
+            ) from error
 
     def remember(self) -> None:
         """Keep the deployments that were saved in memory; only after the COMMIT."""

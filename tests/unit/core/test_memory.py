@@ -6,6 +6,7 @@ import gc
 
 from reworker.core.codec import PlanCache
 from reworker.fsm.plan import Plan
+from reworker.topology import names
 from tests.unit.core.kit import Worker, World, playbook
 
 
@@ -24,3 +25,41 @@ def test_plans_are_given_up_when_many_deployments_are_remembered(world: World, w
         worker.reply({"status": "completed"}, f"{one}.1")
     world.run()
     assert {world.status(one) for one in ids} == {"completed"}
+
+
+def spoil(world: World, own_id: str) -> None:
+    """Take the number of a deployment's next event, as in a database put together from two backups."""
+    copied = (
+        "INSERT INTO event SELECT deployment_id, ?, kind, at, actor, data, 'x', ignored, hash"
+        " FROM event WHERE deployment_id = ? AND seq = 1"
+    )
+    next_seq = world.deployment(own_id).row.last_seq + 1
+    with world.storage.begin() as unit:
+        unit._connection.exec_driver_sql(copied, (next_seq, own_id))
+
+
+def test_event_that_can_never_be_stored_stops_no_other(world: World, worker: Worker) -> None:
+    worker.script = ()
+    spoilt, other = (world.core.service.submit(playbook(locks=False)) for _ in range(2))
+    world.run()
+    spoil(world, spoilt)
+    for one in (spoilt, other):
+        worker.reply({"status": "completed"}, f"{one}.1")
+    world.run()
+    world.advance(1)
+    assert world.status(other) == "completed"
+    assert world.core.health().storage_error == ""
+    assert world.broker.message_count(names.DEAD_QUEUE) == 1
+
+
+def test_timer_whose_event_can_never_be_stored_stops_no_other(world: World, worker: Worker) -> None:
+    worker.script = ()
+    step = {"noop:Do": {"a": 1}, "queue_timeout": "5s"}
+    spoilt, other = (world.core.service.submit(playbook(step, locks=False)) for _ in range(2))
+    world.run()
+    spoil(world, spoilt)
+    world.clock.advance(6)
+    for _ in range(10):
+        world.core.loop.turn()
+    assert world.status(other) == "failed"
+    assert world.core.counters.snapshot()["set_aside"] == 1
