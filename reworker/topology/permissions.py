@@ -14,6 +14,7 @@ from typing import Any
 import msgspec
 
 from reworker.bus.contract import DeclareMode
+from reworker.errors import ConfigError
 from reworker.topology import names
 from reworker.topology.contents import ClientEntry, CoreEntry, TopologyFile, WorkerEntry
 
@@ -53,10 +54,20 @@ class Rights(msgspec.Struct, frozen=True):
 
 
 def rights_of(file: TopologyFile) -> tuple[Rights, ...]:
-    """Return the rights of everybody in a file; several worker types may share a user."""
+    """Return the rights of everybody in a file; several worker types may share a user.
+
+    Raises:
+        ConfigError: two of core, workers and clients share one: a user has one set of rights, and those of
+            the core are not narrowed by routing keys.
+    """
     workers: dict[str, list[WorkerEntry]] = {}
     for worker in file.workers:
         workers.setdefault(worker.user, []).append(worker)
+    users = [*(one.user for one in file.cores), *workers, *(one.user for one in file.clients)]
+    for user in users:
+        if users.count(user) > 1:
+            reason = f"two of core, workers and clients have the user {user!r}: give each a user of its own"
+            raise ConfigError(reason, key="user", path=file.path)
     return (
         *(_of_core(one) for one in file.cores),
         *(_of_workers(user, entries) for user, entries in workers.items()),

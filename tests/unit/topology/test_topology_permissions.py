@@ -6,6 +6,7 @@ import shlex
 import pytest
 
 from reworker.bus.contract import DeclareMode, TopologySpec
+from reworker.errors import ConfigError
 from reworker.topology.contents import ClientEntry, CoreEntry, TopologyFile, WorkerEntry
 from reworker.topology.permissions import NOTHING, Rights, TopicRights, commands_of, definitions_of, rights_of
 
@@ -106,6 +107,16 @@ def test_worker_types_of_one_user_share_its_rights():
     assert takes(rights.read, {"worker.aworker", "worker.b", "worker.c"}) == {"worker.aworker", "worker.b"}
     assert [one.exchange for one in rights.topics] == ["re", "own", "re.control"]
     assert takes(rights.topics[-1].read, {"cancel.a", "cancel.b", "cancel.c"}) == {"cancel.a", "cancel.b"}
+
+
+@pytest.mark.parametrize("other", ["cores", "clients"])
+def test_user_shared_by_others_is_refused_because_the_last_rights_would_count(other):
+    entry = {
+        "cores": CoreEntry(user="ann", exchange="re", job_queue="jobs"),
+        "clients": ClientEntry(user="ann", exchange="re"),
+    }[other]
+    with pytest.raises(ConfigError, match="'ann': give each a user of its own"):
+        rights_for(worker(), **{other: (entry,)})
 
 
 def test_core_and_client_have_theirs():
