@@ -12,6 +12,7 @@ from typing import Any
 from reworker.bus.contract import Bus, Consumer, Delivery
 from reworker.execution import execute
 from reworker.jobs.adoption import is_adopted
+from reworker.jobs.attempt import Attempt
 from reworker.jobs.returning import return_to_queue
 from reworker.jobs.station import Station
 
@@ -33,11 +34,11 @@ class Errand:
 class Instance:
     """Runs the deliveries of its consumer one after the other on its own thread.
 
-    It begins with one delivery at a time. After a few short jobs it consumes again with a larger prefetch;
-    a long job takes it back to one and gives what waits behind it to other instances. So does a step that
-    may not run twice: the broker marks what only waits here as redelivered when the connection is lost, and
-    nobody could tell then that it was never begun. A prefetch of a running consumer cannot be changed
-    reliably, so a new consumer takes over.
+    It begins with one delivery at a time. After a few short jobs it consumes again with a larger prefetch.
+    When a job turns out long, what waits behind it goes to other instances, and nothing is taken until it is
+    over; then it is one at a time again. So it is after a step that may not run twice: the broker marks what
+    only waits here as redelivered when the connection is lost, and nobody could tell then that it was never
+    begun. A prefetch of a running consumer cannot be changed reliably, so a new consumer takes over.
 
     Args:
         worker: the object that performs; replaced when settings are read again.
@@ -113,32 +114,20 @@ class Instance:
             self._inbox.put(one)
 
     def slow_down(self) -> None:
-        """The running job is long: hold one delivery at a time; any thread."""
-        self._short_count = 0
-        if self._prefetch > 1:
-            self._consume(1)
-            self.give_back_waiting()
+        """The running job is long: others get what waits behind it, or would come to; any thread."""
+        if self._prefetch > 1 or not self._inbox.empty():
+            self._hold(self.station.current)
 
     def ack_when_due(self, age_s: float) -> None:
         """Acknowledge the running job if the broker would not wait for its end; any thread.
-
-        Until that end nothing else is taken: it would lie here for as long.
 
         Args:
             age_s: of the running job.
         """
         attempt, latest = self.station.current, self._latest
         within_s = latest.ack_within_s if latest is not None else None
-        if attempt is None or not (self._is_held or (within_s is not None and age_s >= within_s)):
+        if within_s is None or age_s < within_s or not self._hold(attempt):
             return
-        with self._lock:
-            if self.station.current is not attempt:  # just over: nobody would end the hold
-                return
-            consumer, self._consumer = self._consumer, None
-            self._is_held = True
-        if consumer is not None:
-            consumer.cancel()
-        self.give_back_waiting()
         if attempt.ack_early():
             self.station.logger.info(
                 "%s has run for %.0f s and is acknowledged, before the broker loses patience",
@@ -146,8 +135,20 @@ class Instance:
                 age_s,
             )
 
+    def _hold(self, attempt: Attempt | None) -> bool:
+        """Take nothing until a job is over: it would lie here for as long. Tell whether the job runs."""
+        with self._lock:
+            if attempt is None or self.station.current is not attempt:  # over: nobody would end the hold
+                return False
+            consumer, self._consumer = self._consumer, None
+            self._is_held, self._prefetch = True, 1
+        if consumer is not None:
+            consumer.cancel()
+        self.give_back_waiting()
+        return True
+
     def _release(self) -> None:
-        """Take work again when a job is over that was acknowledged early."""
+        """Take work again when a job is over during which nothing was taken."""
         with self._lock:
             was_held, self._is_held = self._is_held, False
         if was_held:
@@ -196,7 +197,10 @@ class Instance:
 
     def _set_pace(self, duration_s: float, *, may_repeat: bool) -> None:
         if duration_s >= LONG_JOB_S or not may_repeat:
-            self.slow_down()
+            self._short_count = 0
+            if self._prefetch > 1:
+                self._consume(1)
+                self.give_back_waiting()
         elif duration_s >= SHORT_JOB_S:
             self._short_count = 0
         elif self._prefetch < self.station.settings.most_ahead:

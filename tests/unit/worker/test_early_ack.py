@@ -321,3 +321,43 @@ def test_draining_instance_acknowledges_its_job_too(instance: Instance, bus: Con
 def test_instance_without_a_job_is_never_held(instance: Instance, bus: ConsumingBus) -> None:
     instance.ack_when_due(10.0)
     assert not bus.consumers[0].is_cancelled
+
+
+def test_instance_takes_nothing_behind_a_long_job_when_it_has_read_ahead(
+    instance: Instance, bus: ConsumingBus
+) -> None:
+    late = delivery_for(instance, "late")
+    instance._consume(16)
+
+    def meanwhile() -> None:
+        instance.slow_down()
+        assert all(one.is_cancelled for one in bus.consumers)
+        instance._on_delivery(late)
+        assert instance._inbox.qsize() == 1, "only the end that this test has put there"
+        instance.ack_when_due(2.0)
+        assert not isinstance(instance.station.current._deliveries[0], Acknowledged)
+
+    perform(instance, meanwhile)
+    assert late.verdict is Verdict.ACK, "a copy of it is in the queue"
+    assert len(bus.consumers) == 3, "it consumes again when the job is over"
+    assert not bus.consumers[2].is_cancelled
+
+
+def test_instance_gives_back_what_comes_behind_a_long_job_after_a_lost_connection(
+    instance: Instance, bus: ConsumingBus
+) -> None:
+    late = delivery_for(instance, "late")
+
+    def meanwhile() -> None:
+        while not instance._inbox.empty():
+            instance._inbox.get()
+        instance.slow_down()
+        assert not bus.consumers[0].is_cancelled
+        instance._on_delivery(late)
+        instance.slow_down()
+        assert late.verdict is Verdict.ACK
+        assert bus.consumers[0].is_cancelled
+        instance._inbox.put(None)
+
+    perform(instance, meanwhile)
+    assert len(bus.consumers) == 2
