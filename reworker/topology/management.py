@@ -52,6 +52,7 @@ class FoundQueue(msgspec.Struct, frozen=True):
     exclusive: bool = False
     arguments: Mapping[str, Any] = msgspec.field(default_factory=dict)
     messages: int = 0
+    messages_unacknowledged: int = 0
     consumers: int = 0
 
 

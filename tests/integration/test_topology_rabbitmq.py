@@ -19,6 +19,7 @@ from reworker.topology.management import Login, Management, NotSeen
 from tests.integration.topology_support import PASSWORD, connected
 from tests.support.certificates import make_certificate
 from tests.support.ports import free_port
+from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.rabbitmq
 
@@ -108,6 +109,18 @@ def test_what_is_ours_and_not_in_the_file_is_found_and_pruned(seeing, seen_chann
     assert seeing.type("prune", "--yes") == "nothing to delete\n"
     seen_channel.queue_declare("team.tap", passive=True)
     seeing.type("check")
+
+
+def test_queue_stays_when_a_worker_that_drains_has_its_last_message(seeing, seen_channel):
+    seeing.write(FILE)
+    seeing.type("apply")
+    seen_channel.queue_declare("worker.old", durable=True)
+    seen_channel.basic_publish("", "worker.old", b"x", mandatory=True)
+    method, _, _ = seen_channel.basic_get("worker.old")
+    wait_until(lambda: "1 messages, 0 consumers" in seeing.type("plan"), 30)
+    assert "1 messages that a worker has in hand" in seeing.type("prune", "--yes", code=1)
+    seen_channel.basic_nack(method.delivery_tag)
+    seen_channel.queue_declare("worker.old", passive=True)
 
 
 def test_scope_of_the_file_says_what_is_ours(seeing, seen_channel):

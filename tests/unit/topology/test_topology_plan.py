@@ -278,3 +278,14 @@ def test_command_in_an_advice_can_be_typed_as_it_stands():
     difference = Difference("durable", "true", "false")
     entry = Entry(state=State.DIFFERS, thing=QueueSpec("a b;rm"), line=2, differences=(difference,))
     assert "prune -f 'my file.yaml' --queue 'a b;rm'" in advice_of(entry, "my file.yaml")
+
+
+def test_queue_stays_when_a_worker_has_a_message_of_it_in_hand():
+    broker = AnsweringBroker()
+    found = FoundQueue("worker.old", True, messages=1, messages_unacknowledged=1)
+    listing = Listing(exchanges={}, queues={"worker.old": found}, bindings=frozenset())
+    (entry,) = plan_by_listing(FILE, listing).of(State.EXTRA)
+    assert "in hand" in delete(entry, broker, is_forced=False)
+    assert broker.asked == []
+    assert delete(entry, broker, is_forced=True) == ""
+    assert broker.asked == [("delete_queue", "worker.old", True)]
