@@ -64,6 +64,9 @@ def execute(worker: Performer, station: Station, delivery: Delivery) -> bool:
     Returns:
         Whether the message could have been run after a redelivery. One that could not is in doubt when the
         connection is lost while it only waits here, so nothing like it should be taken ahead.
+
+    Raises:
+        Exception: a stage failed, through no fault of the job; it is answered `failed` all the same.
     """
     attempt = Attempt(station, delivery)
     token = correlation_id.set(attempt.correlation_id or "")
@@ -73,10 +76,21 @@ def execute(worker: Performer, station: Station, delivery: Delivery) -> bool:
                 run(worker, attempt)
             else:
                 run_traced(worker, attempt, station.tracer)
+    except Exception as error:
+        _answer_undone(attempt, error)
+        raise
     finally:
         correlation_id.reset(token)
         attempt.finish()
     return not attempt.owes_status or may_repeat(worker, attempt)
+
+
+def _answer_undone(attempt: Attempt, error: Exception) -> None:
+    """Answer a message on which a stage itself failed: a bug of ours, or an error that has no text."""
+    if not attempt.final_status and not attempt.is_returned():
+        reply = Reply("failed", message=f"its worker could not deal with it: {type(error).__name__}: {error}")
+        _keep_evidence(attempt, reply)
+        report(attempt, reply)
 
 
 def may_repeat(worker: Performer, attempt: Attempt) -> bool:
@@ -178,6 +192,7 @@ def perform(worker: Performer, attempt: Attempt, output: Output) -> Reply | None
             attempt.interrupt.end()
     except BaseException as error:  # noqa: BLE001  the one place that maps errors to outcomes
         attempt.interrupt.end()
+        station.current = None  # once more: an interruption may have come just before
         reply = outcome_of(worker, attempt, error, output)
         _keep_evidence(attempt, reply)
     else:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+from dataclasses import fields
 from typing import Any
 
 import pytest
@@ -18,10 +19,11 @@ from reworker.errors import (
     MissingParameter,
 )
 from reworker.jobs.attempt import Attempt
+from reworker.jobs.station import Station
 from reworker.messages import StepHeaders, headers_of_step
 from reworker.output import Output
 from reworker.testing import FakeClock, Harness, deliver
-from reworker.testing.harness import CORRELATION_ID
+from reworker.testing.harness import CORRELATION_ID, transcript_of
 from reworker.testing.scripted import ScriptedWorker
 from reworker.worker import Job, Worker, step
 from tests.unit.worker.kit import LEVEL_2, StepWorker, body, played, raising, step_body
@@ -241,6 +243,64 @@ def test_perform_shows_the_running_attempt_when_it_runs() -> None:
     worker = Bare(lambda one: seen.append(one.station.current))
     execution.perform(worker, attempt, Output(attempt.send_output, "x"))
     assert (seen, attempt.station.current) == ([attempt], None)
+
+
+class Unreachable(Station):
+    """Where an interruption arrives just when the job is over."""
+
+    _seen: Any = None
+    _is_interrupted = False
+
+    @property
+    def current(self) -> Any:
+        return self._seen
+
+    @current.setter
+    def current(self, attempt: Any) -> None:
+        if self._seen is not None and not self._is_interrupted:
+            self._is_interrupted = True
+            raise JobTimeout
+        self._seen = attempt
+
+
+def test_perform_shows_no_attempt_when_an_interruption_came_as_the_job_ended() -> None:
+    """The watch would end the whole process for a job that is long over."""
+    harness = Harness(StepWorker)
+    station = Unreachable(**{one.name: getattr(harness.station, one.name) for one in fields(Station)})
+    attempt = Attempt(station, harness.delivery(step_body(), headers=LEVEL_2))
+    reply = execution.perform(Bare(lambda _: None), attempt, Output(attempt.send_output, "x"))
+    assert reply is not None
+    assert reply.status == "failed"
+    assert station.current is None
+
+
+class Unspeakable(Exception):
+    def __str__(self) -> str:
+        raise AttributeError("no text")
+
+
+@pytest.mark.parametrize("headers", [LEVEL_2, None])
+def test_job_is_answered_when_its_error_cannot_be_put_into_words(headers: Any) -> None:
+    harness = Harness(StepWorker)
+    harness.worker.error = Unspeakable()  # type: ignore[attr-defined]  # of StepWorker
+    delivery = harness.delivery(step_body(), headers=headers)
+    with pytest.raises(AttributeError):
+        harness.run(delivery)
+    transcript = transcript_of(harness.bus.sent, delivery)
+    assert transcript.statuses == ["started", "failed"]
+    assert "AttributeError: no text" in transcript.message
+    assert transcript.settled == "ack"
+
+
+def test_job_is_answered_once_when_a_stage_fails_after_that(caplog: pytest.LogCaptureFixture) -> None:
+    harness = Harness(StepWorker)
+    harness.station.tally = None  # type: ignore[assignment]  # a bug of ours
+    delivery = harness.delivery(step_body(), headers=LEVEL_2)
+    with pytest.raises(AttributeError):
+        harness.run(delivery)
+    transcript = transcript_of(harness.bus.sent, delivery)
+    assert (transcript.statuses, transcript.settled) == (["started", "completed"], "ack")
+    assert "second final reply" not in caplog.text
 
 
 def test_report_says_nothing_when_there_is_nothing_to_say() -> None:
