@@ -184,6 +184,8 @@ def url_of(url: str, hosts: Sequence[str]) -> str:
         raise ValueError(f"{{host}} needs a step with one host, found {len(hosts)}")
     host = hosts[0]
     if ":" in host:
+        if "%" in host:  # nearly anything may stand behind it, the end of the brackets too
+            raise ValueError(f"{host!r:.100} names a network interface")
         return url.replace("{host}", f"[{ipaddress.IPv6Address(host)}]")
     if not HOST.fullmatch(host):
         raise ValueError(f"{host!r:.100} is no host name")

@@ -82,6 +82,8 @@ def test_url_has_the_steps_host_when_it_asks_for_it(hosts: list[str], url: str) 
         ],
         ["a b"],
         ["::1/x"],
+        ["fe80::1%eth0"],
+        ["::1%a]@evil.org?"],
     ],
 )
 def test_step_is_not_started_when_its_host_is_none(hosts: list[str]) -> None:
