@@ -264,7 +264,7 @@ class WorkerPool:
     def _abandon(self, instances: Sequence[Instance]) -> None:
         """Cancel jobs that have not ended in time; of one that does not notice, say what is true and go."""
         attempts: list[tuple[Instance, Attempt]] = [
-            (one, one.station.current) for one in instances if one.station.current is not None
+            (one, attempt) for one in instances if (attempt := one.station.current) is not None
         ]
         for _, attempt in attempts:
             attempt.cancel()

@@ -9,6 +9,7 @@ from typing import Any
 
 import pytest
 
+from reworker.errors import MessageError
 from reworker.messages import Control, StepHeaders, encode
 from reworker.pool import instance as instances
 from reworker.pool import pool as pools
@@ -341,15 +342,16 @@ def test_one_message_does_not_end_the_thread_when_the_library_fails(
     assert "could not be dealt with" in caplog.text
 
 
-def test_watch_goes_on_when_one_look_fails(world: World, caplog: pytest.LogCaptureFixture) -> None:
-    from reworker.errors import MessageError
-
+@pytest.mark.parametrize("error", [MessageError("odd"), RuntimeError("of a handler of somebody's log")])
+def test_watch_goes_on_when_one_look_fails(
+    world: World, caplog: pytest.LogCaptureFixture, error: Exception
+) -> None:
     with world.pool() as pool:
 
         class Odd:
             @property
             def current(self) -> Any:
-                raise MessageError("odd")
+                raise error
 
         station = pool.instances[0].station
         pool.instances[0].station = Odd()  # type: ignore[assignment]  # fails when looked at
