@@ -249,6 +249,8 @@ def _mapping_of(settings: MqSettings) -> dict[str, Any]:
         "password_file": settings.password_file,
         "ssl": settings.tls is not None,
         "heartbeat": settings.heartbeat_s,
+        "ack_timeout": settings.ack_timeout_s,
+        "canary": int(settings.canary_s),
     }
 
 

@@ -2,6 +2,7 @@
 
 import json
 
+import msgspec
 import pytest
 
 from reworker import config
@@ -162,3 +163,10 @@ def test_load_mapping_names_the_file_when_no_parser_takes_it(tmp_path, text):
 def test_load_mapping_stops_when_a_file_has_no_end():
     with pytest.raises(ConfigError, match="/dev/zero: is over the limit"):
         config.load_mapping("/dev/zero")
+
+
+@pytest.mark.parametrize("rest", ["", "/re?heartbeat=5&ack_timeout=60&canary=0"])
+def test_mapping_for_a_worker_says_everything_that_the_url_says(rest):
+    url = f"amqps://frob:s3cret@mq.example.com:5673{rest}"
+    wanted, found = config.mq_settings(url), config.mq_settings(config.mq_mapping(url, {}))
+    assert msgspec.structs.asdict(found) == msgspec.structs.asdict(wanted)
