@@ -29,6 +29,10 @@ FIXED = (
     "capture_stdout",
     "connect_timeout_s",
     "ledger",
+    "ledger_max_age_s",
+    "ledger_max_count",
+    "health",
+    "log_format",
 )
 
 

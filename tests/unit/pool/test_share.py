@@ -105,9 +105,10 @@ def test_nothing_changes_when_the_settings_are_broken(monkeypatch: pytest.Monkey
 
 def test_what_a_start_uses_up_stays_when_settings_are_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
     harness = Harness(NewWorker)
-    old = msgspec.structs.replace(harness.station.settings, domain="eu", instances=3)
+    changes = {"domain": "eu", "instances": 3, "ledger_max_count": 7, "health": "8000", "log_format": "json"}
+    old = msgspec.structs.replace(harness.station.settings, **changes)
     news = News([FakeInstance(harness)], old)  # type: ignore[list-item]  # as much of one as is needed
-    assert news.waiting == ["domain", "instances"]
+    assert news.waiting == list(changes)
     assert (news.settings.domain, news.settings.instances) == ("eu", 3)
     assert changed_fields(old, news.settings) == []
 
