@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from collections import Counter
 from collections.abc import Container, Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
@@ -33,7 +34,7 @@ def browser(mq: str, queue: str) -> QueueBrowser:
     """
     from reworker.bus.browse import QueueBrowser  # not above: `--help` needs no AMQP client
 
-    return QueueBrowser(mq_settings(mq), queue)
+    return QueueBrowser(mq_settings(mq, os.environ), queue)
 
 
 def walk(browsed: QueueBrowser, limit: int) -> Iterator[tuple[Letter, Found]]:

@@ -7,6 +7,7 @@ from pathlib import Path
 import pytest
 
 from reworker.bus.parameters import connection_parameters
+from reworker.cli import letters
 from reworker.config import MqSettings, mq_settings
 from reworker.errors import ConfigError
 
@@ -62,3 +63,10 @@ def test_password_is_hidden_in_every_form(tmp_path: Path) -> None:
     secret.write_text("hidden-word")
     settings = mq_settings({"password_file": str(secret)})
     assert "hidden-word" not in f"{settings!r} {settings} {settings.current_password()!r}"
+
+
+def test_dead_letters_are_looked_at_with_the_password_that_the_environment_says(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    monkeypatch.setenv("REWORKER_MQ_PASSWORD", "said")
+    assert current(letters.browser("amqp://h", "re.dead")._settings) == "said"
