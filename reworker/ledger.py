@@ -18,6 +18,7 @@ import msgspec
 
 from reworker.clock import Clock, SystemClock
 from reworker.errors import ConfigError
+from reworker.logs import escaped
 
 logger = logging.getLogger(__name__)
 T = TypeVar("T")
@@ -131,6 +132,7 @@ class MemoryLedger:
 class FileLedger:
     """A SQLite file shared by the processes of one host, behind a memory of this process's own attempts.
 
+    Keys are kept escaped: a correlation id may hold what is no UTF-8, and SQLite takes no such text.
     It has to survive a killed process, not a power failure, so it does not wait for the disk. A file that
     fails later costs a warning and not the worker: what this process has done, it still knows.
 
@@ -176,30 +178,31 @@ class FileLedger:
         if known is not None or not is_redelivered:
             return known
         query = "SELECT status, body FROM finished WHERE key = ?"
-        row = self._tried(lambda: self._db.execute(query, (key,)).fetchone(), None)
+        row = self._tried(lambda: self._db.execute(query, (escaped(key),)).fetchone(), None)
         return Finished(row[0], row[1]) if row else None
 
     def record(self, key: str, finished: Finished) -> None:
         """Remember a final reply."""
         self._memory.record(key, finished)
-        row = (key, finished.status, finished.body, self._now_s())
+        row = (escaped(key), finished.status, finished.body, self._now_s())
         self._tried(lambda: self._insert(row), None)
 
     def forget(self, key: str) -> None:
         """Drop an attempt."""
         self._memory.forget(key)
-        self._tried(lambda: self._db.execute("DELETE FROM finished WHERE key = ?", (key,)), None)
+        self._tried(lambda: self._db.execute("DELETE FROM finished WHERE key = ?", (escaped(key),)), None)
 
     def count_loss(self, key: str) -> int:
         """Return how often this attempt came back from a lost worker, this time included."""
         own = self._memory.count_loss(key)
-        row = self._tried(lambda: self._db.execute(_COUNT_LOSS, (key, self._now_s())).fetchone(), (own,))
+        values = escaped(key), self._now_s()
+        row = self._tried(lambda: self._db.execute(_COUNT_LOSS, values).fetchone(), (own,))
         return max(own, int(row[0]))
 
     def forget_losses(self, key: str) -> None:
         """A job of this attempt has ended."""
         self._memory.forget_losses(key)
-        self._tried(lambda: self._db.execute("DELETE FROM returned WHERE key = ?", (key,)), None)
+        self._tried(lambda: self._db.execute("DELETE FROM returned WHERE key = ?", (escaped(key),)), None)
 
     def close(self) -> None:
         """Release the file. Safe twice."""

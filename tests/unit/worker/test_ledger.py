@@ -158,3 +158,17 @@ def test_worker_goes_on_and_is_told_once_when_the_file_fails(
     assert FileLedger(path).find("d") == DONE
     other.close()
     ledger.close()
+
+
+@pytest.mark.parametrize("key", ["a\udcff", "b\udcff#12", "c\x00", "d\u202e", "é"])
+def test_attempt_is_found_whatever_its_correlation_id_holds(tmp_path: Path, key: str) -> None:
+    """SQLite takes no text that is no UTF-8; the job's final reply would never have been sent."""
+    path = str(tmp_path / "ledger.db")
+    first, second = FileLedger(path), FileLedger(path)
+    first.record(key, DONE)
+    assert (first.find(key), second.find(key)) == (DONE, DONE)
+    assert [first.count_loss(key), second.count_loss(key)] == [1, 2]
+    second.forget_losses(key)
+    assert second.count_loss(key) == 1
+    second.forget(key)
+    assert FileLedger(path).find(key) is None
