@@ -51,9 +51,9 @@ class OutputWorker(Worker):
         try:
             super().run_forever()
         finally:
-            self.close_files()
+            self.close()
 
-    def close_files(self) -> None:
+    def close(self) -> None:
         """Close the files. Safe twice."""
         while self._files:
             self._files.popitem()[1].close()

@@ -72,7 +72,7 @@ def written(tmp_path: Path, message: Any, **config: Any) -> str:
     harness = Harness(OutputWorker, {"output_dir": str(tmp_path), **config})
     delivery = harness.delivery({"message": message}, correlation_id="c.1")
     transcript = harness.run(delivery)
-    harness.worker.close_files()  # type: ignore[attr-defined]  # of OutputWorker
+    harness.worker.close()
     assert (transcript.sent, transcript.settled) == ([], "ack")
     return (tmp_path / "c.1.log").read_text(encoding="utf-8")
 
@@ -107,7 +107,7 @@ def test_file_stays_in_its_folder_when_the_correlation_id_is_odd(
     folder = tmp_path / "logs"
     harness = Harness(OutputWorker, {"output_dir": str(folder)})
     harness.run(harness.delivery({"message": "x"}, correlation_id=correlation_id))
-    harness.worker.close_files()  # type: ignore[attr-defined]  # of OutputWorker
+    harness.worker.close()
     (made,) = folder.iterdir()
     assert made.read_text(encoding="utf-8") == "x\n"
     assert not made.name.startswith(".")
@@ -124,7 +124,8 @@ def test_few_files_stay_open_when_there_are_many_jobs(tmp_path: Path) -> None:
     for number in [*range(OPEN_FILES + 5), 0]:
         harness.run(harness.delivery({"message": "x"}, correlation_id=f"c{number}"))
     assert len(harness.worker._files) == OPEN_FILES  # type: ignore[attr-defined]  # of OutputWorker
-    harness.worker.close_files()  # type: ignore[attr-defined]  # of OutputWorker
+    harness.worker.close()
+    assert not harness.worker._files, "also when a fresh object takes its place"  # type: ignore[attr-defined]
     assert (tmp_path / "c0.log").read_text(encoding="utf-8") == "x\nx\n"
 
 
