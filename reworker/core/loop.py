@@ -170,6 +170,7 @@ class Loop:
             self._look_at_mono_s += BLIND_LOOK_S - LOOK_S
             if not self._is_blind:
                 logger.warning("commits of other processes cannot be watched: %s", error)
+            self._memory.forget()
             found = self._is_blind = True  # the transaction that follows finds out whether all of it is away
         return found
 
@@ -283,6 +284,7 @@ class Loop:
 
     def _forget_guesses(self) -> None:
         """Drop what was remembered of the database: the transaction that it came from has failed."""
+        self._memory.forget()
         self._publisher.recover()
         self._timers.forget()
 

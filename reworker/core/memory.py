@@ -58,3 +58,11 @@ class Memory:
         self._size_bytes += len(head.row.snapshot)
         while self._size_bytes > self._limit_bytes and len(self._heads) > 1:
             self._size_bytes -= len(self._heads.popitem(last=False)[1].row.snapshot)
+
+    def forget(self) -> None:
+        """Forget the deployments: a database that was away may be back without what it had committed last.
+
+        A stand-by server that has taken over reaches the same versions again, with other contents.
+        """
+        self._heads.clear()
+        self._size_bytes = 0

@@ -4,10 +4,16 @@ from __future__ import annotations
 
 import gc
 
+import pytest
+
+from reworker.core import history
 from reworker.core.codec import PlanCache
+from reworker.errors import StorageUnavailable
 from reworker.fsm.plan import Plan
+from reworker.storage.contract import DeploymentRow
 from reworker.topology import names
 from tests.unit.core.kit import Worker, World, playbook
+from tests.unit.core.test_storage_faults import raising
 
 
 def test_plans_are_given_up_when_many_deployments_are_remembered(world: World, worker: Worker) -> None:
@@ -63,3 +69,40 @@ def test_timer_whose_event_can_never_be_stored_stops_no_other(world: World, work
         world.core.loop.turn()
     assert world.status(other) == "failed"
     assert world.core.counters.snapshot()["set_aside"] == 1
+
+
+@pytest.mark.parametrize("who", ["writer", "watch"])
+def test_what_is_remembered_is_forgotten_when_a_stand_by_may_have_taken_over(
+    world: World, worker: Worker, who: str
+) -> None:
+    worker.script = ()
+    own_id = world.core.service.submit(playbook("noop:One", "noop:Two"))
+    world.run()
+    before = world.deployment(own_id).row
+    worker.reply({"status": "started"}, f"{own_id}.1", message_id="lost")
+    world.run()
+    lost = world.deployment(own_id).row
+    go_back(world, before)
+    if who == "writer":
+        world.storage.fault = raising(StorageUnavailable("the server is gone"))
+        worker.reply({"status": "running"}, f"{own_id}.1")
+    else:
+        world.storage.has_foreign_writes = raising(StorageUnavailable("gone"))  # type: ignore[method-assign, assignment]  # it only raises
+    world.advance(0.1)
+    world.storage.fault = None
+    world.core.service.pause(own_id)
+    assert world.deployment(own_id).row.version == lost.version
+    worker.reply({"status": "completed"}, f"{own_id}.1")
+    world.advance(10)
+    assert world.status(own_id) == "paused"
+    assert history.problems(world.storage.reader, own_id) == []
+
+
+def go_back(world: World, row: DeploymentRow) -> None:
+    """Undo what was committed after a row, as a stand-by that had not heard of it."""
+    own_id, version, snapshot = row.id, row.version, row.snapshot.decode()
+    undo = "DELETE FROM event WHERE deployment_id = ? AND seq > ?"
+    restore = "UPDATE deployment SET version = ?, snapshot = ?, last_seq = ?, last_hash = ? WHERE id = ?"
+    with world.storage.begin() as unit:
+        unit._connection.exec_driver_sql(undo, (own_id, row.last_seq))
+        unit._connection.exec_driver_sql(restore, (version, snapshot, row.last_seq, row.last_hash, own_id))
