@@ -24,7 +24,7 @@ from reworker.jobs.retry import Retry
 from reworker.jobs.settings import WorkerSettings, worker_settings
 from reworker.jobs.sources import constructor_properties, layers_of, slips_in
 from reworker.jobs.station import Station
-from reworker.jobs.steps import StepMethod, schema_of, step, steps_of
+from reworker.jobs.steps import StepMethod, schema_of, step, step_for, steps_of
 from reworker.logs import escaped
 from reworker.messages import Notification, encode
 from reworker.notify import notification_of, notifications
@@ -287,7 +287,7 @@ class Worker(ClassicHooks):
             self._attempt = None
 
     def _is_idempotent_step(self, subcommand: Any) -> bool:
-        found = self._steps.get(subcommand) if isinstance(subcommand, str) else None
+        found = step_for(self._steps, subcommand)
         return found is not None and found.options.is_idempotent
 
     def _join(self, station: Station) -> None:

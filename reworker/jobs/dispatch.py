@@ -10,7 +10,7 @@ from reworker.errors import JobCancelled, JobFailed
 from reworker.jobs.attempt import Attempt
 from reworker.jobs.job import Job
 from reworker.jobs.retry import policy_of
-from reworker.jobs.steps import ANY, StepMethod, arguments_of, suggestion
+from reworker.jobs.steps import StepMethod, arguments_of, step_for, suggestion
 from reworker.jobs.trying import tries_of
 from reworker.messages import Reply, Step
 from reworker.output import Output
@@ -52,8 +52,7 @@ def _say_begun(attempt: Attempt) -> None:
 
 
 def _method_for(methods: Mapping[str, StepMethod], name: Any) -> StepMethod:
-    found = methods.get(name) if isinstance(name, str) else None
-    found = found or methods.get(ANY)
+    found = step_for(methods, name)
     if found is None:
         close = suggestion(str(name), methods)
         raise JobFailed(f"unknown subcommand {name!r}{close}; known: {', '.join(sorted(methods))}")

@@ -104,6 +104,11 @@ def steps_of(kind: type) -> dict[str, StepMethod]:
     return found
 
 
+def step_for(methods: Mapping[str, StepMethod], name: Any) -> StepMethod | None:
+    """Return the step of a subcommand: its own, else the one that takes every other, if there is one."""
+    return (methods.get(name) if isinstance(name, str) else None) or methods.get(ANY)
+
+
 def arguments_of(method: StepMethod, message: Step) -> tuple[dict[str, Any], list[str]]:
     """Return (arguments for the method, everything that is wrong with them).
 

@@ -6,6 +6,7 @@ from typing import Any
 
 import pytest
 
+from replugin.noopworker import NoopWorker
 from reworker import execution
 from reworker.bus.contract import TopologySpec, Verdict
 from reworker.errors import (
@@ -43,6 +44,13 @@ def test_redelivery_is_unknown_when_level_2_and_not_idempotent() -> None:
 )
 def test_redelivery_runs_when_idempotent(message: dict[str, Any], headers: Any) -> None:
     assert redelivered(StepWorker, message, headers).statuses == ["started", "completed"]
+
+
+@pytest.mark.parametrize(("subcommand", "status"), [("Anything", "completed"), ("Fail", "failed")])
+def test_redelivery_runs_when_the_step_that_takes_every_subcommand_is_idempotent(
+    subcommand: str, status: str
+) -> None:
+    assert redelivered(NoopWorker, step_body(subcommand), LEVEL_2).statuses == ["started", status]
 
 
 def test_start_of_a_redelivery_has_an_id_of_its_own() -> None:
