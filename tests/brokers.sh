@@ -1,7 +1,7 @@
 #!/bin/sh
 # Build the RabbitMQ versions that this Debian has no package of: each in a small
 # Debian of its own, in a cache folder outside the checkout, about a minute and
-# 400 MB each. `make test-all` calls it; `tests/brokers.sh 4.3` builds one. Safe to
+# 250 MB each. `make test-all` calls it; `tests/brokers.sh 4.3` builds one. Safe to
 # run again: what is there is kept. Never fails: what is missing is said in one
 # line, and the tests skip (or, in CI, fail) by name.
 set -u

@@ -25,7 +25,7 @@ from tests.support.rabbitmq import RabbitMQNode
 from tests.support.waiting import wait_until
 
 #: seconds between two messages of the canary here.
-EVERY_S = 0.5
+EVERY_S = 0.3
 CANARY = "bed.canary"
 
 
