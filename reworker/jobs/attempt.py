@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import threading
 from collections.abc import Callable, Mapping
+from functools import partial
 from typing import Any
 
 from reworker.bus.contract import (
@@ -63,7 +64,7 @@ class Attempt:
         "_is_over",
         "_is_settled",
         "_lock",
-        "_pending_count",
+        "_pending",
         "_refusal",
         "_seq",
         "_verdict",
@@ -120,7 +121,9 @@ class Attempt:
         self._lock = threading.Lock()
         self._deliveries = [delivery]
         self._verdict: Verdict | None = None
-        self._seq = self._pending_count = 0
+        self._seq = 0
+        #: a mark for each publish that the bus has not answered for.
+        self._pending: set[object] = set()
         self._refusal = "its worker rejected it"
         self._is_acked_early = self._is_heard = False
         self._is_left = self._is_over = self._is_settled = False
@@ -210,7 +213,7 @@ class Attempt:
 
         The core has to hear from the job first, for it misses nobody it never heard: then call again.
         """
-        is_missed = self._is_heard or (self.final_status and not self._pending_count)
+        is_missed = self._is_heard or (self.final_status and not self._pending)
         if self.headers is not None and self.headers.heartbeat_s and self.reply_to and not is_missed:
             if not self.final_status:
                 self.reply(Reply("running"))
@@ -226,7 +229,7 @@ class Attempt:
         """The job is over: settle now, or when the last reply has been answered for."""
         with self._lock:
             self._is_over = True
-            is_ready = self._pending_count == 0
+            is_ready = not self._pending
         if is_ready:
             self._settle()
 
@@ -270,13 +273,17 @@ class Attempt:
                 self._seq += 1
                 seq = self._seq
         if is_second:
-            self.station.logger.warning(
-                "%s: a second final reply (%s after %s) was dropped",
-                self.correlation_id,
-                status,
-                self.final_status,
-            )
+            text = "%s: a second final reply (%s after %s) was dropped"
+            self.station.logger.warning(text, self.correlation_id, status, self.final_status)
             return
+        try:
+            self._publish_reply(status, body, seq)
+        except BaseException:  # an interruption of the job too: it has not been said, so another reply has to
+            self.final_status = "" if is_final else self.final_status
+            raise
+
+    def _publish_reply(self, status: str, body: bytes, seq: int) -> None:
+        is_final = status in FINAL_STATUSES
         if is_final and self.headers is not None:
             self.station.ledger.record(self.key, Finished(status, body))
         if self.reply_to:
@@ -319,17 +326,18 @@ class Attempt:
     def _publish(
         self,
         message: Outgoing,
-        on_done: Callable[[Published], None],
+        on_done: Callable[[object, Published], None],
         deadline_s: float = PUBLISH_DEADLINE_S,
     ) -> None:
         """Publish, and settle no sooner than the bus has answered."""
-        with self._lock:
-            self._pending_count += 1
+        mark = object()
         try:
-            self.station.bus.publish(message, on_done, deadline_s=deadline_s)
-        except (TypeError, ValueError) as error:
-            with self._lock:
-                self._pending_count -= 1
+            self._pending.add(mark)
+            self.station.bus.publish(message, partial(on_done, mark), deadline_s=deadline_s)
+        except BaseException as error:  # an interruption of the job too: nothing may be waited for in vain
+            self._pending.discard(mark)
+            if not isinstance(error, TypeError | ValueError):
+                raise
             raise MessageError(f"message to {message.routing_key:.60} cannot be sent: {error}") from error
 
     def _on_output_done(self, result: Published) -> None:
@@ -337,23 +345,23 @@ class Attempt:
         if result.outcome is not Outcome.CONFIRMED:
             self.station.counts["output_unrouted"] += 1
 
-    def _on_final_sent(self, result: Published) -> None:
+    def _on_final_sent(self, mark: object, result: Published) -> None:
         if result.outcome not in (Outcome.CONFIRMED, Outcome.RETURNED):
             self._is_answered = False
         elif self.headers is None:
             self.station.recent.record(self.key, Finished(self.final_status, b""))
-        self._on_sent(result)
+        self._on_sent(mark, result)
 
-    def _on_beat_sent(self, result: Published) -> None:
+    def _on_beat_sent(self, mark: object, result: Published) -> None:
         self._is_heard = self._is_heard or result.outcome in (Outcome.CONFIRMED, Outcome.RETURNED)
-        self._on_sent(result)
+        self._on_sent(mark, result)
 
-    def _on_sent(self, result: Published) -> None:
+    def _on_sent(self, mark: object, result: Published) -> None:
         if result.outcome is not Outcome.CONFIRMED:
             self._note_unsent(result)
         with self._lock:
-            self._pending_count -= 1
-            is_ready = self._is_over and self._pending_count == 0
+            self._pending.discard(mark)
+            is_ready = self._is_over and not self._pending
         if is_ready:
             self._settle()
 
@@ -361,14 +369,9 @@ class Attempt:
         self.station.counts["unroutable" if result.outcome is Outcome.RETURNED else "unconfirmed"] += 1
         if not self.is_unanswerable:
             self.is_unanswerable = True
-            self.station.logger.warning(
-                "%s: a message to %s was not taken: %s %s",
-                self.correlation_id,
-                self.reply_to,
-                result.outcome.value,
-                result.reason,
-                extra={"correlation_id": self.correlation_id or ""},
-            )
+            text = "%s: a message to %s was not taken: %s %s"
+            words = self.correlation_id, self.reply_to, result.outcome.value, result.reason
+            self.station.logger.warning(text, *words, extra={"correlation_id": self.correlation_id or ""})
 
     def _settle(self) -> None:
         with self._lock:

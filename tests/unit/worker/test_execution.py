@@ -10,7 +10,7 @@ from typing import Any
 import pytest
 
 from reworker import execution
-from reworker.bus.contract import Outcome, Verdict
+from reworker.bus.contract import Outcome, Outgoing, Verdict
 from reworker.errors import (
     JobCancelled,
     JobFailed,
@@ -23,7 +23,7 @@ from reworker.jobs.station import Station
 from reworker.messages import StepHeaders, headers_of_step
 from reworker.output import Output
 from reworker.testing import FakeClock, Harness, deliver
-from reworker.testing.harness import CORRELATION_ID, transcript_of
+from reworker.testing.harness import CORRELATION_ID, RecordingBus, transcript_of
 from reworker.testing.scripted import ScriptedWorker
 from reworker.worker import Job, Worker, step
 from tests.unit.worker.kit import LEVEL_2, StepWorker, body, played, raising, step_body
@@ -290,6 +290,43 @@ def test_job_is_answered_when_its_error_cannot_be_put_into_words(headers: Any) -
     assert transcript.statuses == ["started", "failed"]
     assert "AttributeError: no text" in transcript.message
     assert transcript.settled == "ack"
+
+
+class Interrupting(RecordingBus):
+    """A bus in which the time of a job is up while it publishes a text, before or after that is queued."""
+
+    def __init__(self, text: bytes, *, is_queued: bool) -> None:
+        super().__init__()
+        self._text, self._is_queued = text, is_queued
+
+    def publish(self, message: Outgoing, *arguments: Any, **options: Any) -> None:
+        is_hit = self._text in message.body
+        if not is_hit or self._is_queued:
+            super().publish(message, *arguments, **options)
+        if is_hit:
+            raise JobTimeout
+
+
+class ClassicTalker(Worker):
+    """Says what it was told to on the way to its end."""
+
+    def process(self, channel: Any, basic_deliver: Any, properties: Any, body: Any, output: Any) -> None:
+        self.send("elsewhere", properties.correlation_id, {"note": "midway"})
+        self.send(properties.reply_to, properties.correlation_id, {"status": "completed"}, exchange="")
+
+
+@pytest.mark.parametrize("is_queued", [False, True])
+@pytest.mark.parametrize("text", [b"midway", b"completed"])
+def test_job_is_answered_and_settled_when_it_is_interrupted_while_it_publishes(
+    text: bytes, is_queued: bool
+) -> None:
+    harness = Harness(ClassicTalker)
+    harness.station.bus = bus = Interrupting(text, is_queued=is_queued)
+    delivery = harness.delivery(step_body(), headers=LEVEL_2)
+    harness.run(delivery)
+    statuses = transcript_of(bus.sent, delivery).statuses
+    assert statuses == (["completed", "failed"] if is_queued and text == b"completed" else ["failed"])
+    assert delivery.verdict is Verdict.ACK
 
 
 def test_job_is_answered_once_when_a_stage_fails_after_that(caplog: pytest.LogCaptureFixture) -> None:
