@@ -46,4 +46,4 @@ def test_nothing_is_lost_or_doubled_in_a_host_under_siege(
         print(dict(siege.counts), dict(outcomes))
         assert problems(storage, service, siege.ids, marks_in(siege.marks_file)) == []
         assert outcomes.keys() == {"completed"}
-        assert siege.counts.keys() == {"restarts", "cuts", "kills"}
+        assert siege.counts.keys() >= {"restarts", "cuts", "kills"}

@@ -15,6 +15,8 @@ from pathlib import Path
 from reworker.bus.inspection import queue_counts
 from reworker.config import mq_settings
 from reworker.core.service import Service
+from reworker.fsm.events import Decision
+from reworker.fsm.states import AttemptStatus
 from reworker.storage.contract import Storage
 from reworker.topology.names import worker_queue
 from tests.support.chaos_worker import MARKS_VARIABLE, ChaosWorker
@@ -113,13 +115,39 @@ class Siege:
         next_strike_s = time.monotonic() + PEACE_S
         while any(left.values()):
             self._submit()
+            self._decide()
             if time.monotonic() >= next_strike_s:
                 strike = self._moments.choice([one for one, count in left.items() if count])
                 left[strike] -= 1
                 strike()
                 next_strike_s = time.monotonic() + self._moments.uniform(0.1, PEACE_S)
             time.sleep(LOOK_S)
-        wait_until(lambda: not self._open_ids(), REST_S, "all deployments to be over")
+        try:
+            wait_until(self._is_over, REST_S, "all deployments to be over", poll_s=LOOK_S)
+        except TimeoutError:
+            print(dict(self.counts), *self.left_open(), sep="\n")
+            raise
+
+    def _is_over(self) -> bool:
+        self._decide()
+        return not self._open_ids()
+
+    def _decide(self) -> None:
+        """Be the person who is asked when a step's message may or may not have reached the broker."""
+        for own_id in self._open_ids():
+            for attempt in self.service.deployment(own_id).state.attempts:
+                if attempt.status is AttemptStatus.UNKNOWN:
+                    self.service.decide(own_id, attempt.number, Decision.RETRY, actor="siege")
+                    self.counts["decisions"] += 1
+
+    def left_open(self) -> list[str]:
+        """Return what is known of the deployments that are not over, for the report of a failure."""
+        found = []
+        for own_id in self._open_ids():
+            state = self.service.deployment(own_id).state
+            events = [f"{one.at:%H:%M:%S} {one.kind} {one.data}" for one in self.service.events(own_id)]
+            found.append(f"{own_id} {state.status} {state.reason}: {state.attempts} {events[-12:]}")
+        return [*found, str(self._consumers())]
 
     def _open_ids(self) -> list[str]:
         return [one for one in self.ids[-10 * OPEN_COUNT :] if not self.service.deployment(one).is_over]
