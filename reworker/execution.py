@@ -21,6 +21,7 @@ from reworker.errors import (
     MessageError,
     MessageTooLarge,
 )
+from reworker.jobs.adoption import running_of
 from reworker.jobs.attempt import Attempt
 from reworker.jobs.losses import MAX_LOSSES, is_sent_round, losses_of
 from reworker.jobs.returning import key_of, returns_of
@@ -263,7 +264,7 @@ def _is_known(attempt: Attempt) -> bool:
         return _is_known_at_level_1(attempt)
     if not attempt.correlation_id:
         return False
-    original = station.open_attempts.get(attempt.key)
+    original = running_of(attempt)
     if original is not None:
         original.adopt(attempt)
         return True
@@ -280,7 +281,7 @@ def _is_known_at_level_1(attempt: Attempt) -> bool:
     if not attempt.is_redelivered:
         station.recent.forget(attempt.key)
         return False
-    original = station.open_attempts.get(attempt.key)
+    original = running_of(attempt)
     if original is not None:
         original.adopt(attempt)
     return original is not None or station.recent.find(attempt.key) is not None

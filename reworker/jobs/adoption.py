@@ -5,6 +5,18 @@ from __future__ import annotations
 from reworker.bus.contract import Delivery
 from reworker.jobs.attempt import Attempt
 from reworker.jobs.station import Station
+from reworker.jobs.trying import tries_of
+
+
+def running_of(attempt: Attempt) -> Attempt | None:
+    """Return the job in this process that a delivery is a repetition of; None when it is none.
+
+    Its next try is none. That may come before this one has ended: the broker delivers it before it confirms.
+    """
+    running: Attempt | None = attempt.station.open_attempts.get(attempt.key)
+    if running is None or tries_of(attempt) > tries_of(running):
+        return None
+    return running
 
 
 def is_adopted(station: Station, delivery: Delivery) -> bool:
@@ -16,5 +28,5 @@ def is_adopted(station: Station, delivery: Delivery) -> bool:
     if not delivery.redelivered or not delivery.properties.correlation_id:
         return False
     attempt = Attempt(station, delivery)
-    running: Attempt | None = station.open_attempts.get(attempt.key)
+    running = running_of(attempt)
     return running is not None and running.adopt(attempt)

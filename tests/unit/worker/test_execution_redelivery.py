@@ -13,7 +13,10 @@ from reworker.errors import (
     ConnectionLost,
     JobRetry,
 )
+from reworker.jobs.adoption import is_adopted
+from reworker.jobs.attempt import Attempt
 from reworker.jobs.losses import MAX_LOSSES
+from reworker.jobs.returning import LOST_HEADER, TRIES_HEADER
 from reworker.messages import StepHeaders, headers_of_step
 from reworker.testing import FakeClock, Harness
 from reworker.testing.harness import CORRELATION_ID, RecordingBus
@@ -51,6 +54,23 @@ def test_redelivery_runs_when_the_step_that_takes_every_subcommand_is_idempotent
     subcommand: str, status: str
 ) -> None:
     assert redelivered(NoopWorker, step_body(subcommand), LEVEL_2).statuses == ["started", status]
+
+
+@pytest.mark.parametrize("is_redelivered", [False, True])
+def test_next_try_runs_when_the_one_before_has_not_been_settled_yet(is_redelivered: bool) -> None:
+    """It was acknowledged with the try before, and never done."""
+    harness = Harness(StepWorker)
+    first = Attempt(harness.station, harness.delivery(step_body("Again"), headers=LEVEL_2))
+    assert execution.decode(harness.worker, first)
+    assert execution.start(harness.worker, first)
+    headers = {**LEVEL_2, TRIES_HEADER: 1, LOST_HEADER: 1} if is_redelivered else {**LEVEL_2, TRIES_HEADER: 1}
+    second = harness.delivery(step_body("Again"), headers=headers)
+    assert not is_adopted(harness.station, second)
+    assert harness.run(second).final["status"] == "completed"
+    stale = harness.delivery(step_body("Again"), headers=LEVEL_2, redelivered=True)
+    assert is_adopted(harness.station, stale) is False
+    first.finish()
+    assert not harness.station.open_attempts
 
 
 def test_start_of_a_redelivery_has_an_id_of_its_own() -> None:
