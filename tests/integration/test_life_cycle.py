@@ -170,9 +170,8 @@ def test_processes_of_a_job_end_when_it_is_cancelled_and_no_others(
     core.wait(attempts[0], "started", "completed")
     assert (tmp_path / "pids0.bye").exists(), "it was told before it was killed"
     assert not any(map(is_gone, second))
-    worker.kill9()
-    for pid in second:
-        os.kill(pid, signal.SIGKILL)
+    worker.kill9()  # with its whole group, and they are in it
+    wait_until(lambda: all(map(is_gone, second)))
 
 
 # signals
