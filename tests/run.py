@@ -18,6 +18,11 @@ PARTS = (
     ("contract", "docs", "compat"),
     ("faults", "unit", "test_architecture.py"),
 )
+#: files of the first part that the second one runs.
+MOVED = tuple(
+    f"tests/integration/test_{name}.py"
+    for name in ("topology", "topology_rabbitmq", "topology_rights", "dead_letters", "host", "retries")
+)
 #: what holds no tests, or figures that must be measured alone.
 OTHERS = ("bench", "support", "data")
 
@@ -51,7 +56,12 @@ def main() -> int:
 
 
 def _command(part: tuple[str, ...]) -> list[str]:
-    return [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *(f"tests/{one}" for one in part)]
+    paths = [f"tests/{one}" for one in part]
+    if part is PARTS[0]:
+        paths += [f"--ignore={one}" for one in MOVED]
+    elif part is PARTS[1]:
+        paths += MOVED
+    return [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--durations=12", *paths]
 
 
 def _start(part: tuple[str, ...], output: IO[bytes]) -> tuple[subprocess.Popen[bytes], IO[bytes]]:

@@ -17,13 +17,18 @@ END_S = 0.5
 
 
 class Gate:
-    """Keeps the core's thread from writing until it is opened."""
+    """Keeps the core's thread from writing, once another thread has, until it is opened.
+
+    There is one connection for writing: held at the gate before that, the other thread would wait for it.
+    """
 
     def __init__(self) -> None:
-        self.is_met, self.is_open = threading.Event(), threading.Event()
+        self.is_met, self.is_open, self.is_shut = (threading.Event() for _ in range(3))
 
     def pass_through(self) -> None:
-        if threading.current_thread().name == "core":
+        if threading.current_thread().name != "core":
+            self.is_shut.set()
+        elif self.is_shut.is_set():
             self.is_met.set()
             self.is_open.wait()
 

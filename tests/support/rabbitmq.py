@@ -235,9 +235,12 @@ class RabbitMQNode:
         if not self._home.has("erl_call"):
             return self.rabbitmqctl("eval", expressions + ".", timeout_s=timeout_s)
         cookie = (self.folder / ".erlang.cookie").read_text().strip()
-        answer = self._run(
-            ["erl_call", "-sname", NODENAME, "-c", cookie, "-e"], expressions + ".\n", timeout_s
-        )
+        command = ["erl_call", "-sname", NODENAME, "-c", cookie, "-e"]
+        try:
+            answer = self._run(command, expressions + ".\n", timeout_s)
+        except subprocess.CalledProcessError:
+            # It gives a busy node little time to shake hands, and has asked nothing then; this one is patient.
+            return self.rabbitmqctl("eval", expressions + ".", timeout_s=timeout_s)
         if not answer.startswith("{ok, "):
             raise RuntimeError(f"RabbitMQ could not evaluate {expressions!r}: {answer}")
         return answer.strip().removeprefix("{ok, ").removesuffix("}")
