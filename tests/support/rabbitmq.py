@@ -239,7 +239,7 @@ class RabbitMQNode:
         try:
             answer = self._run(command, expressions + ".\n", timeout_s)
         except subprocess.CalledProcessError:
-            # It gives a busy node little time to shake hands, and has asked nothing then; this one is patient.
+            # It gives a busy node little time to shake hands; nothing was asked yet. This one is patient.
             return self.rabbitmqctl("eval", expressions + ".", timeout_s=timeout_s)
         if not answer.startswith("{ok, "):
             raise RuntimeError(f"RabbitMQ could not evaluate {expressions!r}: {answer}")
