@@ -25,7 +25,8 @@ def _bed(kind: str, request: pytest.FixtureRequest) -> Bed:
     alarm = "{{resource_limit, memory, node()}, []}"
     return NetworkBed(
         url,
-        lambda: node.evaluate(f"rabbit_alarm:set_alarm({alarm})"),
+        # `rabbit_alarm:set_alarm` does not wait until the connections know
+        lambda: node.evaluate(f"gen_event:sync_notify(rabbit_alarm, {{set_alarm, {alarm}}})"),
         lambda: node.evaluate("rabbit_alarm:clear_alarm({resource_limit, memory, node()})"),
     )
 
