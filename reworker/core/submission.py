@@ -154,6 +154,7 @@ def new_row(own_id: str, plan: Plan, origin: Origin, at: datetime, resumes: str 
         idempotency_key=origin.idempotency_key or None,
         request_digest=origin.request_digest or None,
         resumes=resumes or None,
+        environment=plan.environment,
     )
 
 

@@ -66,6 +66,7 @@ class Plan:
         locks: names of what nobody else may touch meanwhile, such as ``host:web1``.
         timeout_s: for the whole deployment from its start; None is without limit.
         notice: whom to tell of start and end.
+        environment: where it is done, such as ``production``; who may start it there is decided by it.
     """
 
     group: str
@@ -76,6 +77,7 @@ class Plan:
     locks: tuple[str, ...] = ()
     timeout_s: float | None = None
     notice: PhaseNotice | None = None
+    environment: str = ""
 
     @cached_property
     def _ends(self) -> tuple[int, ...]:
@@ -222,6 +224,7 @@ def compile_plan(
         locks=_locks(playbook) if playbook.takes_locks else (),
         timeout_s=playbook.timeout_s,
         notice=rules.notice,
+        environment=playbook.environment,
     )
 
 

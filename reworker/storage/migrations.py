@@ -40,7 +40,34 @@ def _to_2(connection: Connection) -> None:
         connection.execute(text(statement))
 
 
-MIGRATIONS: tuple[Migration, ...] = (_to_2,)
+#: what version 3 added, for people and programs that come over HTTP; {at} is a time without a zone.
+_TO_3 = (
+    "ALTER TABLE deployment ADD COLUMN environment VARCHAR NOT NULL DEFAULT ''",
+    'CREATE INDEX deployment_by_group ON deployment ("group", id)',
+    "CREATE INDEX deployment_by_playbook ON deployment (playbook_id, id)",
+    "CREATE TABLE token (id VARCHAR(24) NOT NULL PRIMARY KEY, digest VARCHAR(64) NOT NULL UNIQUE,"
+    " name VARCHAR NOT NULL, scopes TEXT NOT NULL, limits TEXT NOT NULL, actor VARCHAR NOT NULL,"
+    " created_at {at} NOT NULL, expires_at {at}, revoked_at {at}, used_at {at})",
+    "CREATE TABLE session (digest VARCHAR(64) NOT NULL PRIMARY KEY, kind VARCHAR(20) NOT NULL,"
+    " token_id VARCHAR(24) NOT NULL, created_at {at} NOT NULL, expires_at {at} NOT NULL)",
+    "CREATE INDEX session_by_token ON session (token_id)",
+    "CREATE TABLE audit (id VARCHAR(24) NOT NULL PRIMARY KEY, at {at} NOT NULL, actor VARCHAR NOT NULL,"
+    " token_id VARCHAR(24) NOT NULL, action VARCHAR(60) NOT NULL, target VARCHAR NOT NULL,"
+    " outcome VARCHAR(20) NOT NULL, detail VARCHAR NOT NULL, source_ip VARCHAR(60) NOT NULL)",
+    "CREATE TABLE saved_view (owner VARCHAR NOT NULL, name VARCHAR NOT NULL, query VARCHAR NOT NULL,"
+    " created_at {at} NOT NULL, PRIMARY KEY (owner, name))",
+)
+#: how each engine calls a time without a zone.
+_TIMES = {"sqlite": "DATETIME", "postgresql": "TIMESTAMP WITHOUT TIME ZONE"}
+
+
+def _to_3(connection: Connection) -> None:
+    """Bring a database of version 2 to version 3."""
+    for statement in _TO_3:
+        connection.execute(text(statement.replace("{at}", _TIMES[connection.dialect.name])))
+
+
+MIGRATIONS: tuple[Migration, ...] = (_to_2, _to_3)
 
 
 def migrate(

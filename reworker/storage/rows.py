@@ -34,6 +34,7 @@ class DeploymentRow(msgspec.Struct, frozen=True):
         idempotency_key: at most one deployment has it; None is none.
         request_digest: of the job message it came from; None is none.
         resumes: id of the failed deployment that it continues; None is none.
+        environment: where it is done; empty is nowhere in particular.
     """
 
     id: str
@@ -53,6 +54,7 @@ class DeploymentRow(msgspec.Struct, frozen=True):
     idempotency_key: str | None = None
     request_digest: str | None = None
     resumes: str | None = None
+    environment: str = ""
 
 
 class EventRow(msgspec.Struct, frozen=True):
@@ -167,6 +169,78 @@ class SourceRow(msgspec.Struct, frozen=True):
     deployment_id: str
     text: str | None
     rules: bytes | None = None
+
+
+class TokenRow(msgspec.Struct, frozen=True):
+    """A token for people or programs; its secret is not kept.
+
+    Args:
+        digest: SHA-256 of the whole token.
+        name: whose it is; what is done with it is done in this name.
+        scopes: JSON, a list of words of `Scope`.
+        limits: JSON, ``{"groups": [...], "environments": [...], "hosts": [...]}``; empty lists limit nothing.
+        actor: who made it.
+    """
+
+    id: str
+    digest: str
+    name: str
+    scopes: bytes
+    limits: bytes
+    actor: str
+    created_at: datetime
+    expires_at: datetime | None = None
+    revoked_at: datetime | None = None
+    used_at: datetime | None = None
+
+
+class SessionRow(msgspec.Struct, frozen=True):
+    """A browser that has logged in, or a link that logs in once.
+
+    Args:
+        digest: SHA-256 of the secret that the browser or the link holds.
+        kind: session or link.
+        token_id: whose rights it has; empty for the link of the first start, which makes a token.
+    """
+
+    digest: str
+    kind: str
+    token_id: str
+    created_at: datetime
+    expires_at: datetime
+
+
+class AuditRow(msgspec.Struct, frozen=True):
+    """Something that somebody did, or was not allowed to do; `id` orders them by time.
+
+    Args:
+        actor: the name of the token, or of who gave the command.
+        token_id: empty without one.
+        action: a word of the API, such as ``deployment.cancel``.
+        target: id of what it is about; empty is nothing in particular.
+        outcome: done, denied or failed.
+        detail: in words.
+        source_ip: of the client.
+    """
+
+    id: str
+    at: datetime
+    actor: str
+    token_id: str
+    action: str
+    target: str
+    outcome: str
+    detail: str = ""
+    source_ip: str = ""
+
+
+class SavedViewRow(msgspec.Struct, frozen=True):
+    """A question about deployments that somebody asks again and again; `query` is that of the address."""
+
+    owner: str
+    name: str
+    query: str
+    created_at: datetime
 
 
 class InstanceRow(msgspec.Struct, frozen=True):

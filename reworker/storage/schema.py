@@ -30,7 +30,7 @@ from sqlalchemy import (
 from reworker.storage.any_text import AnyText
 
 #: number of the schema below; raise it with each migration.
-SCHEMA_VERSION = 2
+SCHEMA_VERSION = 3
 LOG_SCHEMA_VERSION = 1
 
 
@@ -118,7 +118,10 @@ deployment = Table(
     Column("idempotency_key", AnyText(300), unique=True),
     Column("request_digest", String(64)),
     Column("resumes", String(24)),
+    Column("environment", AnyText, nullable=False, server_default=""),
     Index("deployment_by_status", "status", "id"),
+    Index("deployment_by_group", "group", "id"),
+    Index("deployment_by_playbook", "playbook_id", "id"),
     Index("deployment_by_request", "request_digest"),
     # Without those that run: their rows are written again and again.
     Index(
@@ -243,6 +246,55 @@ instance = Table(
     Column("version", String(40), nullable=False),
     Column("started_at", UtcDateTime, nullable=False),
     Column("beat_at", UtcDateTime, nullable=False),
+)
+
+token = Table(
+    "token",
+    metadata,
+    Column("id", String(24), primary_key=True),
+    Column("digest", String(64), nullable=False, unique=True),
+    Column("name", AnyText, nullable=False),
+    Column("scopes", JsonText, nullable=False),
+    Column("limits", JsonText, nullable=False),
+    Column("actor", AnyText, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime),
+    Column("revoked_at", UtcDateTime),
+    Column("used_at", UtcDateTime),
+)
+
+session = Table(
+    "session",
+    metadata,
+    Column("digest", String(64), primary_key=True),
+    Column("kind", String(20), nullable=False),
+    Column("token_id", String(24), nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("expires_at", UtcDateTime, nullable=False),
+    Index("session_by_token", "token_id"),
+)
+
+audit = Table(
+    "audit",
+    metadata,
+    Column("id", String(24), primary_key=True),
+    Column("at", UtcDateTime, nullable=False),
+    Column("actor", AnyText, nullable=False),
+    Column("token_id", String(24), nullable=False),
+    Column("action", String(60), nullable=False),
+    Column("target", AnyText, nullable=False),
+    Column("outcome", String(20), nullable=False),
+    Column("detail", AnyText, nullable=False),
+    Column("source_ip", String(60), nullable=False),
+)
+
+saved_view = Table(
+    "saved_view",
+    metadata,
+    Column("owner", AnyText, primary_key=True),
+    Column("name", AnyText, primary_key=True),
+    Column("query", AnyText, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
 )
 
 meta = Table("meta", metadata, Column("name", String(40), primary_key=True), Column("value", Text))

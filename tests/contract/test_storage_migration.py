@@ -9,11 +9,12 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from sqlalchemy import create_engine, inspect
+from sqlalchemy import create_engine, inspect, text
 
 from reworker.errors import StorageError
 from reworker.storage.contract import Changes, SourceRow
 from reworker.storage.log import SqlLog
+from reworker.storage.opening import open_storage
 from reworker.storage.sql import SqlStorage
 from tests.contract.storage_kit import NOW, OWN, attempt, deployment
 
@@ -31,13 +32,14 @@ def old(tmp_path: Path) -> Path:
     return path
 
 
-def shape(path: Path) -> dict[str, Any]:
+def shape(place: Path | str) -> dict[str, Any]:
     """Return every table with its columns and indexes, in no order."""
-    engine = create_engine(f"sqlite:///{path}")
+    engine = create_engine(f"sqlite:///{place}" if isinstance(place, Path) else place)
     found = inspect(engine)
     tables = {
         name: (
-            {(one["name"], one["nullable"], one["primary_key"]) for one in found.get_columns(name)},
+            {(one["name"], one["nullable"]) for one in found.get_columns(name)},
+            tuple(found.get_pk_constraint(name)["constrained_columns"]),
             {(one["name"], tuple(one["column_names"]), one["unique"]) for one in found.get_indexes(name)},
             {
                 (tuple(one["constrained_columns"]), one["referred_table"])
@@ -110,3 +112,31 @@ def test_old_database_is_as_it_was_when_bringing_it_up_fails(old: Path) -> None:
         SqlStorage(old)
     assert "\n".join(connection.iterdump()) == before
     connection.close()
+
+
+#: what version 3 added; the version before is made by taking it away.
+_BACK_TO_2 = (
+    *(f"DROP TABLE {name}" for name in ("token", "session", "audit", "saved_view")),
+    "DROP INDEX deployment_by_group",
+    "DROP INDEX deployment_by_playbook",
+    "ALTER TABLE deployment DROP COLUMN environment",
+    "UPDATE meta SET value = '2' WHERE name = 'schema_version'",
+)
+
+
+def test_version_2_on_any_engine_has_the_shape_of_a_new_one_when_opened(any_database_url: str) -> None:
+    open_storage(any_database_url).close()
+    server = any_database_url.replace("postgresql://", "postgresql+psycopg://")
+    new = shape(server)
+    engine = create_engine(server)
+    with engine.begin() as connection:
+        for statement in _BACK_TO_2:
+            connection.execute(text(statement))
+    engine.dispose()
+    assert shape(server) != new
+    storage = open_storage(any_database_url)
+    assert shape(server) == new
+    with storage.begin() as unit:
+        unit.save(Changes(created=[(deployment(OWN, environment="production"), b"{}")]))
+    assert storage.reader.deployment(OWN).environment == "production"
+    storage.close()
