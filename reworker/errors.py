@@ -24,6 +24,10 @@
         PlaybookNotFound
       AlreadySettled          a delivery was settled twice
       LetterNotFound          no dead letter has this id
+      AccessError             who asks may not
+        NotAuthenticated      no token, or none that counts
+        Forbidden             the token is not for this
+      KeyReused               an idempotency key came with another request before
       JobError                raised by plugin code to choose an outcome
         JobFailed
         JobRetry
@@ -263,6 +267,29 @@ class LetterNotFound(ReworkerError):
     def __init__(self, letter_id: str, queue: str) -> None:
         self.letter_id, self.queue = letter_id, queue
         super().__init__(f"no dead letter {letter_id!r} in {queue}; `reworker dead ls` lists them")
+
+
+class AccessError(ReworkerError):
+    """Who asks may not; nothing was done."""
+
+
+class NotAuthenticated(AccessError):
+    """There is no token, or it is unknown, expired or revoked: which of these is not said."""
+
+
+class Forbidden(AccessError):
+    """The token counts, but not for this, or not there."""
+
+
+class KeyReused(ReworkerError):
+    """An idempotency key was used before, for a request with another body."""
+
+    def __init__(self, key: str, deployment_id: str) -> None:
+        self.key, self.deployment_id = key, deployment_id
+        super().__init__(
+            f"the idempotency key {key!r} has started deployment {deployment_id} from another request; "
+            "use a new key for a new request"
+        )
 
 
 class JobError(ReworkerError):

@@ -88,6 +88,8 @@ LIBRARIES = {
     "sqlalchemy": ("reworker.storage",),
     "psycopg": ("reworker.storage",),
     "starlette": ("reworker.web",),
+    "uvicorn": ("reworker.web",),
+    "jinja2": ("reworker.web",),
     "opentelemetry": ("reworker.tracing",),
 }
 
