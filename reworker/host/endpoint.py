@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import json
 import logging
 import selectors
@@ -29,6 +30,10 @@ EXCHANGE_S = 5.0
 LOOK_S = 1.0
 #: connections at one time; those above are closed unread.
 CONNECTION_COUNT = 32
+#: seconds without a look at new clients when the process cannot take one; they wait in the kernel.
+EXHAUSTED_PAUSE_S = 1.0
+#: what the process or the machine has too little of, and has again when others have ended.
+EXHAUSTED = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOBUFS, errno.ENOMEM})
 #: digits of the highest port.
 PORT_DIGITS = 5
 _END = b"\r\n\r\n"
@@ -100,7 +105,8 @@ class Endpoint:
         self._host, self._port = address_of(address)
         self._probe, self._clock = probe, clock or SystemClock()
         self._talks: dict[socket.socket, Talk] = {}
-        self._is_ending = False
+        self._accept_again_mono_s: float | None = None
+        self._is_ending = self._is_exhausted = False
         self._thread = threading.Thread(target=self._run, name="health", daemon=True)
 
     @property
@@ -170,18 +176,32 @@ class Endpoint:
         now_s = self._clock.mono_s()
         for client in [one for one, talk in self._talks.items() if talk.until_mono_s < now_s]:
             self._part(selector, client)
+        if self._accept_again_mono_s is not None and self._accept_again_mono_s <= now_s:
+            self._accept_again_mono_s = None
+            selector.register(self._listener, selectors.EVENT_READ)
 
     def _accept(self, selector: selectors.BaseSelector) -> None:
         try:
             client, _ = self._listener.accept()
-        except OSError:
-            return  # gone before it was accepted
+        except OSError as error:
+            if error.errno in EXHAUSTED:
+                self._pause(selector, error)
+            return  # else it was gone before it was accepted
+        self._is_exhausted = False
         if len(self._talks) >= CONNECTION_COUNT:
             client.close()
             return
         client.setblocking(False)
         self._talks[client] = Talk(client, self._clock.mono_s() + EXCHANGE_S)
         selector.register(client, selectors.EVENT_READ)
+
+    def _pause(self, selector: selectors.BaseSelector, error: OSError) -> None:
+        """Look away for a moment: a client that cannot be taken stays, and would be reported without end."""
+        if not self._is_exhausted:
+            logger.error("health and metrics cannot take a connection, trying on: %s", error)
+        self._is_exhausted = True
+        self._accept_again_mono_s = self._clock.mono_s() + EXHAUSTED_PAUSE_S
+        selector.unregister(self._listener)
 
     def _part(self, selector: selectors.BaseSelector, client: socket.socket) -> None:
         del self._talks[client]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+import contextlib
+import resource
+import select
 import socket
 import threading
 from collections.abc import Iterator
 
 import pytest
 
-from reworker.host.endpoint import CONNECTION_COUNT, EXCHANGE_S, REQUEST_BYTES, Endpoint
+from reworker.host.endpoint import CONNECTION_COUNT, EXCHANGE_S, EXHAUSTED_PAUSE_S, REQUEST_BYTES, Endpoint
 from reworker.host.health import Report
 from reworker.testing import FakeClock
 from tests.support.waiting import wait_until
@@ -158,3 +161,33 @@ def test_address_of_another_family_is_answered(state: State) -> None:
         with socket.create_connection(("::1", port), timeout=20) as client:
             client.sendall(GOOD)
             assert client.recv(12) == b"HTTP/1.1 200"
+
+
+@contextlib.contextmanager
+def no_more_descriptors() -> Iterator[None]:
+    """Let this process open nothing more."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (3, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+def test_clients_wait_without_a_spin_when_the_process_is_out_of_descriptors(
+    port: int, clock: FakeClock, caplog: pytest.LogCaptureFixture
+) -> None:
+    def complaints() -> int:
+        return caplog.text.count("cannot take a connection, trying on: [Errno 24]")
+
+    assert status(port, GOOD) == 200  # what it needs for itself, it has
+    with socket.socket() as client:
+        client.settimeout(20)
+        with no_more_descriptors():
+            client.connect(("127.0.0.1", port))
+            client.sendall(GOOD)
+            wait_until(complaints, 20, "a client that cannot be taken")
+        assert not select.select([client], [], [], 0.3)[0], "it looked again before the pause was over"
+        clock.advance(EXHAUSTED_PAUSE_S)
+        assert client.recv(12) == b"HTTP/1.1 200"
+    assert complaints() == 1
