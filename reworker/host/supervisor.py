@@ -106,11 +106,15 @@ class Supervisor:
                 self._send(slot, signal.SIGKILL)
 
     def _start(self, slot: Slot, work: Work) -> None:
-        pipe = ReportPipe()
+        pipe: ReportPipe | None = None
         try:
-            pid = fork(lambda: work(pipe.writing), [pipe.reading, *self._ears.descriptors()])
+            pipe = ReportPipe()
+            writing = pipe.writing
+            pid = fork(lambda: work(writing), [pipe.reading, *self._ears.descriptors()])
         except OSError as error:
-            pipe.close()
+            if pipe is not None:
+                pipe.close()
+            self._children.expect(slot.name)  # until it is there, something is missing
             pause_s = slot.failed(self._clock.mono_s())
             logger.error("%s: cannot be started: %s; again in %.1f s", slot.name, error, pause_s)
             return

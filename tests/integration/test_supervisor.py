@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import resource
 import textwrap
 from collections.abc import Callable
-from signal import SIGINT
+from signal import SIGINT, SIGKILL
 
 from tests.support.processes import Process
 
@@ -53,3 +55,18 @@ def test_process_is_killed_when_a_second_signal_does_not_end_it(process: Callabl
     host.wait_for_line("stopping: no new work")
     assert host.terminate() == 1
     host.wait_for_line("stopping at once")
+
+
+def test_process_is_started_when_descriptors_are_there_again(process: Callable[..., Process]) -> None:
+    host = started(process, "lambda *_: sys.exit(0)")
+    child = int(host.wait_for_line(r"x: started as process (\d+)")[1])
+    host.wait_for_line("x: consuming")
+    soft, hard = resource.prlimit(host.pid, resource.RLIMIT_NOFILE)
+    resource.prlimit(host.pid, resource.RLIMIT_NOFILE, (3, hard))
+    os.kill(child, SIGKILL)
+    for _ in range(2):
+        host.wait_for_line("x: cannot be started: .*Too many open files; again in")
+    resource.prlimit(host.pid, resource.RLIMIT_NOFILE, (soft, hard))
+    host.wait_for_line("x: started as process")
+    host.wait_for_line("x: consuming")
+    assert host.terminate() == 0
