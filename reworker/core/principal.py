@@ -1,4 +1,4 @@
-"""Who asks, and what of: scopes of tokens, and the groups, environments and hosts they are limited to. Pure."""
+"""Who asks, and for what: scopes of tokens, and the groups, environments and hosts they are for. Pure."""
 
 from __future__ import annotations
 

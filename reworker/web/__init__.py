@@ -1,0 +1,1 @@
+"""The HTTP side: one application, thin adapters over the core's service."""

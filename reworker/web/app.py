@@ -1,0 +1,49 @@
+"""The application: every dialect at its address, over one site."""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+
+from starlette.applications import Starlette
+from starlette.exceptions import HTTPException
+from starlette.middleware import Middleware
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Mount, Router
+
+from reworker.web import api_v1, operators
+from reworker.web.context import Site
+from reworker.web.errors import answer_error
+from reworker.web.headers import SafeHeaders
+from reworker.web.operations import routes_of
+from reworker.web.routes import require_guarded
+
+
+def create_app(site: Site) -> Starlette:
+    """Return the application.
+
+    Raises:
+        TypeError: a route does not say who may pass; a bug.
+    """
+    routes: list[BaseRoute] = [
+        _mount("/api/v1", [*routes_of(api_v1.OPERATIONS), *api_v1.OPEN_ROUTES]),
+        *operators.ROUTES,
+    ]
+    require_guarded(routes)
+    app = Starlette(
+        routes=routes,
+        middleware=[Middleware(SafeHeaders)],
+        exception_handlers={HTTPException: _answer, Exception: _answer},
+    )
+    app.router.redirect_slashes = False
+    app.state.site = site
+    return app
+
+
+def _mount(path: str, routes: Sequence[BaseRoute]) -> Mount:
+    """Return the routes below a path; an address with a slash more is another one: nothing is guessed."""
+    return Mount(path, Router(routes, redirect_slashes=False))
+
+
+async def _answer(request: Request, error: Exception) -> Response:
+    return answer_error(request, error)

@@ -1,0 +1,90 @@
+"""The application on a socket, on a thread of its own: so that it runs beside a core, or alone."""
+
+from __future__ import annotations
+
+import logging
+import socket
+import threading
+from typing import Self
+
+import uvicorn
+from starlette.types import ASGIApp
+
+from reworker.errors import ConfigError
+from reworker.web.settings import WebSettings
+
+logger = logging.getLogger(__name__)
+
+#: connections that wait to be taken.
+BACKLOG_COUNT = 512
+#: seconds that requests at work may take once the end was asked for; streams are cut then.
+STOP_S = 3
+#: bytes of a request's line and headers.
+HEAD_BYTES = 32 << 10
+#: seconds without a request after which a connection is closed.
+IDLE_S = 30
+
+
+class WebServer:
+    """Serves an application until closed; a context.
+
+    `__enter__` binds on the caller's thread, so that an address in use is an error there.
+
+    Args:
+        app: to serve.
+        settings: where.
+
+    Raises:
+        ConfigError: on entering: it cannot listen there.
+    """
+
+    def __init__(self, app: ASGIApp, settings: WebSettings) -> None:
+        self._settings = settings
+        config = uvicorn.Config(
+            app,
+            log_config=None,
+            access_log=False,
+            lifespan="off",
+            ws="none",
+            http="h11",
+            loop="asyncio",
+            proxy_headers=False,
+            server_header=False,
+            h11_max_incomplete_event_size=HEAD_BYTES,
+            timeout_keep_alive=IDLE_S,
+            timeout_graceful_shutdown=STOP_S,
+        )
+        self._server = uvicorn.Server(config)
+        self._thread = threading.Thread(target=self._run, name="web", daemon=True)
+
+    @property
+    def url(self) -> str:
+        """Where it answers, once entered."""
+        host, port = self._listener.getsockname()[:2]
+        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+
+    def __enter__(self) -> Self:
+        self._listener = _listen(self._settings)
+        self._thread.start()
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._server.should_exit = True
+        self._thread.join()
+        self._listener.close()
+
+    def _run(self) -> None:
+        try:
+            self._server.run(sockets=[self._listener])
+        except Exception:  # top of the thread
+            logger.exception("the HTTP side has ended")
+
+
+def _listen(settings: WebSettings) -> socket.socket:
+    host, port = settings.host, settings.port
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    try:
+        return socket.create_server((host.strip("[]"), port), family=family, backlog=BACKLOG_COUNT)
+    except (OSError, UnicodeError) as error:
+        reason = f"cannot listen on {host}:{port}: {error}; give an address that is ours and free"
+        raise ConfigError(reason, key="port") from error
