@@ -52,6 +52,7 @@ COMMANDS = {
     "up": "reworker.cli.up:up",
     "verify": "reworker.cli.verify:verify",
     "watch": "reworker.cli.run:watch",
+    "web": "reworker.cli.web:web",
     "worker": "reworker.cli.worker:worker",
 }
 

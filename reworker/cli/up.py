@@ -4,16 +4,22 @@ from __future__ import annotations
 
 import os
 from pathlib import Path
+from typing import TYPE_CHECKING
 
 import click
 
 from reworker.cli.core_probe import CoreProbe
 from reworker.cli.options import LogChoice, health_option, log_options
-from reworker.cli.wiring import LOCAL_WORKERS, local_system
+from reworker.cli.web import echo_link, web_options
+from reworker.cli.web_side import running_web
+from reworker.cli.wiring import LOCAL_WORKERS, local_system, opened_storage
 from reworker.host.health import combined
 from reworker.host.probes import PoolProbe
 from reworker.host.vigil import watched
 from reworker.pool.signals import StopRequest, stop_signals
+
+if TYPE_CHECKING:
+    from reworker.web.settings import WebSettings
 
 
 @click.command()
@@ -28,22 +34,36 @@ from reworker.pool.signals import StopRequest, stop_signals
     metavar="NAME",
     help=f"Worker to run; may be repeated. Default: {', '.join(LOCAL_WORKERS)}.",
 )
+@web_options(None)
 @health_option
 @log_options
-def up(state: Path, mq_port: int, workers: tuple[str, ...], health: str | None, log: LogChoice) -> None:
-    """Run the embedded broker, a core and workers until SIGTERM; for development."""
+def up(
+    state: Path,
+    mq_port: int,
+    workers: tuple[str, ...],
+    web_settings: WebSettings,
+    health: str | None,
+    log: LogChoice,
+) -> None:
+    """Run the embedded broker, a core, workers and the dashboard until SIGTERM; for development."""
     log.set_up()
     stop_request = StopRequest()
     with (
         stop_signals(stop_request.make),
         local_system(state, workers or LOCAL_WORKERS, port=mq_port) as system,
-        watched(
-            combined([CoreProbe(system.core), *map(PoolProbe, system.pools)], "up"),
-            health or os.environ.get("REWORKER_HEALTH", ""),
-            environ=os.environ,
-        ),
+        opened_storage(system.db) as stores,
+        running_web(
+            stores,
+            web_settings,
+            mq=system.url,
+            service=system.core.service,
+            probe=(probe := combined([CoreProbe(system.core), *map(PoolProbe, system.pools)], "up")),
+        ) as side,
+        watched(probe, health or os.environ.get("REWORKER_HEALTH", ""), environ=os.environ),
     ):
         click.echo(f"ready: broker {system.url}")
+        click.echo(f"dashboard and API: {side.url}")
+        echo_link(side)
         click.echo(f"run a playbook:  reworker run PLAYBOOK --db {system.db}")
         click.echo(f"add a worker:    reworker worker NAME {system.url}")
         stop_request.wait()

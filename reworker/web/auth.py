@@ -82,7 +82,7 @@ async def principal_of(
 
 def cookie_name(site: Site) -> str:
     """Return the name of our cookie."""
-    return SECURE_COOKIE if site.settings.is_tls else COOKIE
+    return SECURE_COOKIE if site.settings.has_secure_cookies else COOKIE
 
 
 def require_same_site(request: Request) -> None:

@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import logging
 import socket
+import ssl
 import threading
 from typing import Self
 
@@ -11,7 +13,7 @@ import uvicorn
 from starlette.types import ASGIApp
 
 from reworker.errors import ConfigError
-from reworker.web.settings import WebSettings
+from reworker.web.settings import DEFAULT_PORT, WebSettings
 
 logger = logging.getLogger(__name__)
 
@@ -40,10 +42,11 @@ class WebServer:
 
     def __init__(self, app: ASGIApp, settings: WebSettings) -> None:
         self._settings = settings
-        config = uvicorn.Config(
+        self._config = uvicorn.Config(
             app,
             log_config=None,
             access_log=False,
+            log_level="warning",
             lifespan="off",
             ws="none",
             http="h11",
@@ -53,17 +56,24 @@ class WebServer:
             h11_max_incomplete_event_size=HEAD_BYTES,
             timeout_keep_alive=IDLE_S,
             timeout_graceful_shutdown=STOP_S,
+            ssl_certfile=settings.tls_certificate,
+            ssl_keyfile=settings.tls_key,
         )
-        self._server = uvicorn.Server(config)
+        self._server = uvicorn.Server(self._config)
         self._thread = threading.Thread(target=self._run, name="web", daemon=True)
 
     @property
     def url(self) -> str:
         """Where it answers, once entered."""
         host, port = self._listener.getsockname()[:2]
-        return f"http://[{host}]:{port}" if ":" in host else f"http://{host}:{port}"
+        scheme = "https" if self._settings.tls_certificate else "http"
+        return f"{scheme}://[{host}]:{port}" if ":" in host else f"{scheme}://{host}:{port}"
 
     def __enter__(self) -> Self:
+        try:
+            self._config.load()
+        except (OSError, ssl.SSLError) as error:
+            raise ConfigError(f"cannot be used: {error}", key="tls_certificate") from error
         self._listener = _listen(self._settings)
         self._thread.start()
         return self
@@ -81,10 +91,18 @@ class WebServer:
 
 
 def _listen(settings: WebSettings) -> socket.socket:
-    host, port = settings.host, settings.port
-    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    ports = (DEFAULT_PORT, 0) if settings.port < 0 else (settings.port,)
+    for port in ports[:-1]:
+        with contextlib.suppress(OSError):
+            return _bound(settings.host, port)
     try:
-        return socket.create_server((host.strip("[]"), port), family=family, backlog=BACKLOG_COUNT)
+        return _bound(settings.host, ports[-1])
     except (OSError, UnicodeError) as error:
-        reason = f"cannot listen on {host}:{port}: {error}; give an address that is ours and free"
+        place = f"{settings.host}:{ports[-1]}"
+        reason = f"cannot listen on {place}: {error}; give an address that is ours and free"
         raise ConfigError(reason, key="port") from error
+
+
+def _bound(host: str, port: int) -> socket.socket:
+    family = socket.AF_INET6 if ":" in host else socket.AF_INET
+    return socket.create_server((host.strip("[]"), port), family=family, backlog=BACKLOG_COUNT)

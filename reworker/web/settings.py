@@ -18,8 +18,10 @@ class WebSettings(msgspec.Struct, frozen=True):
 
     Args:
         host: address to listen at.
-        port: 0 takes a free one.
+        port: 0 takes a free one; -1 the usual one, or a free one when it is taken.
         has_auth: without it everybody is an administrator, and only this machine may ask.
+        tls_certificate: PEM file of the certificate and its chain; empty is no TLS of our own.
+        tls_key: PEM file of its key.
         is_tls: the outside speaks HTTPS with us or with a server before us: cookies are for HTTPS only.
         trusted_proxies: addresses whose ``X-Forwarded-For`` and `remote_user_header` are believed.
         remote_user_header: header in which a trusted server names the person it has let in; empty is none.
@@ -29,6 +31,8 @@ class WebSettings(msgspec.Struct, frozen=True):
     host: str = DEFAULT_HOST
     port: int = DEFAULT_PORT
     has_auth: bool = True
+    tls_certificate: str | None = None
+    tls_key: str | None = None
     is_tls: bool = False
     trusted_proxies: tuple[str, ...] = ()
     remote_user_header: str = ""
@@ -41,9 +45,16 @@ class WebSettings(msgspec.Struct, frozen=True):
                 f"start deployments. Listen at {DEFAULT_HOST}, or leave authentication on"
             )
             raise ConfigError(reason, key="host")
+        if bool(self.tls_certificate) != bool(self.tls_key):
+            raise ConfigError("a certificate and its key go together", key="tls_certificate")
         if self.remote_user_header and not self.trusted_proxies:
             reason = "anybody could name himself with this header: say which servers are trusted to set it"
             raise ConfigError(reason, key="remote_user_header")
+
+    @property
+    def has_secure_cookies(self) -> bool:
+        """Whether browsers come over HTTPS, to us or to a server before us."""
+        return self.is_tls or self.tls_certificate is not None
 
 
 def is_loopback(host: str) -> bool:

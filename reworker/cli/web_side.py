@@ -1,0 +1,72 @@
+"""The HTTP side put together, for `web` and for `up`."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from contextlib import ExitStack, closing, contextmanager
+from typing import TYPE_CHECKING
+
+from reworker.clock import SystemClock
+from reworker.errors import ConfigError
+from reworker.host.health import Probe
+
+if TYPE_CHECKING:
+    from reworker.core.service import Service
+    from reworker.storage.contract import LogStore, Storage
+    from reworker.web.server import WebServer
+    from reworker.web.settings import WebSettings
+
+
+class WebSide:
+    """A server that answers, and the link of the first start, which is to be printed."""
+
+    def __init__(self, server: WebServer, link: str) -> None:
+        self.url, self.link = server.url, link
+
+
+@contextmanager
+def running_web(
+    stores: tuple[Storage, LogStore],
+    settings: WebSettings,
+    *,
+    mq: str | None = None,
+    service: Service | None = None,
+    probe: Probe | None = None,
+) -> Iterator[WebSide]:
+    """Serve the API and the dashboard for the block.
+
+    Args:
+        stores: the database and the lines of output.
+        settings: where it listens, whom it trusts.
+        mq: file or URL of the broker, for queues and dead letters; None is none.
+        service: of a core in this process, which notices at once what was asked; None makes one.
+        probe: of the core in this process; None asks the database.
+
+    Raises:
+        ConfigError: the server's dependencies are not installed, or it cannot listen there.
+    """
+    try:
+        from reworker.web.app import create_app
+        from reworker.web.context import Site
+        from reworker.web.probe import DatabaseProbe
+        from reworker.web.server import WebServer
+    except ModuleNotFoundError as error:
+        reason = f"{error.name} is missing; the HTTP side needs it: install reworker[server]"
+        raise ConfigError(reason, key="web") from error
+    from reworker.core.access import Access
+    from reworker.core.service import Service
+
+    storage, logs = stores
+    clock = SystemClock()
+    with ExitStack() as stack:
+        access = stack.enter_context(closing(Access(storage, clock)))
+        site = Site(
+            service or Service(storage, logs, clock),
+            access,
+            clock,
+            settings,
+            probe=probe or DatabaseProbe(storage.reader),
+        )
+        server = stack.enter_context(WebServer(create_app(site), settings))
+        secret = access.first_link() if settings.has_auth else None
+        yield WebSide(server, f"{server.url}/login/{secret}" if secret else "")
