@@ -22,6 +22,7 @@
         DeploymentNotFound
         StaleVersion          another transaction was faster; nothing was changed
         PlaybookNotFound
+        TokenNotFound
       AlreadySettled          a delivery was settled twice
       LetterNotFound          no dead letter has this id
       AccessError             who asks may not
@@ -248,6 +249,14 @@ class PlaybookNotFound(StorageError):
         self.playbook_id = playbook_id
         of_group = "" if group is None else f" of the group {group!r}"
         super().__init__(f"no playbook {playbook_id!r}{of_group} is stored")
+
+
+class TokenNotFound(StorageError):
+    """No token has this id."""
+
+    def __init__(self, token_id: str) -> None:
+        self.token_id = token_id
+        super().__init__(f"no token {token_id[:60]!a}; `reworker token ls` lists them")
 
 
 class StaleVersion(StorageError):

@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from reworker.storage.people_contract import PeopleReader, PeopleUnit
 from reworker.storage.rows import (
     AttemptRow,
     Changes,
@@ -112,7 +113,7 @@ class Locks(Protocol):
         ...
 
 
-class Unit(Queues, Locks, Protocol):
+class Unit(Queues, Locks, PeopleUnit, Protocol):
     """One writing transaction; it ends with the block that `Storage.begin` opened."""
 
     def deployments(self, ids: Collection[str]) -> dict[str, DeploymentRow]:
@@ -189,7 +190,7 @@ class Unit(Queues, Locks, Protocol):
         ...
 
 
-class Reader(Protocol):
+class Reader(PeopleReader, Protocol):
     """Reads beside the writer, each a consistent view of the last commit; any thread."""
 
     def deployment(self, deployment_id: str) -> DeploymentRow:

@@ -20,6 +20,7 @@ from reworker.storage.contract import (
     SourceRow,
 )
 from reworker.storage.inspecting import Inspecting
+from reworker.storage.people import PeopleReads
 
 #: tells settings apart from what else stands in the table ``meta``.
 SETTING_PREFIX = "setting."
@@ -42,7 +43,7 @@ _newest = select(schema.playbook.c.id, func.max(schema.playbook.c.version).label
 )
 
 
-class SqlReader(Inspecting):
+class SqlReader(Inspecting, PeopleReads):
     """Reads; see `contract.Reader`."""
 
     def __init__(self, engine: Engine, translated: Translated) -> None:

@@ -19,6 +19,7 @@ from reworker.storage.contract import (
 from reworker.storage.hot import hot_of
 from reworker.storage.housekeeping import Housekeeping
 from reworker.storage.locks import LockTable
+from reworker.storage.people import PeopleTables
 from reworker.storage.queues import QueueTables
 from reworker.storage.reading import SELECT_EVENT, SELECT_PLAYBOOK
 
@@ -31,7 +32,7 @@ _RELEASE_OUTBOX = (
 )
 
 
-class SqlUnit(QueueTables, LockTable, Housekeeping):
+class SqlUnit(QueueTables, LockTable, Housekeeping, PeopleTables):
     """One writing transaction; see `contract.Unit`."""
 
     def __init__(self, connection: Connection) -> None:
