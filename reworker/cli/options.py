@@ -154,15 +154,9 @@ def _pairs(_ctx: click.Context, _param: click.Parameter, values: tuple[str, ...]
 def _value_of(name: str, text: str) -> Any:
     """Return the value in a text, by the rules of playbooks: `no` and dates are text, NaN is refused."""
     # not above: every command imports this module, and few need YAML
-    from reworker.fsm.document import Problems, TooManyProblems, read_document
+    from reworker.fsm.document import plain_document
 
-    problems, node = Problems(name), None
     try:
-        node = read_document(text, problems)
+        return plain_document(text, name)
     except PlaybookInvalid as error:
-        problems.found.append(error)
-    except TooManyProblems:
-        node = None
-    if node is None or problems.found:
-        raise click.BadParameter(f"{text[:60]!a}: {problems.found[0]}")
-    return node.plain()
+        raise click.BadParameter(f"{text[:60]!a}: {error}") from error

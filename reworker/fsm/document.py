@@ -129,6 +129,22 @@ def read_document(text: bytes | str, problems: Problems) -> Node:
     return builder.root
 
 
+def plain_document(text: bytes | str, source: str) -> Any:
+    """Return the value in a YAML or JSON text, by the rules of playbooks: `no` and dates are text.
+
+    Raises:
+        PlaybookInvalid: something is wrong with it; the first thing.
+    """
+    problems = Problems(source)
+    try:
+        node = read_document(text, problems)
+    except TooManyProblems:
+        raise problems.found[0] from None
+    if problems.found:
+        raise problems.found[0]
+    return node.plain()
+
+
 def _too_deep() -> str:
     return f"nested deeper than {MAX_DEPTH} levels"
 
