@@ -36,6 +36,7 @@ setup(
             "starlette>=0.46",
             "uvicorn>=0.34",
         ],
+        "keyring": ["keyring>=24"],
         "otel": ["opentelemetry-api>=1.24"],
         "test": [
             "aiosmtpd>=1.4",

@@ -25,9 +25,11 @@
         TokenNotFound
       AlreadySettled          a delivery was settled twice
       LetterNotFound          no dead letter has this id
+      LetterStays             a dead letter cannot be sent back; it lies where it was
       AccessError             who asks may not
         NotAuthenticated      no token, or none that counts
         Forbidden             the token is not for this
+      ServerAway              no answer from a server of ours
       KeyReused               an idempotency key came with another request before
       JobError                raised by plugin code to choose an outcome
         JobFailed
@@ -278,6 +280,20 @@ class LetterNotFound(ReworkerError):
         super().__init__(f"no dead letter {letter_id!r} in {queue}; `reworker dead ls` lists them")
 
 
+class LetterStays(ReworkerError):
+    """A dead letter cannot be sent back, and lies where it was.
+
+    Args:
+        reason: why.
+        needs: what it would take: ``force`` or ``queue``, an argument of `core.letter_box.Return`; empty is
+            neither.
+    """
+
+    def __init__(self, reason: str, *, needs: str = "") -> None:
+        self.needs = needs
+        super().__init__(reason)
+
+
 class AccessError(ReworkerError):
     """Who asks may not; nothing was done."""
 
@@ -288,6 +304,14 @@ class NotAuthenticated(AccessError):
 
 class Forbidden(AccessError):
     """The token counts, but not for this, or not there."""
+
+
+class ServerAway(ReworkerError):
+    """A server of ours does not answer, or cannot at the moment."""
+
+    def __init__(self, url: str, reason: str) -> None:
+        self.url, self.reason = url, reason
+        super().__init__(f"{url} gives no answer: {reason}")
 
 
 class KeyReused(ReworkerError):

@@ -16,6 +16,7 @@ from reworker.errors import (
     MessageError,
     PlaybookInvalid,
     ReworkerError,
+    ServerAway,
     StorageUnavailable,
 )
 from reworker.logs import escaped
@@ -97,7 +98,7 @@ def exit_code(error: ReworkerError) -> int:
     """Return the exit code that tells a script whose fault an error is."""
     if isinstance(error, ConfigError | PlaybookInvalid | MessageError):
         return EXIT_USAGE
-    if isinstance(error, BusError | StorageUnavailable):
+    if isinstance(error, BusError | StorageUnavailable | ServerAway):
         return EXIT_UNREACHABLE
     return EXIT_FAILED
 

@@ -1,0 +1,153 @@
+"""Talking to a server of ours over its API: one request at a time, its problems as the errors they are."""
+
+from __future__ import annotations
+
+import http.client
+import json
+import re
+import ssl
+import threading
+import urllib.error
+import urllib.request
+from collections.abc import Mapping
+from typing import Any, NoReturn
+from urllib.parse import quote, unquote, urlencode, urlsplit
+
+from reworker import __version__
+from reworker.errors import (
+    ConfigError,
+    DeploymentNotFound,
+    Forbidden,
+    NotAuthenticated,
+    NotResumable,
+    PlaybookInvalid,
+    PlaybookNotFound,
+    ReworkerError,
+    ServerAway,
+)
+
+#: seconds that one request may take.
+ANSWER_S = 30.0
+#: tries of a request that may be made twice, and seconds between them.
+TRY_COUNT, TRY_AGAIN_S = 4, 0.5
+_PREFIX = "urn:reworker:problem:"
+_NAMED = re.compile(r"/(?:deployments|playbooks)/([^/]+)")
+
+
+class ServerClient:
+    """Requests to one server; one thread.
+
+    Args:
+        url: of the server, for example ``https://releases.example.com``.
+        token: for each request.
+
+    Raises:
+        ConfigError: the URL is none of http or https.
+    """
+
+    def __init__(self, url: str, token: str) -> None:
+        parts = urlsplit(url)
+        if parts.scheme not in ("http", "https") or not parts.netloc or "@" in parts.netloc:
+            raise ConfigError(f"{url!r} is not http://HOST:PORT or https://HOST", key="--server")
+        self.url, self._token = url.rstrip("/"), token
+        # A token must not follow to another place.
+        self._opener = urllib.request.build_opener(_NoRedirection)
+        self._pause = threading.Event()
+
+    def get(self, path: str, **query: Any) -> Any:
+        """Return the answer to a question; see `ask`."""
+        return self.ask("GET", path, query=query)
+
+    def ask(
+        self,
+        method: str,
+        path: str,
+        body: Mapping[str, Any] | None = None,
+        *,
+        query: Mapping[str, Any] | None = None,
+        key: str = "",
+    ) -> Any:
+        """Return the answer to a request.
+
+        Args:
+            method: of HTTP.
+            path: below ``/api/v1``, its parts quoted by `part`.
+            body: becomes JSON.
+            query: for the address; empty values are left out.
+            key: idempotency key, with which a request may be made again.
+
+        Raises:
+            ServerAway: no answer came.
+            ReworkerError: what the server says is wrong.
+        """
+        kept = {name: value for name, value in (query or {}).items() if value not in ("", None)}
+        url = f"{self.url}/api/v1{path}" + (f"?{urlencode(kept, doseq=True)}" if kept else "")
+        headers = {
+            "Authorization": f"Bearer {self._token}",
+            "Accept": "application/json",
+            "User-Agent": f"reworker/{__version__}",
+            **({"Content-Type": "application/json"} if body is not None else {}),
+            **({"Idempotency-Key": key} if key else {}),
+        }
+        data = None if body is None else json.dumps(body).encode()
+        request = urllib.request.Request(url, data, headers, method=method)
+        may_repeat = method == "GET" or bool(key)
+        for _ in range(TRY_COUNT - 1 if may_repeat else 0):
+            try:
+                return self._answer(request)
+            except ServerAway:
+                self._pause.wait(TRY_AGAIN_S)
+        return self._answer(request)
+
+    def _answer(self, request: urllib.request.Request) -> Any:
+        try:
+            with self._opener.open(request, timeout=ANSWER_S) as response:
+                text = response.read()
+        except urllib.error.HTTPError as error:
+            with error:
+                _refuse(error.code, error.read(), self.url)
+        except (OSError, http.client.HTTPException, ssl.SSLError) as error:
+            raise ServerAway(self.url, str(getattr(error, "reason", None) or error)) from error
+        try:
+            return json.loads(text) if text else None
+        except ValueError as error:
+            raise ServerAway(self.url, f"its answer is no JSON: {error}; is it a reworker server?") from error
+
+
+def part(text: str) -> str:
+    """Return a text as one part of a path."""
+    return quote(text, safe="")
+
+
+def _refuse(status: int, text: bytes, url: str) -> NoReturn:
+    """Raise the error that an answer speaks of."""
+    try:
+        problem = json.loads(text)
+        name = str(problem["type"]).removeprefix(_PREFIX)
+        detail = str(problem["detail"])
+    except (ValueError, TypeError, KeyError):
+        raise ServerAway(url, f"it answered {status} and no reason; is it a reworker server?") from None
+    raise _error_of(name, detail, problem, status, url)
+
+
+def _error_of(name: str, detail: str, problem: Mapping[str, Any], status: int, url: str) -> ReworkerError:
+    if name == "playbook-invalid":
+        reason, line = str(problem.get("reason") or detail), int(problem.get("line") or 0)
+        return PlaybookInvalid(reason, line=line, path=str(problem.get("path") or ""))
+    if name in ("deployment-not-found", "playbook-not-found"):
+        found = _NAMED.search(str(problem.get("instance", "")))
+        missing = unquote(found[1]) if found else ""
+        return DeploymentNotFound(missing) if name.startswith("d") else PlaybookNotFound(missing)
+    kinds = {"not-authenticated": NotAuthenticated, "forbidden": Forbidden, "not-resumable": NotResumable}
+    if name in kinds:
+        return kinds[name](detail)
+    if status in (502, 503, 504):
+        return ServerAway(url, detail)
+    return ConfigError(detail) if status == 422 else ReworkerError(detail)
+
+
+class _NoRedirection(urllib.request.HTTPRedirectHandler):
+    """Takes a redirection for what it is here: the wrong address."""
+
+    def redirect_request(self, *_arguments: Any, **_others: Any) -> None:
+        """Follow none."""
