@@ -30,6 +30,7 @@
         NotAuthenticated      no token, or none that counts
         Forbidden             the token is not for this
       ServerAway              no answer from a server of ours
+      NothingChanged          a server of ours says why a request had no effect
       KeyReused               an idempotency key came with another request before
       JobError                raised by plugin code to choose an outcome
         JobFailed
@@ -312,6 +313,10 @@ class ServerAway(ReworkerError):
     def __init__(self, url: str, reason: str) -> None:
         self.url, self.reason = url, reason
         super().__init__(f"{url} gives no answer: {reason}")
+
+
+class NothingChanged(ReworkerError):
+    """A request had no effect; the text says why."""
 
 
 class KeyReused(ReworkerError):

@@ -16,9 +16,10 @@ from reworker.cli import letters
 from reworker.cli.main import EXIT_FAILED
 from reworker.cli.options import mq_option, output_option
 from reworker.clock import SystemClock
-from reworker.errors import ConnectionLost, LetterNotFound, PublishNotConfirmed, Unroutable
+from reworker.core import letter_box
+from reworker.errors import ConnectionLost, LetterNotFound, LetterStays
 from reworker.logs import escaped
-from reworker.topology.letters import Filter, Letter, redriven
+from reworker.topology.letters import Filter, Letter
 from reworker.topology.names import DEAD_QUEUE
 
 if TYPE_CHECKING:
@@ -30,6 +31,8 @@ Deed = Callable[["QueueBrowser", Letter, "Found"], str]
 
 #: letters that are looked at unless a command is told otherwise: a few seconds of work for a broker.
 LOOKED_AT_COUNT = 10_000
+#: what to do about a letter that was left, by what it needs.
+_NEEDED = {"": "", "force": ": resume the deployment, or give --force", "queue": ": give --to QUEUE"}
 _AGE = re.compile(r"([0-9]{1,9})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -137,10 +140,10 @@ def dead() -> None:
 def ls(mq: str, dead_queue: str, limit: int, output: str, **filters: Any) -> None:
     """List dead letters, the oldest first; each stays where it is."""
     with letters.browser(mq, dead_queue) as browsed:
-        found, looked_at = letters.listed(browsed, limit, Filter(**filters))
+        found, looked_at = letter_box.listed(browsed, limit, Filter(**filters))
         ready_count = browsed.ready_count
     if output == "json":
-        rows = [letters.row(one) for one in found]
+        rows = [letter_box.row(one) for one in found]
         summary = {"queue": dead_queue, "ready": ready_count, "looked_at": looked_at, "letters": rows}
         click.echo(json.dumps(summary))
         return
@@ -159,10 +162,10 @@ def show(text: str, mq: str, dead_queue: str, limit: int, output: str) -> None:
     ID is as much of what `ls` shows as no other letter shares.
     """
     with letters.browser(mq, dead_queue) as browsed:
-        known, _ = letters.listed(browsed, limit, Filter())
-    ids = letters.named(known, [text], dead_queue)
+        known, _ = letter_box.listed(browsed, limit, Filter())
+    ids = letter_box.named(known, [text], dead_queue)
     with letters.browser(mq, dead_queue) as browsed:
-        for letter, found in letters.selected(browsed, limit, ids, 1):
+        for letter, found in letter_box.selected(browsed, limit, ids, 1):
             if output == "json":
                 click.echo(letters.document(letter, found))
             else:
@@ -183,18 +186,13 @@ def redrive(to: str, force: bool, **options: Any) -> None:
     Each is published to its old exchange with its old routing key, and taken away when the broker has
     confirmed that a queue has it. A step whose core has its answer is left: resume the deployment instead.
     """
-    now = SystemClock().now()
+    how = letter_box.Return(SystemClock().now(), to, force)
 
     def send_back(browsed: QueueBrowser, letter: Letter, found: Found) -> str:
-        if letter.is_step and not force:
-            return "a step whose core has its answer: resume the deployment, or give --force"
-        message = redriven(letter, found.properties, found.body, at=now, queue=to)
-        if message is None:
-            return "it does not say where it came from: give --to QUEUE"
         try:
-            browsed.move(found, message)
-        except (Unroutable, PublishNotConfirmed) as error:
-            return str(error)
+            letter_box.send_back(browsed, letter, found, how)
+        except LetterStays as error:
+            return f"{error}{_NEEDED[error.needs]}"
         return ""
 
     carry_out(Order.of(options), "sent back", send_back)
@@ -223,9 +221,9 @@ def carry_out(order: Order, done: str, deed: Deed) -> None:
         deed: does it to one.
     """
     with letters.browser(order.mq, order.dead_queue) as browsed:
-        found, _ = letters.listed(browsed, order.limit, order.wanted)
+        found, _ = letter_box.listed(browsed, order.limit, order.wanted)
     if order.ids:
-        ids = letters.named(found, order.ids, order.dead_queue)
+        ids = letter_box.named(found, order.ids, order.dead_queue)
         found = [one for one in found if one.id in ids]
     if order.is_dry:
         _report(order, f"would be {done}", {one.id: "" for one in found})
@@ -234,7 +232,7 @@ def carry_out(order: Order, done: str, deed: Deed) -> None:
     results = {one.id: "it is not there any more" for one in found}
     try:
         with letters.browser(order.mq, order.dead_queue) as browsed:
-            for letter, message in letters.selected(browsed, order.limit, results, len(found)):
+            for letter, message in letter_box.selected(browsed, order.limit, results, len(found)):
                 results[letter.id] = deed(browsed, letter, message)
     except ConnectionLost:
         count = letters.counted(sum(not one for one in results.values()))

@@ -1,29 +1,25 @@
-"""What the commands on dead letters have in common: finding those that are meant, and showing them."""
+"""What the commands on dead letters have in common: where they look, and how letters are shown."""
 
 from __future__ import annotations
 
 import json
 import os
-from collections import Counter
-from collections.abc import Container, Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
-import msgspec
 
 from reworker.clock import iso
 from reworker.config import mq_settings
-from reworker.errors import ConfigError, LetterNotFound
+from reworker.core.letter_box import body_of, given, row, text_of
 from reworker.logs import escaped
-from reworker.topology.letters import Filter, Letter, letter_of
+from reworker.topology.letters import Letter
 
 if TYPE_CHECKING:
     from reworker.bus.browse import Found, QueueBrowser
 
-#: characters of a reason in a list, and bytes of a body, that are shown.
-REASON_CHARACTERS, BODY_BYTES = 100, 4_000
-#: letters that an error lists.
-_LISTED_COUNT = 5
+#: characters of a reason that are shown in a list.
+REASON_CHARACTERS = 100
 
 
 def browser(mq: str, queue: str) -> QueueBrowser:
@@ -35,66 +31,6 @@ def browser(mq: str, queue: str) -> QueueBrowser:
     from reworker.bus.browse import QueueBrowser  # not above: `--help` needs no AMQP client
 
     return QueueBrowser(mq_settings(mq, os.environ), queue)
-
-
-def walk(browsed: QueueBrowser, limit: int) -> Iterator[tuple[Letter, Found]]:
-    """Yield each letter with its message, the oldest first; the second of two that are equal is ``ID.2``."""
-    seen: Counter[str] = Counter()
-    for found in browsed.messages(limit):
-        letter = letter_of(found.properties, found.routing_key, found.body)
-        seen[letter.id] += 1
-        if seen[letter.id] > 1:
-            letter = msgspec.structs.replace(letter, id=f"{letter.id}.{seen[letter.id]}")
-        yield letter, found
-
-
-def listed(browsed: QueueBrowser, limit: int, wanted: Filter) -> tuple[list[Letter], int]:
-    """Return the letters that a filter takes, and how many were looked at."""
-    letters, looked_at = [], 0
-    for letter, _ in walk(browsed, limit):
-        looked_at += 1
-        if wanted.takes(letter):
-            letters.append(letter)
-    return letters, looked_at
-
-
-def selected(
-    browsed: QueueBrowser, limit: int, ids: Container[str], count: int
-) -> Iterator[tuple[Letter, Found]]:
-    """Yield the letters of these ids, each with its message; look no further than the last of `count`."""
-    if not count:
-        return
-    for letter, found in walk(browsed, limit):
-        if letter.id in ids:
-            yield letter, found
-            count -= 1
-            if not count:
-                return
-
-
-def named(letters: Sequence[Letter], texts: Iterable[str], queue: str) -> list[str]:
-    """Return the ids that people mean: each is an id, or as much of its beginning as no other shares.
-
-    Raises:
-        LetterNotFound: there is none like this.
-        ConfigError: there is more than one.
-    """
-    ids = [one.id for one in letters]
-    return list(dict.fromkeys(_named(ids, text, queue) for text in texts))
-
-
-def _named(ids: Sequence[str], text: str, queue: str) -> str:
-    if text in ids:
-        return text
-    found = [one for one in ids if text and one.startswith(text)]
-    if not found:
-        raise LetterNotFound(text[:100], queue)
-    if len(found) > 1:
-        more = ", ..." if len(found) > _LISTED_COUNT else ""
-        raise ConfigError(
-            f"more than one begins with {text}: {', '.join(found[:_LISTED_COUNT])}{more}", key="ID"
-        )
-    return found[0]
 
 
 def table(letters: Sequence[Letter]) -> Iterator[str]:
@@ -113,16 +49,11 @@ def counted(count: int) -> str:
     return "1 dead letter" if count == 1 else f"{count} dead letters"
 
 
-def row(letter: Letter) -> dict[str, Any]:
-    """Return a letter as JSON can carry it."""
-    return msgspec.structs.asdict(letter) | {"at": iso(letter.at) if letter.at else None}
-
-
 def page(letter: Letter, found: Found) -> Iterator[str]:
     """Yield the lines that show everything about a letter; what a stranger wrote is escaped."""
     for name, value in row(letter).items():
         yield _line(name, value)
-    for name, value in _given(found).items():
+    for name, value in given(found).items():
         if name != "headers":
             yield _line(f"property {name}", value)
     for name, value in (found.properties.headers or {}).items():
@@ -133,29 +64,13 @@ def page(letter: Letter, found: Found) -> Iterator[str]:
 
 def document(letter: Letter, found: Found) -> str:
     """Return everything about a letter as JSON."""
-    shown = row(letter) | {"properties": _given(found), "body": body_of(found)}
-    return json.dumps(shown, default=_text_of)
-
-
-def body_of(found: Found) -> str:
-    r"""Return a body as text, cut when it is long; what is no UTF-8 is written as ``\xff``."""
-    text = _text_of(found.body[:BODY_BYTES])
-    left_count = len(found.body) - BODY_BYTES
-    return text if left_count <= 0 else f"{text} [cut: {left_count} more bytes]"
-
-
-def _given(found: Found) -> dict[str, Any]:
-    every = msgspec.structs.asdict(found.properties)
-    return {name: value for name, value in every.items() if value is not None}
+    shown = row(letter) | {"properties": given(found), "body": body_of(found)}
+    return json.dumps(shown, default=text_of)
 
 
 def _line(name: str, value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, default=_text_of)
+    text = value if isinstance(value, str) else json.dumps(value, default=text_of)
     return escaped(f"{name:<24}  {text}")
-
-
-def _text_of(value: Any) -> str:
-    return value.decode("utf-8", "backslashreplace") if isinstance(value, bytes) else str(value)
 
 
 def echo(lines: Iterable[str]) -> None:
