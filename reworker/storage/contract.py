@@ -17,8 +17,10 @@ from typing import Protocol
 from reworker.storage.people_contract import PeopleReader, PeopleUnit
 from reworker.storage.rows import (
     AttemptRow,
+    ALL_DEPLOYMENTS,
     Changes,
     DeploymentRow,
+    DeploymentFilter,
     EventRow,
     InstanceRow,
     LockResult,
@@ -26,6 +28,7 @@ from reworker.storage.rows import (
     LogRow,
     OutboxRow,
     PlaybookRow,
+    PlaceCount,
     SourceRow,
     StorageReport,
     TimerRow,
@@ -34,8 +37,11 @@ from reworker.storage.rows import (
 
 __all__ = [
     "AttemptRow",
+    "ALL_DEPLOYMENTS",
     "Changes",
     "DeploymentRow",
+    "DeploymentFilter",
+    "DeploymentReader",
     "EventRow",
     "InstanceRow",
     "LockResult",
@@ -45,6 +51,7 @@ __all__ = [
     "LogStore",
     "OutboxRow",
     "PlaybookRow",
+    "PlaceCount",
     "Queues",
     "Reader",
     "SourceRow",
@@ -190,7 +197,34 @@ class Unit(Queues, Locks, PeopleUnit, Protocol):
         ...
 
 
-class Reader(PeopleReader, Protocol):
+class DeploymentReader(Protocol):
+    """The reads that find deployments among very many."""
+
+    def deployments(
+        self,
+        *,
+        limit: int,
+        before_id: str = "",
+        status: str = "",
+        wanted: DeploymentFilter = ALL_DEPLOYMENTS,
+    ) -> list[DeploymentRow]:
+        """Return deployments that are wanted, newest first; `before_id` is the last id of the page before."""
+        ...
+
+    def deployment_with_key(self, idempotency_key: str) -> DeploymentRow | None:
+        """Return the deployment that was made with this key."""
+        ...
+
+    def counts_by_status(self, wanted: DeploymentFilter = ALL_DEPLOYMENTS) -> dict[str, int]:
+        """Return how many of those wanted have each status; one without any is not there."""
+        ...
+
+    def counts_by_place(self, wanted: DeploymentFilter = ALL_DEPLOYMENTS) -> list[PlaceCount]:
+        """Return how many of those wanted have each status in each place, in no order."""
+        ...
+
+
+class Reader(DeploymentReader, PeopleReader, Protocol):
     """Reads beside the writer, each a consistent view of the last commit; any thread."""
 
     def deployment(self, deployment_id: str) -> DeploymentRow:
@@ -199,10 +233,6 @@ class Reader(PeopleReader, Protocol):
         Raises:
             DeploymentNotFound: no such deployment.
         """
-        ...
-
-    def deployments(self, *, limit: int, before_id: str = "", status: str = "") -> list[DeploymentRow]:
-        """Return deployments, newest first; `before_id` is the last id of the page before."""
         ...
 
     def plan(self, deployment_id: str) -> bytes:

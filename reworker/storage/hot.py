@@ -9,7 +9,8 @@ from sqlalchemy import Column, Table, bindparam, delete, literal_column, or_, se
 from sqlalchemy.sql import ClauseElement
 
 from reworker.storage import schema
-from reworker.storage.reading import SELECT_ATTEMPT, SELECT_DEPLOYMENT
+from reworker.storage.finding import SELECT_DEPLOYMENT
+from reworker.storage.reading import SELECT_ATTEMPT
 from reworker.storage.rowwise import RowStatement, Source
 from reworker.storage.setwise import SetStatement
 

@@ -45,6 +45,7 @@ _TO_3 = (
     "ALTER TABLE deployment ADD COLUMN environment VARCHAR NOT NULL DEFAULT ''",
     'CREATE INDEX deployment_by_group ON deployment ("group", id)',
     "CREATE INDEX deployment_by_playbook ON deployment (playbook_id, id)",
+    'CREATE INDEX deployment_by_place ON deployment ("group", environment, status)',
     "CREATE TABLE token (id VARCHAR(24) NOT NULL PRIMARY KEY, digest VARCHAR(64) NOT NULL UNIQUE,"
     " name VARCHAR NOT NULL, scopes TEXT NOT NULL, limits TEXT NOT NULL, actor VARCHAR NOT NULL,"
     " created_at {at} NOT NULL, expires_at {at}, revoked_at {at}, used_at {at})",
@@ -54,6 +55,8 @@ _TO_3 = (
     "CREATE TABLE audit (id VARCHAR(24) NOT NULL PRIMARY KEY, at {at} NOT NULL, actor VARCHAR NOT NULL,"
     " token_id VARCHAR(24) NOT NULL, action VARCHAR(60) NOT NULL, target VARCHAR NOT NULL,"
     " outcome VARCHAR(20) NOT NULL, detail VARCHAR NOT NULL, source_ip VARCHAR(60) NOT NULL)",
+    "CREATE INDEX audit_by_actor ON audit (actor, id)",
+    "CREATE INDEX audit_by_target ON audit (target, id)",
     "CREATE TABLE saved_view (owner VARCHAR NOT NULL, name VARCHAR NOT NULL, query VARCHAR NOT NULL,"
     " created_at {at} NOT NULL, PRIMARY KEY (owner, name))",
 )

@@ -19,6 +19,7 @@ from reworker.storage.contract import (
     PlaybookRow,
     SourceRow,
 )
+from reworker.storage.finding import SELECT_DEPLOYMENT, Finding
 from reworker.storage.inspecting import Inspecting
 from reworker.storage.people import PeopleReads
 
@@ -34,7 +35,6 @@ def select_rows(table: Table, kind: type[msgspec.Struct]) -> Select[Any]:
     return select(*(table.c[name] for name in kind.__struct_fields__))
 
 
-SELECT_DEPLOYMENT = select_rows(schema.deployment, DeploymentRow)
 SELECT_EVENT = select_rows(schema.event, EventRow)
 SELECT_ATTEMPT = select_rows(schema.attempt, AttemptRow)
 SELECT_PLAYBOOK = select_rows(schema.playbook, PlaybookRow)
@@ -43,7 +43,7 @@ _newest = select(schema.playbook.c.id, func.max(schema.playbook.c.version).label
 )
 
 
-class SqlReader(Inspecting, PeopleReads):
+class SqlReader(Finding, Inspecting, PeopleReads):
     """Reads; see `contract.Reader`."""
 
     def __init__(self, engine: Engine, translated: Translated) -> None:
@@ -55,16 +55,6 @@ class SqlReader(Inspecting, PeopleReads):
         if not found:
             raise DeploymentNotFound(deployment_id)
         return found[0]
-
-    def deployments(self, *, limit: int, before_id: str = "", status: str = "") -> list[DeploymentRow]:
-        """Return deployments, newest first; see `contract.Reader.deployments`."""
-        table = schema.deployment
-        query = SELECT_DEPLOYMENT.order_by(table.c.id.desc()).limit(limit)
-        if before_id:
-            query = query.where(table.c.id < before_id)
-        if status:
-            query = query.where(table.c.status == status)
-        return self._rows(query, DeploymentRow)
 
     def plan(self, deployment_id: str) -> bytes:
         """Return the frozen plan; see `contract.Reader.plan`."""

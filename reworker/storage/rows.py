@@ -57,6 +57,43 @@ class DeploymentRow(msgspec.Struct, frozen=True):
     environment: str = ""
 
 
+class DeploymentFilter(msgspec.Struct, frozen=True):
+    """Which deployments are wanted: those that fit all that is given; what is empty limits nothing.
+
+    Args:
+        statuses: one of these.
+        groups: one of these.
+        environments: one of these; the empty word is nowhere in particular.
+        playbook_id: made from this stored playbook.
+        actor: started by.
+        name: is part of the name; capitals do not count in ASCII.
+        created_after: at this time or later.
+        created_before: before this time.
+    """
+
+    statuses: tuple[str, ...] = ()
+    groups: tuple[str, ...] = ()
+    environments: tuple[str, ...] = ()
+    playbook_id: str = ""
+    actor: str = ""
+    name: str = ""
+    created_after: datetime | None = None
+    created_before: datetime | None = None
+
+
+#: no limits at all.
+ALL_DEPLOYMENTS = DeploymentFilter()
+
+
+class PlaceCount(msgspec.Struct, frozen=True):
+    """How many deployments of a status are in a group and an environment."""
+
+    status: str
+    group: str
+    environment: str
+    count: int
+
+
 class EventRow(msgspec.Struct, frozen=True):
     """Something that happened; `ignored` is the reason why it changed nothing, or None."""
 

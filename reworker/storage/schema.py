@@ -123,6 +123,8 @@ deployment = Table(
     Index("deployment_by_group", "group", "id"),
     Index("deployment_by_playbook", "playbook_id", "id"),
     Index("deployment_by_request", "request_digest"),
+    # With all that is counted, so that no row is read for it.
+    Index("deployment_by_place", "group", "environment", "status"),
     # Without those that run: their rows are written again and again.
     Index(
         "deployment_by_end",
@@ -286,6 +288,8 @@ audit = Table(
     Column("outcome", String(20), nullable=False),
     Column("detail", AnyText, nullable=False),
     Column("source_ip", String(60), nullable=False),
+    Index("audit_by_actor", "actor", "id"),
+    Index("audit_by_target", "target", "id"),
 )
 
 saved_view = Table(
