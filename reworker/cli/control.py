@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import contextlib
 import json
 import threading
 from collections.abc import Sequence
@@ -15,14 +14,12 @@ from reworker.cli.main import EXIT_FAILED
 from reworker.cli.options import mq_option, output_option, user_name
 from reworker.cli.wiring import connected_bus
 from reworker.clock import SystemClock
-from reworker.errors import MessageError, Unroutable
-from reworker.ids import new_id
+from reworker.core.roll_call import RollCall, answers_to, order_workers, publish_control
 from reworker.logs import escaped
-from reworker.messages import Control, Pong, WorkerOrder, decode, encode
-from reworker.topology import names
+from reworker.messages import Control, Pong, encode
 
 if TYPE_CHECKING:
-    from reworker.bus.contract import Bus, Delivery
+    from reworker.bus.contract import Bus
 
 #: seconds in which workers answer a ping.
 WAIT_S = 1.0
@@ -62,7 +59,7 @@ def ping(name: str, mq: str, wait_s: float, output: str) -> None:
 @output_option
 def pause(name: str, mq: str, reason: str, wait_s: float, output: str) -> None:
     """Have all processes of worker NAME take no new steps; what runs goes on."""
-    _tell("pause", name, WorkerOrder(_signed(reason)), mq, wait_s, output)
+    _tell("pause", name, _signed(reason), mq, wait_s, output)
 
 
 @control.command()
@@ -73,7 +70,7 @@ def pause(name: str, mq: str, reason: str, wait_s: float, output: str) -> None:
 @output_option
 def resume(name: str, mq: str, reason: str, wait_s: float, output: str) -> None:
     """Have all processes of worker NAME take new steps again."""
-    _tell("resume", name, WorkerOrder(_signed(reason)), mq, wait_s, output)
+    _tell("resume", name, _signed(reason), mq, wait_s, output)
 
 
 @control.command()
@@ -88,7 +85,7 @@ def cancel(name: str, attempt: str, mq: str, reason: str) -> None:
     when a step was cancelled.
     """
     with connected_bus(mq, name="reworker control") as bus:
-        _publish(bus, f"cancel.{name}", encode(Control(attempt, _signed(reason))))
+        publish_control(bus, f"cancel.{name}", encode(Control(attempt, _signed(reason))))
     click.echo("told")
 
 
@@ -96,41 +93,20 @@ def _signed(reason: str) -> str:
     return f"{reason} ({user_name()})" if reason else user_name()
 
 
-def _tell(verb: str, name: str, message: WorkerOrder, mq: str, wait_s: float, output: str) -> None:
+def _tell(verb: str, name: str, reason: str, mq: str, wait_s: float, output: str) -> None:
     """Send a message, then show how those stand that have got it."""
     with connected_bus(mq, name="reworker control") as bus:
-        _publish(bus, f"{verb}.{name}", encode(message))
+        order_workers(bus, verb, name, reason)
         _show(_pongs(bus, name, wait_s), output)
-
-
-def _publish(bus: Bus, key: str, body: bytes, reply_to: str | None = None) -> None:
-    from reworker.bus.contract import ExchangeSpec, Outgoing, Properties, TopologySpec, publish_and_wait
-
-    bus.declare(TopologySpec(exchanges=(ExchangeSpec(names.CONTROL_EXCHANGE),)))
-    properties = Properties(content_type="application/json", reply_to=reply_to)
-    publish_and_wait(bus, Outgoing(names.CONTROL_EXCHANGE, key, body, properties))
 
 
 def _pongs(bus: Bus, name: str, wait_s: float) -> list[Pong]:
     """Return the answers of the workers of that name that come in time."""
-    from reworker.bus.contract import QueueSpec, TopologySpec, Verdict
-
-    found: list[Pong] = []
-
-    def on_delivery(delivery: Delivery) -> None:
-        delivery.settle(Verdict.ACK)
-        with contextlib.suppress(MessageError):
-            found.append(decode(Pong, delivery.body))
-
-    queue = f"{names.CONTROL_EXCHANGE}.answers.{new_id(SystemClock().now())}"
-    spec = QueueSpec(queue, durable=False, exclusive=True, auto_delete=True)
-    bus.declare(TopologySpec(queues=(spec,)))
-    bus.consume(queue, on_delivery, prefetch=0)
-    with contextlib.suppress(Unroutable):  # nobody listens
-        _publish(bus, names.PING_KEY, b"{}", reply_to=queue)
+    call = RollCall(bus, SystemClock())
+    call.begin()
+    if call.ask():
         threading.Event().wait(wait_s)
-    wanted = [one for one in found if not name or name in names.commands_of(one.queue.rpartition(".")[2])]
-    return sorted(wanted, key=lambda one: (one.queue, one.host, one.pid))
+    return [one.pong for one in call.heard() if not name or answers_to(one.pong.queue, name)]
 
 
 def _show(pongs: Sequence[Pong], output: str) -> None:
