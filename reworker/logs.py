@@ -28,6 +28,8 @@ MASK, REDACTED = "***", "[redacted]"
 SECRET_CHARACTERS = 4
 #: passwords that everybody knows; masked, they would hide the user's name.
 KNOWN_PASSWORDS = ("guest",)
+#: names of settings and parameters whose values nobody is shown.
+_SECRET = re.compile(r"password|passwd|secret|token|credential|(^|_)(api_?)?key$", re.IGNORECASE)
 _URL_PASSWORD = re.compile(r"(?<=://)([^\s:/@'\"]*):[^\s/@'\"]+@")
 
 
@@ -57,6 +59,17 @@ class Redactor:
 def without_url_passwords(text: str) -> str:
     """Return the text with a mark in the place of passwords in URLs."""
     return _URL_PASSWORD.sub(rf"\1:{MASK}@", text) if "://" in text else text
+
+
+def masked(name: str, value: Any) -> Any:
+    """Return a plain value without its secrets: what is called like one, and passwords in URLs."""
+    if isinstance(value, dict):
+        return {key: masked(str(key), one) for key, one in value.items()}
+    if isinstance(value, list):
+        return [masked(name, one) for one in value]
+    if value is not None and _SECRET.search(name):
+        return MASK
+    return without_url_passwords(value) if isinstance(value, str) else value
 
 
 class CorrelationFilter(logging.Filter):

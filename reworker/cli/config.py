@@ -6,7 +6,6 @@ import enum
 import json
 import logging
 import os
-import re
 from collections.abc import Iterator
 from typing import Any
 
@@ -21,11 +20,8 @@ from reworker.host.plugins import load_worker
 from reworker.jobs.settings import PROPERTIES, TABLE
 from reworker.jobs.sources import given_by_host, types_of
 from reworker.layers import did_you_mean
-from reworker.logs import MASK, escaped, without_url_passwords
+from reworker.logs import escaped, masked
 from reworker.worker import Worker
-
-#: names of settings whose values nobody is shown.
-_SECRET = re.compile(r"password|passwd|secret|token|credential|(^|_)(api_?)?key$", re.IGNORECASE)
 
 #: name of a setting, its value, where that comes from.
 Row = tuple[str, Any, str]
@@ -104,7 +100,7 @@ def _rows_of(worker: Worker) -> Iterator[Row]:
         yield name, _plain(name, value), origin
     for key, value in worker._config.items():
         if key not in PROPERTIES:
-            yield key, _masked(key, value), layers.find(key)[1]
+            yield key, masked(key, value), layers.find(key)[1]
 
 
 def _plain(name: str, value: Any) -> Any:
@@ -112,18 +108,7 @@ def _plain(name: str, value: Any) -> Any:
         return logging.getLevelName(value)
     if isinstance(value, enum.Enum):
         return value.value
-    return _masked(name, list(value) if isinstance(value, tuple) else value)
-
-
-def _masked(name: str, value: Any) -> Any:
-    """Return a value without its secrets: what is called like one, and passwords in URLs."""
-    if isinstance(value, dict):
-        return {key: _masked(str(key), one) for key, one in value.items()}
-    if isinstance(value, list):
-        return [_masked(name, one) for one in value]
-    if value is not None and _SECRET.search(name):
-        return MASK
-    return without_url_passwords(value) if isinstance(value, str) else value
+    return masked(name, list(value) if isinstance(value, tuple) else value)
 
 
 def _text(value: Any) -> str:
