@@ -237,11 +237,16 @@ class Service:
         rows = self._storage.reader.attempts(deployment_id, after_number=after_number, limit=limit)
         return [AttemptView(row, msgspec.json.decode(row.data)) for row in rows]
 
-    def log_lines(self, deployment_id: str, *, after_no: int = 0, limit: int = PAGE_COUNT) -> list[LogLine]:
-        """Return lines of output, after a line's number.
+    def log_lines(
+        self, deployment_id: str, *, after_no: int = 0, limit: int = PAGE_COUNT, is_tail: bool = False
+    ) -> list[LogLine]:
+        """Return lines of output, after a line's number; `is_tail` gives the last ones instead.
 
         They are as the worker sent them: escape control characters before showing them.
         """
+        if is_tail:
+            last = self._logs.last_lines(deployment_id, limit=limit)
+            return [line for row in last for line in lines_of(row)][-limit:]
         rows = self._logs.lines(deployment_id, after_no=after_no, limit=limit)
         return [line for row in rows for line in lines_of(row) if line.no > after_no][:limit]
 

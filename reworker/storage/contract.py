@@ -347,6 +347,14 @@ class LogStore(Protocol):
         """Return chunks that hold lines after a number, until `limit` lines are reached."""
         ...
 
+    def last_lines(self, deployment_id: str, *, limit: int) -> list[LogRow]:
+        """Return the last chunks, in order, that hold so many lines, however many there are before them."""
+        ...
+
+    def heads(self, deployment_ids: Collection[str]) -> dict[str, int]:
+        """Return, of those that have lines, a number that grows whenever lines are added; cheap."""
+        ...
+
     def remove(self, deployment_id: str, *, limit: int) -> bool:
         """Delete so many chunks of a deployment at most, in one transaction; tell whether some are left."""
         ...

@@ -5,9 +5,10 @@ from __future__ import annotations
 import os
 from collections.abc import Collection, Iterable
 from pathlib import Path
+from typing import Any
 
 import msgspec
-from sqlalchemy import Engine, delete, func, insert, select
+from sqlalchemy import Engine, Select, delete, func, insert, select
 
 from reworker.errors import StorageError
 from reworker.storage import migrations, schema, sqlite
@@ -57,11 +58,26 @@ class LogTable:
         # From the chunk that holds the next line on: a follower must not read the whole log each time.
         start = select(func.max(_L.c.first_no)).where(is_own, _L.c.first_no <= after_no + 1)
         is_from = _L.c.first_no >= func.coalesce(start.scalar_subquery(), 0)
-        query = _SELECT.where(is_own, is_from, is_after).order_by(_L.c.first_no)
+        return self._until(_SELECT.where(is_own, is_from, is_after).order_by(_L.c.first_no), limit)
+
+    def last_lines(self, deployment_id: str, *, limit: int) -> list[LogRow]:
+        """Return the last chunks, in order; see `contract.LogStore.last_lines`."""
+        query = _SELECT.where(_L.c.deployment_id == deployment_id).order_by(_L.c.first_no.desc())
+        return self._until(query, limit)[::-1]
+
+    def heads(self, deployment_ids: Collection[str]) -> dict[str, int]:
+        """Return the first number of the last chunk of each; see `contract.LogStore.heads`."""
+        query = select(_L.c.deployment_id, func.max(_L.c.first_no)).group_by(_L.c.deployment_id)
+        with translated(f"reading {self._source}"), self._readers.begin() as connection:
+            rows = connection.execute(query.where(_L.c.deployment_id.in_(list(deployment_ids))))
+            return {row[0]: row[1] for row in rows}
+
+    def _until(self, query: Select[Any], limit: int) -> list[LogRow]:
+        """Return rows until they hold so many lines; each holds one at least."""
         found: list[LogRow] = []
         count = 0
         with translated(f"reading {self._source}"), self._readers.begin() as connection:
-            for row in connection.execute(query):
+            for row in connection.execute(query.limit(limit)):
                 found.append(LogRow(*row))
                 count += found[-1].line_count
                 if count >= limit:

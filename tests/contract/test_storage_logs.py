@@ -36,6 +36,24 @@ def test_log_knows_its_last_lines_and_sizes(logs: LogStore) -> None:
     assert logs.last_nos([]) == {}
 
 
+def test_log_gives_the_last_chunks_in_order(logs: LogStore) -> None:
+    assert logs.last_lines("a", limit=1) == [ROWS[1]]
+    assert logs.last_lines("a", limit=2) == [ROWS[1]]
+    assert logs.last_lines("a", limit=3) == ROWS[:2]
+    assert logs.last_lines("a", limit=1000) == ROWS[:2]
+    assert logs.last_lines("c", limit=1) == []
+
+
+def test_head_grows_when_lines_are_added(logs: LogStore) -> None:
+    before = logs.heads(["a", "b", "c"])
+    assert set(before) == {"a", "b"}
+    logs.add([LogRow("a", 6, 1, b"[6]")])
+    after = logs.heads(["a", "b", "c"])
+    assert after["a"] > before["a"]
+    assert after["b"] == before["b"]
+    assert logs.heads([]) == {}
+
+
 def test_lines_are_gone_when_removed(logs: LogStore) -> None:
     assert logs.remove("a", limit=1), "there is more"
     assert logs.lines("a") == [ROWS[1]]

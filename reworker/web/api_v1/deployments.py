@@ -1,32 +1,206 @@
-"""Deployments: list and get."""
+"""Deployments: list, get and start."""
 
 from __future__ import annotations
 
+import hashlib
+from datetime import datetime
+from typing import Annotated, Any, Literal
+
 import msgspec
+from msgspec import Meta
+from starlette.responses import Response
 
+from reworker.core import submission
 from reworker.core.principal import Scope
-from reworker.core.service import DeploymentView
-from reworker.web.operations import Call, Operation
+from reworker.core.waiting import as_now
+from reworker.fsm.states import DeploymentStatus
+from reworker.web.api_v1.paging import PageQuery, page_from, place_of
+from reworker.web.api_v1.serving import core_of, deployment_id, playbook_id
+from reworker.web.api_v1.shapes import Deployment, deployment_of
+from reworker.web.errors import HttpProblem
+from reworker.web.operations import JSON_TYPE, Call, Operation
+
+Reason = Annotated[str, Meta(max_length=1000, description="Why, in a person's words; kept in the history.")]
+Values = Annotated[dict[str, Any], Meta(description="Values by name, for `params` and dynamic names.")]
+Time = Annotated[datetime, Meta(tz=True)]
+_KIND = "deployments"
 
 
-class Deployment(msgspec.Struct, frozen=True):
-    """A deployment as the API shows it."""
+class Deployments(msgspec.Struct, frozen=True):
+    """A page of deployments, newest first.
 
-    id: str
-    group: str
-    name: str
-    status: str
+    Args:
+        items: the deployments.
+        next: cursor of the next page; null at the end.
+    """
+
+    items: list[Deployment]
+    next: str | None
+
+
+class DeploymentQuery(PageQuery, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """Which deployments; each filter that is given has to fit.
+
+    Args:
+        id: the beginning of the id, at least one digit.
+        group: of the playbook.
+        name: of the playbook.
+        environment: where it is done.
+        status: one of these; may be given several times.
+        playbook: id of the stored playbook.
+        actor: who started it.
+        created_after: started after this time.
+        created_before: started before this time.
+    """
+
+    id: Annotated[str, Meta(pattern="^[0-9a-f]{0,24}$")] = ""
+    group: str | None = None
+    name: str | None = None
+    environment: str | None = None
+    status: tuple[DeploymentStatus, ...] = ()
+    playbook: str | None = None
+    actor: str | None = None
+    created_after: Time | None = None
+    created_before: Time | None = None
+
+
+class DeploymentParts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
+    """What to show of a deployment.
+
+    Args:
+        include: ``state`` adds all that the machine knows.
+    """
+
+    include: Literal["", "state"] = ""
+
+
+class NewDeployment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """What to start: a playbook's text, or a stored playbook.
+
+    Args:
+        text: YAML or JSON of the playbook.
+        playbook_id: of a stored playbook, in place of the text.
+        version: of the stored playbook; 0 is the newest.
+        unattended: nobody can be asked; a doubt fails the deployment.
+    """
+
+    text: str = ""
+    playbook_id: str = ""
+    version: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
+    values: Values = {}
+    unattended: bool = False
+    reason: Reason = ""
+
+
+class PlaybookRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How to run a stored playbook.
+
+    Args:
+        version: 0 is the newest.
+        unattended: nobody can be asked; a doubt fails the deployment.
+    """
+
+    version: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
+    values: Values = {}
+    unattended: bool = False
+    reason: Reason = ""
 
 
 def _get(call: Call) -> Deployment:
-    return _shown(call.site.service.deployment(call.path["deployment_id"]))
+    view = core_of(call).deployment(deployment_id(call))
+    (now,) = as_now(call.site.service.reader, [view])
+    return deployment_of(now, has_state=call.query.include == "state")
 
 
-def _shown(view: DeploymentView) -> Deployment:
-    return Deployment(view.row.id, view.row.group, view.row.name, str(view.state.status))
+def _list(call: Call) -> Deployments:
+    query: DeploymentQuery = call.query
+    before_id = place_of(query, _KIND)
+    views = core_of(call).deployments(limit=query.limit + 1, before_id=before_id)
+    items, after = page_from(
+        query, _KIND, as_now(call.site.service.reader, views), key=lambda one: one.row.id, show=deployment_of
+    )
+    return Deployments(items, after)
+
+
+def _start(call: Call) -> Response:
+    body: NewDeployment = call.body
+    if bool(body.text) is bool(body.playbook_id):
+        reason = "give either `text`, a playbook, or `playbook_id`, of a stored one"
+        raise HttpProblem(422, "invalid-body", reason, {"path": "text"})
+    if not body.playbook_id:
+        return _started(call, body.text, None)
+    stored = core_of(call).library.playbook(body.playbook_id, body.version)
+    return _started(call, stored.text, stored.id)
+
+
+def _run(call: Call) -> Response:
+    stored = core_of(call).library.playbook(playbook_id(call), call.body.version)
+    return _started(call, stored.text, stored.id)
+
+
+def _started(call: Call, text: str, of_playbook: str | None) -> Response:
+    body: NewDeployment | PlaybookRun = call.body
+    key = call.request.headers.get("idempotency-key", "")
+    asked = submission.asked_for(call.who.name, key, is_unattended=body.unattended)
+    origin = msgspec.structs.replace(
+        asked,
+        playbook_id=of_playbook,
+        reason=body.reason,
+        source_ip=call.who.source_ip,
+        request_digest=_digest(call) if key else "",
+    )
+    core = core_of(call)
+    own_id = core.start(core.library.draft(text, body.values, "playbook"), origin)
+    shown = deployment_of(core.deployment(own_id))
+    headers = {"Location": f"/api/v1/deployments/{own_id}"}
+    return Response(msgspec.json.encode(shown), 201, headers, JSON_TYPE)
+
+
+def _digest(call: Call) -> str:
+    """Return what tells apart the requests of one idempotency key."""
+    said = b"\0".join((call.request.url.path.encode(), call.raw))
+    return hashlib.sha256(said).hexdigest()
 
 
 OPERATIONS = (
+    Operation(
+        method="GET",
+        path="/deployments",
+        do=_list,
+        scope=Scope.READ,
+        summary="List deployments, newest first",
+        tag="deployment",
+        query=DeploymentQuery,
+        answer=Deployments,
+    ),
+    Operation(
+        method="POST",
+        path="/deployments",
+        do=_start,
+        scope=Scope.RUN,
+        summary="Start a deployment",
+        description="The same `Idempotency-Key` and body again give the deployment that was started first.",
+        tag="deployment",
+        body=NewDeployment,
+        answer=Deployment,
+        status=201,
+        errors=(404, 409),
+        has_key=True,
+    ),
+    Operation(
+        method="POST",
+        path="/playbooks/{playbook_id}/deployments",
+        do=_run,
+        scope=Scope.RUN,
+        summary="Start a deployment of a stored playbook",
+        description="The same `Idempotency-Key` and body again give the deployment that was started first.",
+        tag="deployment",
+        body=PlaybookRun,
+        answer=Deployment,
+        status=201,
+        errors=(404, 409),
+        has_key=True,
+    ),
     Operation(
         method="GET",
         path="/deployments/{deployment_id}",
@@ -34,6 +208,7 @@ OPERATIONS = (
         scope=Scope.READ,
         summary="Get a deployment",
         tag="deployment",
+        query=DeploymentParts,
         answer=Deployment,
         errors=(404,),
     ),

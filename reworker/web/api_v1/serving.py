@@ -1,0 +1,37 @@
+"""What operations ask the core, in the name of who asks; and ids from addresses."""
+
+from __future__ import annotations
+
+from reworker.core.service import Service
+from reworker.errors import DeploymentNotFound, PlaybookNotFound
+from reworker.ids import is_id
+from reworker.web.operations import Call
+
+
+def core_of(call: Call) -> Service:
+    """Return the core's service, which does for who asks what they may."""
+    return call.site.service
+
+
+def deployment_id(call: Call) -> str:
+    """Return the id of the deployment in the address.
+
+    Raises:
+        DeploymentNotFound: it is no id.
+    """
+    found = call.path["deployment_id"]
+    if not is_id(found):
+        raise DeploymentNotFound(found[:100])
+    return found
+
+
+def playbook_id(call: Call) -> str:
+    """Return the id of the playbook in the address.
+
+    Raises:
+        PlaybookNotFound: it is no id.
+    """
+    found = call.path["playbook_id"]
+    if not is_id(found):
+        raise PlaybookNotFound(found[:100])
+    return found
