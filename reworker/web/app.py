@@ -5,17 +5,19 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from starlette.applications import Starlette
+from starlette.concurrency import run_in_threadpool
 from starlette.exceptions import HTTPException
 from starlette.middleware import Middleware
 from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Router
 
-from reworker.web import api_v1, operators
+from reworker.web import api_v1, operators, pages
 from reworker.web.context import Site
 from reworker.web.errors import answer_error
 from reworker.web.headers import SafeHeaders
 from reworker.web.operations import routes_of
+from reworker.web.pages.rendering import error_page
 from reworker.web.routes import require_guarded
 
 
@@ -28,6 +30,7 @@ def create_app(site: Site) -> Starlette:
     routes: list[BaseRoute] = [
         _mount("/api/v1", [*routes_of(api_v1.OPERATIONS), *api_v1.OPEN_ROUTES]),
         *operators.ROUTES,
+        *pages.ROUTES,
     ]
     require_guarded(routes)
     app = Starlette(
@@ -46,4 +49,6 @@ def _mount(path: str, routes: Sequence[BaseRoute]) -> Mount:
 
 
 async def _answer(request: Request, error: Exception) -> Response:
+    if request.method in ("GET", "HEAD") and "text/html" in request.headers.get("accept", ""):
+        return await run_in_threadpool(error_page, request, error)
     return answer_error(request, error)

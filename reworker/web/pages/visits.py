@@ -1,0 +1,66 @@
+"""A request for a page as data: who asks, for what, and what a form says."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from typing import Any
+
+from starlette.requests import Request
+from starlette.responses import Response
+
+from reworker.core.principal import Principal
+from reworker.web.context import Site
+
+#: nobody has shown a token.
+NOBODY = Principal("", "", frozenset())
+
+
+class Form:
+    """What a form says; a name may be there several times."""
+
+    def __init__(self, fields: Sequence[tuple[str, str]] = ()) -> None:
+        self.fields = tuple(fields)
+
+    def text(self, name: str, default: str = "") -> str:
+        """Return the last value of a field, with the line ends that we store."""
+        found = [value for key, value in self.fields if key == name]
+        return found[-1].replace("\r\n", "\n") if found else default
+
+    def all(self, name: str) -> list[str]:
+        """Return all values of a field."""
+        return [value for key, value in self.fields if key == name]
+
+
+@dataclass(frozen=True)
+class Visit:
+    """A request from a browser that may pass.
+
+    Args:
+        site: what to work with.
+        who: asks; `NOBODY` on pages for everybody.
+        request: all of it.
+        form: what was sent with a POST.
+    """
+
+    site: Site
+    who: Principal
+    request: Request
+    form: Form = field(default_factory=Form)
+
+    @property
+    def service(self) -> Any:
+        """The core's service, as far as this person may use it."""
+        return self.site.service
+
+    def path(self, name: str) -> str:
+        """Return a part of the address."""
+        return str(self.request.path_params[name])
+
+    def query(self, name: str, default: str = "") -> str:
+        """Return the last value of a name in the query of the address."""
+        return self.request.query_params.get(name, default)
+
+
+#: shows a page or does what a form asks for; runs on a thread of its own.
+View = Callable[[Visit], Response]
