@@ -34,6 +34,7 @@ from reworker.storage.rows import (
     TimerRow,
     WaitingRow,
 )
+from reworker.storage.work_contract import WorkReader
 
 __all__ = [
     "AttemptRow",
@@ -224,7 +225,7 @@ class DeploymentReader(Protocol):
         ...
 
 
-class Reader(DeploymentReader, PeopleReader, Protocol):
+class Reader(DeploymentReader, PeopleReader, WorkReader, Protocol):
     """Reads beside the writer, each a consistent view of the last commit; any thread."""
 
     def deployment(self, deployment_id: str) -> DeploymentRow:

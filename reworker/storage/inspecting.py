@@ -3,16 +3,20 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Collection
+from datetime import datetime
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import Engine, literal, select, text, union_all
+from sqlalchemy import ColumnElement, Engine, Select, case, func, literal, select, text, union_all
 
 from reworker.storage import schema
 from reworker.storage.contract import LockRow, StorageReport, TimerRow, WaitingRow
 from reworker.storage.translating import translated
+from reworker.storage.work_contract import WorkRow
 
 _O, _T, _L, _W = schema.outbox, schema.timer, schema.lock, schema.lock_wait
+_A = schema.attempt
 _TIMERS = select(_T.c.deployment_id, _T.c.kind, _T.c.attempt, _T.c.due_at).order_by(_T.c.due_at)
 _WAITING = select(*(_O.c[name] for name in WaitingRow.__struct_fields__)).order_by(_O.c.created_at)
 _HELD = select(_L.c.name, _L.c.deployment_id, _L.c.fence.label("number"), literal(1).label("is_held"))
@@ -37,9 +41,29 @@ class Inspecting:
         found = self._all(union_all(_HELD, _ASKED).order_by("name", text("is_held DESC"), "number"))
         return [LockRow(row[0], row[1], row[2], bool(row[3])) for row in found]
 
+    def work(self, deployment_ids: Collection[str], since: datetime) -> list[WorkRow]:
+        """Return attempts summed up; see `work_contract.WorkReader.work`."""
+        return [WorkRow(*row) for row in self._all(_work(deployment_ids, since))] if deployment_ids else []
+
     def _all(self, query: Any) -> list[Any]:
         with translated("looking into the database"), self._engine.begin() as connection:
             return list(connection.execute(query))
+
+
+def _work(deployment_ids: Collection[str], since: datetime) -> Select[Any]:
+    def count(column: ColumnElement[Any]) -> ColumnElement[int]:
+        return func.sum(case((column > since, 1), else_=0))
+
+    return (
+        select(
+            *(_A.c.step, _A.c.status, _A.c.worker, func.count()),
+            *(func.min(_A.c.sent_at), func.min(_A.c.started_at)),
+            func.max(func.coalesce(_A.c.ended_at, _A.c.started_at)),
+            *(count(_A.c.sent_at), count(_A.c.started_at)),
+        )
+        .where(_A.c.deployment_id.in_(deployment_ids))
+        .group_by(_A.c.step, _A.c.status, _A.c.worker)
+    )
 
 
 def file_report(readers: Engine, path: Path) -> StorageReport:
