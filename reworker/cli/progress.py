@@ -14,7 +14,8 @@ from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
-from reworker.cli.events import event_line, event_object, step_name
+from reworker.cli.events import event_line, event_object
+from reworker.core.event_words import step_name
 from reworker.core.service import AttemptView, EventView
 from reworker.fsm.deployment import Deployment
 from reworker.fsm.plan import Plan, Role
