@@ -5,14 +5,23 @@ One line per step, so that thousands can be searched; what is as usual is left o
 
 from __future__ import annotations
 
-import json
 from collections import deque
 from collections.abc import Iterator
 from typing import Any
 
 from reworker.cli.waits import counted
+from reworker.core.plan_words import (
+    approval_words,
+    conditions,
+    doubt_words,
+    failure_words,
+    is_triggered,
+    message_words,
+    told_words,
+    when_words,
+)
 from reworker.fsm.plan import Plan, PlannedStep, Role
-from reworker.fsm.playbook import Notify, OnUnknown, Sequence, SequenceKind, When
+from reworker.fsm.playbook import Notify, Sequence, SequenceKind
 from reworker.fsm.rules import Rules
 from reworker.topology import names
 
@@ -96,7 +105,7 @@ def _sequence_line(plan: Plan, number: int) -> str:
     if sequence.max_failure_count:
         parts.append(f"{counted(sequence.max_failure_count, 'host')} may fail")
     if sequence.notify:
-        parts.append(f"tells {_told(sequence.notify)}")
+        parts.append(f"tells {told_words(sequence.notify)}")
     more = f"  ({'; '.join(parts)})" if parts else ""
     return f"{_title(plan, number)}{more}"
 
@@ -115,97 +124,18 @@ def _number(plan: Plan, number: int) -> int:
 
 
 def _step_line(plan: Plan, step: PlannedStep, back: list[str], rules: Rules | None) -> str:
-    what = "waits for people" if step.approval else _message(step)
-    parts = [f"  {step.index + 1:>4}  {step.host or '-'}  {step.key}", what, *_conditions(step, rules)]
+    what = "waits for people" if step.approval else message_words(step)
+    parts = [f"  {step.index + 1:>4}  {step.host or '-'}  {step.key}", what, *conditions(step, rules)]
     if not step.approval:
         parts.append(f"timeout {f'{step.timeout_s:g} s' if step.timeout_s else 'none'}")
     if step.notify:
-        parts.append(f"tells {_told(step.notify)}")
+        parts.append(f"tells {told_words(step.notify)}")
     if step.rollback is not None:
-        parts.append(f"way back: {step.rollback.key}  {_message(plan.step(step.index, Role.ROLLBACK))}")
-    follows = f"if it fails: {_failure(plan, step, back)}"
+        parts.append(f"way back: {step.rollback.key}  {message_words(plan.step(step.index, Role.ROLLBACK))}")
+    follows = f"if it fails: {failure_words(plan, step, back)}"
     if not step.approval:
-        follows += f"; if in doubt: {_doubt(plan, step)}"
+        follows += f"; if in doubt: {doubt_words(plan, step)}"
     return "  ".join((*parts, follows))
-
-
-def _message(step: PlannedStep) -> str:
-    return f"-> {names.EXCHANGE}/{names.step_key(step.command)}  {json.dumps(dict(step.parameters))}"
-
-
-def _conditions(step: PlannedStep, rules: Rules | None) -> Iterator[str]:
-    """Yield where a step comes from, and what comes before it."""
-    if _is_triggered(step, rules):
-        yield f"by a trigger{f': {step.title}' if step.title else ''}"
-    elif step.title:
-        yield step.title
-    if step.id:
-        yield f"id {step.id}"
-    if step.when is not None:
-        yield _when(step.when)
-    if step.delay_s:
-        yield f"{step.delay_s:g} s later"
-    if step.dynamic_names:
-        yield f"with {', '.join(step.dynamic_names)}"
-    if step.expectation is not None:
-        wanted = "contain" if step.expectation.is_subset else "be"
-        yield f"its reply must {wanted} {json.dumps(step.expectation.body)}"
-    if step.approval is not None:
-        yield _approval(step)
-
-
-def _is_triggered(step: PlannedStep, rules: Rules | None) -> bool:
-    own = vars(step)
-    triggers = rules.triggers if rules else ()
-    return any(all(own[name] == value for name, value in vars(one.step).items()) for one in triggers)
-
-
-def _when(when: When) -> str:
-    data = f" with {json.dumps(when.data)}" if when.data is not None else ""
-    return f"only if {when.step} {'did not complete' if when.is_negated else 'completed'}{data}"
-
-
-def _approval(step: PlannedStep) -> str:
-    approval = step.approval
-    assert approval is not None
-    who = "one person" if approval.of == 1 else f"{approval.of} people"
-    other = ", not who started it" if approval.is_not_self else ""
-    limit = f", within {approval.expires_s:g} s" if approval.expires_s is not None else ""
-    return f"{who} must approve{other}{limit}: {approval.text}"
-
-
-def _failure(plan: Plan, step: PlannedStep, back: list[str]) -> str:
-    """Return what happens when a step fails."""
-    if step.approval and plan.is_unattended:
-        return "it does, for nobody can be asked, and the deployment fails"
-    sequence = plan.sequences[step.sequence_index]
-    end = "the deployment fails"
-    if sequence.max_failure_count:
-        end = f"its host is left; {sequence.max_failure_count + 1} such hosts fail the deployment"
-    if back and sequence.kind is SequenceKind.EXECUTION:
-        end += f", and what was done of this is taken back: {', '.join(back)}"
-    if step.retry is not None:
-        then = ", then at doubled intervals" if step.retry.attempts > 2 else ""
-        pause = f" {step.retry.backoff_s:g} s later{then},"
-        return f"it is tried {step.retry.attempts} times in all,{pause} then {end}"
-    return end
-
-
-def _doubt(plan: Plan, step: PlannedStep) -> str:
-    if step.on_unknown is OnUnknown.VERIFY and step.verify is not None:
-        verify = plan.step(step.index, Role.VERIFY)
-        return f"verify by {step.verify.key}  {_message(verify)}"
-    if step.on_unknown is OnUnknown.ASK and plan.is_unattended:
-        return "fail, for nobody can be asked"
-    return str(step.on_unknown)
-
-
-def _told(notify: Notify) -> str:
-    return ", ".join(
-        f"{phase} to {transport} {'/'.join(targets)}"
-        for phase, transports in notify.items()
-        for transport, targets in transports.items()
-    )
 
 
 def _on(step: PlannedStep) -> str:
@@ -237,7 +167,7 @@ def _step_object(plan: Plan, step: PlannedStep, back: list[str], rules: Rules | 
         "step": step.key,
         "id": step.id,
         "title": step.title,
-        "by_trigger": _is_triggered(step, rules),
+        "by_trigger": is_triggered(step, rules),
         "routing_key": None if step.approval else names.step_key(step.command),
         "parameters": dict(step.parameters),
         "dynamic": list(step.dynamic_names),
@@ -246,15 +176,15 @@ def _step_object(plan: Plan, step: PlannedStep, back: list[str], rules: Rules | 
         "queue_timeout_s": step.queue_timeout_s,
         "delay_s": step.delay_s,
         "idempotent": step.is_idempotent,
-        "when": step.when and _when(step.when),
-        "approval": step.approval and _approval(step),
+        "when": step.when and when_words(step.when),
+        "approval": step.approval and approval_words(step),
         "expectation": step.expectation
         and {"body": step.expectation.body, "subset": step.expectation.is_subset},
         "attempts": step.retry.attempts if step.retry else 1,
         "verify": step.verify and step.verify.key,
         "rollback": step.rollback and step.rollback.key,
         "on_unknown": str(step.on_unknown),
-        "if_it_fails": _failure(plan, step, back),
+        "if_it_fails": failure_words(plan, step, back),
     }
 
 
