@@ -9,8 +9,9 @@ from typing import Any
 
 import click
 
+from reworker.cli.asked import Asked
 from reworker.cli.main import EXIT_FAILED
-from reworker.cli.options import Pairs, db_option, dynamic_option, user_name
+from reworker.cli.options import Pairs, core_option, dynamic_option, user_name
 from reworker.cli.playbooks import parse_or_exit, read_playbook
 from reworker.cli.run import follow
 from reworker.cli.selection import full_id
@@ -19,7 +20,6 @@ from reworker.cli.wiring import opened_service
 from reworker.core import parameters
 from reworker.core.batch import Applied, Result
 from reworker.core.resumption import Scope
-from reworker.core.service import Service
 from reworker.fsm import ranges
 from reworker.fsm.events import Decision
 
@@ -28,7 +28,7 @@ reason_option = click.option("--reason", default="", help="Why; kept in the hist
 
 @click.command()
 @click.argument("deployment")
-@db_option
+@core_option
 @reason_option
 def cancel(deployment: str, db: str, reason: str) -> None:
     """End DEPLOYMENT: its running steps are told to stop, the rest is not started."""
@@ -38,7 +38,7 @@ def cancel(deployment: str, db: str, reason: str) -> None:
 
 @click.command()
 @click.argument("deployment")
-@db_option
+@core_option
 @reason_option
 def pause(deployment: str, db: str, reason: str) -> None:
     """Start no further step of DEPLOYMENT until it is resumed."""
@@ -67,7 +67,7 @@ def scope_options(function: Callable[..., None]) -> Callable[..., None]:
 @scope_options
 @click.option("--follow", "is_followed", is_flag=True, help="Follow it to its end; exit codes as for `run`.")
 @reason_option
-@db_option
+@core_option
 def resume(
     deployment: str,
     playbook: str | None,
@@ -119,7 +119,7 @@ def _refuse_edits(playbook: str | None, dynamic: Pairs, scope: Scope) -> None:
         raise click.UsageError(reason)
 
 
-def _begun(service: Service, own_id: str) -> str:
+def _begun(service: Asked, own_id: str) -> str:
     state = service.deployment(own_id).state
     done, left_out = ranges.count(state.completed), ranges.count(state.left_out)
     to_do = service.deployment(own_id).row.step_count - done - left_out
@@ -129,7 +129,7 @@ def _begun(service: Service, own_id: str) -> str:
 @click.command()
 @click.argument("deployment")
 @click.argument("attempt", type=click.IntRange(1), required=False)
-@db_option
+@core_option
 @reason_option
 def approve(deployment: str, attempt: int | None, db: str, reason: str) -> None:
     """Consent to what DEPLOYMENT waits for: ATTEMPT, or all that wait for an approval."""
@@ -141,7 +141,7 @@ def approve(deployment: str, attempt: int | None, db: str, reason: str) -> None:
 @click.command()
 @click.argument("deployment")
 @click.argument("attempt", type=click.IntRange(1), required=False)
-@db_option
+@core_option
 @reason_option
 def refuse(deployment: str, attempt: int | None, db: str, reason: str) -> None:
     """Do not consent to what DEPLOYMENT waits for: the step fails."""
@@ -162,7 +162,7 @@ def _answer(_ctx: click.Context, _param: click.Parameter, words: tuple[str, ...]
 @click.command()
 @click.argument("deployment")
 @click.argument("answer", nargs=-1, required=True, callback=_answer, metavar="[ATTEMPT] DECISION")
-@db_option
+@core_option
 @click.option("--reason", required=True, help="Why; kept in the history.")
 def decide(deployment: str, answer: tuple[int, Decision], db: str, reason: str) -> None:
     """Say what became of ATTEMPT of DEPLOYMENT, when nobody else can know.

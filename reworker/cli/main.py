@@ -37,6 +37,8 @@ COMMANDS = {
     "drill": "reworker.cli.drill:drill",
     "host": "reworker.cli.host:host",
     "lint": "reworker.cli.playbooks:lint",
+    "login": "reworker.cli.login:login",
+    "logout": "reworker.cli.login:logout",
     "logs": "reworker.cli.show:logs",
     "ls": "reworker.cli.show:ls",
     "new": "reworker.cli.new:new",
@@ -54,6 +56,7 @@ COMMANDS = {
     "verify": "reworker.cli.verify:verify",
     "watch": "reworker.cli.run:watch",
     "web": "reworker.cli.web:web",
+    "whoami": "reworker.cli.login:whoami",
     "worker": "reworker.cli.worker:worker",
 }
 

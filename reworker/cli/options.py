@@ -9,6 +9,7 @@ from functools import wraps
 from typing import Any, NamedTuple, TypeVar, cast
 
 import click
+from click.core import ParameterSource
 
 from reworker.errors import PlaybookInvalid
 from reworker.logs import Redactor, setup
@@ -50,6 +51,27 @@ def db_option(function: F) -> F:
         "--db", envvar="REWORKER_DB", metavar="URL", default=DEFAULT_DB, show_default=True, help=help_text
     )
     return option(function)
+
+
+def core_option(function: F) -> F:
+    """Add ``--db`` and ``--server``: the command gets the one that is meant as `db`.
+
+    A server's address there stands for the database behind it; `wiring.opened_service` knows both.
+    """
+
+    @wraps(function)
+    def command(*args: Any, db: str, server: str | None, **rest: Any) -> Any:
+        source = click.get_current_context().get_parameter_source
+        is_typed = source("db") is ParameterSource.COMMANDLINE
+        if server and is_typed:
+            if source("server") is ParameterSource.COMMANDLINE:
+                raise click.UsageError("give --db or --server: a server has its own database")
+            server = None
+        return function(*args, db=server or db, **rest)
+
+    help_text = "Ask this server, with the token of `reworker login`, in place of a database."
+    server = click.option("--server", envvar="REWORKER_SERVER", metavar="URL", help=help_text)
+    return db_option(cast(F, server(command)))
 
 
 def output_option(function: F) -> F:

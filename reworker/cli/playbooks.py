@@ -97,7 +97,9 @@ def show_plan(compiled: Plan, rules: Rules | None, output: str) -> None:
 
 def _rules_of(db: str) -> Rules:
     # not above: without --db, no database library is needed
-    from reworker.cli.wiring import opened_service
+    from reworker.cli.wiring import existing_storage
+    from reworker.clock import SystemClock
+    from reworker.core.library import Library
 
-    with opened_service(db) as service:
-        return service.library.rules()
+    with existing_storage(db) as (storage, _):
+        return Library(storage, SystemClock()).rules()

@@ -8,22 +8,21 @@ import threading
 
 import click
 
+from reworker.cli.asked import Asked
 from reworker.cli.events import with_skips
 from reworker.cli.main import EXIT_CANCELLED, EXIT_DETACHED, EXIT_FAILED, EXIT_OK, EXIT_WAITING
-from reworker.cli.options import Pairs, db_option, dynamic_option, output_option, user_name
+from reworker.cli.options import Pairs, core_option, dynamic_option, output_option, user_name
 from reworker.cli.playbooks import parse_or_exit, read_playbook
 from reworker.cli.progress import view_for
 from reworker.cli.selection import full_id
 from reworker.cli.waits import counted, db_words, place, waits
 from reworker.cli.wiring import name_of_database, opened_service
 from reworker.core import parameters
-from reworker.core.service import AttemptView, DeploymentView, Service
+from reworker.core.service import AttemptView, DeploymentView
 from reworker.fsm.plan import Plan
 from reworker.fsm.states import AttemptStatus, DeploymentStatus
 from reworker.logs import escaped
 
-#: seconds between two looks at the database while following.
-POLL_S = 0.05
 #: seconds a step may stand unsent before the user is told to look for a core.
 NO_CORE_S = 3.0
 
@@ -40,7 +39,7 @@ EXIT_CODES = {
 @click.command()
 @click.argument("playbook")
 @dynamic_option
-@db_option
+@core_option
 @output_option
 @click.option("--unattended", is_flag=True, help="Nobody can be asked: a doubt fails the deployment.")
 @click.option("--key", default="", help="Idempotency key: the same key starts one deployment only.")
@@ -72,7 +71,7 @@ def run(
 
 @click.command()
 @click.argument("deployment")
-@db_option
+@core_option
 @output_option
 def watch(deployment: str, db: str, output: str) -> None:
     """Follow DEPLOYMENT to its end; exit codes as for `run`."""
@@ -80,7 +79,7 @@ def watch(deployment: str, db: str, output: str) -> None:
         sys.exit(follow(service, full_id(service, deployment), output, db))
 
 
-def follow(service: Service, deployment_id: str, output: str, db: str) -> int:
+def follow(service: Asked, deployment_id: str, output: str, db: str) -> int:
     """Show a deployment until it ends or waits for a person; return the exit code.
 
     Args:
@@ -137,7 +136,7 @@ def summary(view: DeploymentView) -> str:
     return escaped(f"{row.id} {state.status}: {steps}{took}{reason}")
 
 
-def _watch(service: Service, deployment_id: str, plan: Plan, output: str, db: str) -> DeploymentView:
+def _watch(service: Asked, deployment_id: str, plan: Plan, output: str, db: str) -> DeploymentView:
     attempts: dict[int, AttemptView] = {}
     seen, idle_count, pause = 0, 0, threading.Event()
     with view_for(output, plan) as view:
@@ -154,10 +153,10 @@ def _watch(service: Service, deployment_id: str, plan: Plan, output: str, db: st
             if seen >= now.row.last_seq and (now.is_over or is_waiting):
                 return now
             idle_count = idle_count + 1 if not events and _is_unsent(now) else 0
-            if idle_count == round(NO_CORE_S / POLL_S):
+            if idle_count == round(NO_CORE_S / service.look_s):
                 where = name_of_database(db)
                 view.note(f"no core has taken the step yet; is `reworker core` running on {where}?")
-            pause.wait(POLL_S)
+            pause.wait(service.look_s)
 
 
 def _is_unsent(view: DeploymentView) -> bool:

@@ -9,16 +9,14 @@ from reworker.errors import ConfigError, DeploymentNotFound
 from reworker.ids import is_id
 
 if TYPE_CHECKING:
-    from reworker.core.service import Service
+    from reworker.cli.asked import Asked
 
 _BEGINNING = re.compile(r"[0-9a-f]{1,23}")
-#: what comes after every id that has the same beginning.
-_BEHIND = "g"
 #: ids that an error lists.
 _LISTED_COUNT = 5
 
 
-def full_id(service: Service, text: str) -> str:
+def full_id(service: Asked, text: str) -> str:
     """Return the id of the deployment that `text` is the id, or the beginning of the id, of.
 
     Raises:
@@ -29,14 +27,13 @@ def full_id(service: Service, text: str) -> str:
         return text
     if not _BEGINNING.fullmatch(text):
         raise DeploymentNotFound(text[:100])
-    rows = service.deployments(limit=_LISTED_COUNT + 1, before_id=text + _BEHIND)
-    found = [one.row.id for one in rows if one.row.id.startswith(text)]
+    found = service.ids_beginning(text, _LISTED_COUNT + 1)
     if not found:
         raise DeploymentNotFound(text)
     return _only(found, text, "DEPLOYMENT")
 
 
-def full_playbook_id(service: Service, text: str) -> str:
+def full_playbook_id(service: Asked, text: str) -> str:
     """Return the id of the stored playbook that `text` is the beginning of the id of; else `text` itself.
 
     Raises:

@@ -19,6 +19,7 @@ from reworker.errors import (
     DeploymentNotFound,
     Forbidden,
     NotAuthenticated,
+    NothingChanged,
     NotResumable,
     PlaybookInvalid,
     PlaybookNotFound,
@@ -138,7 +139,12 @@ def _error_of(name: str, detail: str, problem: Mapping[str, Any], status: int, u
         found = _NAMED.search(str(problem.get("instance", "")))
         missing = unquote(found[1]) if found else ""
         return DeploymentNotFound(missing) if name.startswith("d") else PlaybookNotFound(missing)
-    kinds = {"not-authenticated": NotAuthenticated, "forbidden": Forbidden, "not-resumable": NotResumable}
+    kinds = {
+        "not-authenticated": NotAuthenticated,
+        "forbidden": Forbidden,
+        "not-resumable": NotResumable,
+        "nothing-changed": NothingChanged,
+    }
     if name in kinds:
         return kinds[name](detail)
     if status in (502, 503, 504):

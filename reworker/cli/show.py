@@ -7,20 +7,17 @@ import threading
 from typing import Any
 
 import click
-import msgspec
 
+from reworker.cli.asked import Asked
 from reworker.cli.events import event_line, event_object, with_skips
-from reworker.cli.options import db_option, output_option
+from reworker.cli.options import core_option, output_option
 from reworker.cli.playbooks import show_plan
 from reworker.cli.run import summary
 from reworker.cli.selection import full_id
 from reworker.cli.waits import waits
 from reworker.cli.wiring import opened_service
 from reworker.clock import iso
-from reworker.core.service import AttemptView, DeploymentView, EventView, Service
-from reworker.core.waiting import as_now
-from reworker.fsm.rules import Rules
-from reworker.fsm.rules_json import rules_from_json
+from reworker.core.service import AttemptView, DeploymentView, EventView
 from reworker.fsm.states import DeploymentStatus
 from reworker.logs import escaped
 
@@ -30,14 +27,14 @@ POLL_S = 0.2
 
 
 @click.command()
-@db_option
+@core_option
 @output_option
 @click.option("--status", default="", type=STATUS, help="Only deployments in this status.")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000))
 def ls(db: str, output: str, status: str, limit: int) -> None:
     """List deployments, newest first."""
     with opened_service(db) as service:
-        for one in as_now(service.reader, service.deployments(limit=limit, status=status)):
+        for one in service.now(service.deployments(limit=limit, status=status)):
             if output == "json":
                 click.echo(json.dumps(deployment_object(one)))
             else:
@@ -53,7 +50,7 @@ def _why(view: DeploymentView) -> str:
 
 @click.command()
 @click.argument("deployment")
-@db_option
+@core_option
 @output_option
 @click.option(
     "--plan", "is_planned", is_flag=True, help="Show its plan instead, as it was frozen at the start."
@@ -62,9 +59,9 @@ def show(deployment: str, db: str, output: str, is_planned: bool) -> None:
     """Show DEPLOYMENT: its state, what it waits for, every event."""
     with opened_service(db) as service:
         own_id = full_id(service, deployment)
-        (found,), plan = as_now(service.reader, [service.deployment(own_id)]), service.plan(own_id)
+        (found,), plan = service.now([service.deployment(own_id)]), service.plan(own_id)
         if is_planned:
-            show_plan(plan, _rules_of(service, own_id), output)
+            show_plan(plan, service.rules_of(own_id), output)
             return
         attempts = _all_attempts(service, own_id)
         events = _all_events(service, own_id)
@@ -87,15 +84,9 @@ def show(deployment: str, db: str, output: str, is_planned: bool) -> None:
         click.echo(event_line(event, numbered))
 
 
-def _rules_of(service: Service, own_id: str) -> Rules | None:
-    """Return the rules that a deployment was made with, as far as they were kept."""
-    source = service.reader.source(own_id)
-    return rules_from_json(msgspec.json.decode(source.rules)) if source and source.rules else None
-
-
 @click.command()
 @click.argument("deployment")
-@db_option
+@core_option
 @output_option
 @click.option("-f", "--follow", is_flag=True, help="Go on until the deployment has ended.")
 def logs(deployment: str, db: str, output: str, follow: bool) -> None:
@@ -153,7 +144,7 @@ def attempt_object(view: AttemptView) -> dict[str, Any]:
     }
 
 
-def _print_lines(service: Service, deployment: str, seen: int, output: str) -> int:
+def _print_lines(service: Asked, deployment: str, seen: int, output: str) -> int:
     while lines := service.log_lines(deployment, after_no=seen):
         for line in lines:
             if output == "json":
@@ -165,14 +156,14 @@ def _print_lines(service: Service, deployment: str, seen: int, output: str) -> i
     return seen
 
 
-def _all_attempts(service: Service, deployment: str) -> list[AttemptView]:
+def _all_attempts(service: Asked, deployment: str) -> list[AttemptView]:
     found: list[AttemptView] = []
     while page := service.attempts(deployment, after_number=found[-1].row.number if found else 0):
         found += page
     return found
 
 
-def _all_events(service: Service, deployment: str) -> list[EventView]:
+def _all_events(service: Asked, deployment: str) -> list[EventView]:
     found: list[EventView] = []
     while page := service.events(deployment, after_seq=found[-1].seq if found else 0):
         found += page

@@ -7,7 +7,7 @@ from typing import Any
 
 import click
 
-from reworker.cli.options import db_option, output_option, user_name
+from reworker.cli.options import core_option, output_option, user_name
 from reworker.cli.playbooks import parse_or_exit, read_playbook
 from reworker.cli.selection import full_playbook_id
 from reworker.cli.wiring import opened_service
@@ -24,7 +24,7 @@ def playbook() -> None:
 @playbook.command()
 @click.argument("file")
 @click.option("--id", "playbook_id", default="", help="Store a new version of this playbook.")
-@db_option
+@core_option
 @output_option
 def add(file: str, playbook_id: str, db: str, output: str) -> None:
     """Store FILE (- for standard input) and print its id; the same text again adds no version."""
@@ -38,7 +38,7 @@ def add(file: str, playbook_id: str, db: str, output: str) -> None:
 
 @playbook.command()
 @click.option("--group", default="", help="Only playbooks of this group.")
-@db_option
+@core_option
 @output_option
 def ls(group: str, db: str, output: str) -> None:
     """List the newest version of each playbook, newest first."""
@@ -51,7 +51,7 @@ def ls(group: str, db: str, output: str) -> None:
 @playbook.command()
 @click.argument("playbook_id", metavar="ID")
 @click.option("--version", default=0, type=click.IntRange(0), help="Default: the newest.")
-@db_option
+@core_option
 @output_option
 def show(playbook_id: str, version: int, db: str, output: str) -> None:
     """Print the text of playbook ID."""
@@ -65,7 +65,7 @@ def show(playbook_id: str, version: int, db: str, output: str) -> None:
 
 @playbook.command()
 @click.argument("playbook_id", metavar="ID")
-@db_option
+@core_option
 def rm(playbook_id: str, db: str) -> None:
     """Remove playbook ID; its deployments go on, and `show --version` still prints it."""
     with opened_service(db) as service:

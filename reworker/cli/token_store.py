@@ -8,7 +8,7 @@ import stat
 import tempfile
 from collections.abc import Mapping
 from pathlib import Path
-from types import ModuleType
+from typing import Any
 
 from reworker.errors import ConfigError
 
@@ -114,7 +114,7 @@ def _of_keyring(server: str) -> str:
         return ""
 
 
-def _keyring() -> ModuleType:
+def _keyring() -> Any:
     try:
         import keyring
     except ImportError as error:

@@ -7,20 +7,20 @@ from collections.abc import Iterator
 
 import click
 
+from reworker.cli.asked import Asked
 from reworker.cli.main import EXIT_FAILED
-from reworker.cli.options import db_option
+from reworker.cli.options import core_option
 from reworker.cli.selection import full_id
 from reworker.cli.waits import counted
 from reworker.cli.wiring import opened_service
-from reworker.core import history
-from reworker.core.service import PAGE_COUNT, Service
+from reworker.core.service import PAGE_COUNT
 from reworker.logs import escaped
 
 
 @click.command()
 @click.argument("deployments", nargs=-1, metavar="[DEPLOYMENT...]")
 @click.option("--all", "is_all", is_flag=True, help="Every deployment in the database.")
-@db_option
+@core_option
 def verify(deployments: tuple[str, ...], is_all: bool, db: str) -> None:
     """Prove the history of DEPLOYMENT: no event was changed, added or taken away.
 
@@ -32,7 +32,7 @@ def verify(deployments: tuple[str, ...], is_all: bool, db: str) -> None:
     count = wrong_count = 0
     with opened_service(db) as service:
         for own_id in _all(service) if is_all else [full_id(service, one) for one in deployments]:
-            found = history.problems(service.reader, own_id)
+            found = service.problems(own_id)
             for problem in found:
                 click.echo(escaped(f"{own_id}: {problem}"))
             count, wrong_count = count + 1, wrong_count + bool(found)
@@ -42,7 +42,7 @@ def verify(deployments: tuple[str, ...], is_all: bool, db: str) -> None:
     click.echo(f"{counted(count, 'deployment')} verified")
 
 
-def _all(service: Service) -> Iterator[str]:
+def _all(service: Asked) -> Iterator[str]:
     before_id = ""
     while page := service.deployments(limit=PAGE_COUNT, before_id=before_id):
         for one in page:

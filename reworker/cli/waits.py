@@ -22,6 +22,8 @@ def db_words(db: str) -> str:
 
     It has no password: what is printed ends up in the logs of CI systems.
     """
+    if db.startswith("http"):
+        return "" if db == os.environ.get("REWORKER_SERVER") else f" --server {db}"
     if db == (os.environ.get("REWORKER_DB") or DEFAULT_DB):
         return ""
     return f" --db {masked_url(db) if is_server(db) else db}"

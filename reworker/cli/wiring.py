@@ -17,9 +17,9 @@ from reworker.errors import ConfigError
 
 if TYPE_CHECKING:
     from reworker.bus.contract import Bus
+    from reworker.cli.asked import Asked
     from reworker.config import MqSettings
     from reworker.core.core import Core
-    from reworker.core.service import Service
     from reworker.core.settings import CoreSettings
     from reworker.pool.pool import WorkerPool
     from reworker.storage.contract import LogStore, Storage
@@ -98,13 +98,29 @@ def existing_storage(db: str) -> Iterator[tuple[Storage, LogStore]]:
 
 
 @contextmanager
-def opened_service(db: str) -> Iterator[Service]:
-    """Open what commands ask: the core's service, straight on the database; see `existing_storage`."""
+def opened_service(db: str) -> Iterator[Asked]:
+    """Open what commands ask: the core's service, straight on a database, or on the server at an address.
+
+    Raises:
+        ConfigError: see `existing_storage` and `token_for`.
+    """
+    if is_server_of_ours(db):
+        from reworker.cli.remote import RemoteCore
+        from reworker.cli.server_client import ServerClient
+        from reworker.cli.token_store import token_for
+
+        yield RemoteCore(ServerClient(db, token_for(db.rstrip("/"), os.environ)))
+        return
+    from reworker.cli.asked import LocalCore
     from reworker.clock import SystemClock
-    from reworker.core.service import Service
 
     with existing_storage(db) as (storage, logs):
-        yield Service(storage, logs, SystemClock())
+        yield LocalCore(storage, logs, SystemClock())
+
+
+def is_server_of_ours(db: str) -> bool:
+    """Tell whether a text names a server of ours and no database."""
+    return db.startswith(("http://", "https://"))
 
 
 @contextmanager
@@ -199,6 +215,8 @@ def path_of_database(db: str) -> Path | None:
 
 def name_of_database(db: str) -> str:
     """Return what people may see of a database: an absolute path, or a URL without its password."""
+    if is_server_of_ours(db):
+        return db
     from reworker.storage.server_url import masked_url
 
     place = path_of_database(db)
