@@ -14,7 +14,7 @@ if TYPE_CHECKING:
     from reworker.bus.administration import Administration
     from reworker.config import MqSettings
     from reworker.topology.contents import TopologyFile
-    from reworker.topology.management import Listing, Login, Management
+    from reworker.topology.management import Listing
     from reworker.topology.plan import Plan
 
 
@@ -69,31 +69,15 @@ def _listing(
     settings: MqSettings, broker: Administration, management: str | None
 ) -> tuple[Listing | None, str]:
     """Return everything on the broker; or nothing, and why."""
+    from reworker.core.plugin_search import login_of, plugins_beside
     from reworker.topology.management import Management, NotSeen
 
     if management:
-        return Management(management, _login(settings)).listing(settings.vhost), ""
+        return Management(management, login_of(settings)).listing(settings.vhost), ""
     reasons = []
-    for host, port in settings.addresses():
-        plugin = _plugin_at(host, settings)
+    for plugin, port in plugins_beside(settings):
         try:
             return plugin.listing_of_broker(settings.vhost, broker.cluster_name, port), ""
         except NotSeen as error:
             reasons.append(f"{plugin.url}: {error}")
     return None, f"the management plugin was not found ({'; '.join(reasons)}); give --management URL"
-
-
-def _plugin_at(host: str, settings: MqSettings) -> Management:
-    from reworker.topology.management import PORT, SEARCH_S, TLS_PORT, Management
-
-    name = f"[{host}]" if ":" in host else host
-    url = f"https://{name}:{TLS_PORT}" if settings.tls else f"http://{name}:{PORT}"
-    return Management(url, _login(settings), SEARCH_S)
-
-
-def _login(settings: MqSettings) -> Login:
-    from reworker.bus.tls import tls_context
-    from reworker.topology.management import Login
-
-    tls = tls_context(settings.tls) if settings.tls else None
-    return Login(settings.user, str(settings.current_password()), tls)

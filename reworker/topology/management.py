@@ -56,6 +56,28 @@ class FoundQueue(msgspec.Struct, frozen=True):
     consumers: int = 0
 
 
+class QueueFigures(msgspec.Struct, frozen=True):
+    """How a queue is doing; some seconds old, and absent when the broker has not counted yet.
+
+    Args:
+        name: of the queue.
+        exclusive: it belongs to one connection.
+        messages_ready: wait for a consumer.
+        messages_unacknowledged: were delivered, and not settled.
+        consumers: read it.
+        message_stats: what was counted since the queue is there, by RabbitMQ's names.
+        head_message_timestamp: of the first message, when its sender gave one, seconds since 1970.
+    """
+
+    name: str
+    exclusive: bool = False
+    messages_ready: int | None = None
+    messages_unacknowledged: int | None = None
+    consumers: int | None = None
+    message_stats: Any = None
+    head_message_timestamp: Any = None
+
+
 class _FoundBinding(msgspec.Struct, frozen=True):
     source: str
     destination: str
@@ -71,7 +93,7 @@ class _FoundHost(msgspec.Struct, frozen=True):
     default_queue_type: str | None = None
 
 
-Row = TypeVar("Row", FoundExchange, FoundQueue, _FoundBinding, _FoundHost)
+Row = TypeVar("Row", FoundExchange, FoundQueue, QueueFigures, _FoundBinding, _FoundHost)
 
 
 class Listing(msgspec.Struct, frozen=True):
@@ -156,6 +178,15 @@ class Management:
         Raises:
             NotSeen: nobody answers, or somebody else, or not to us.
         """
+        self.recognise(cluster_name, port)
+        return self._listing(vhost)
+
+    def recognise(self, cluster_name: str, port: int) -> None:
+        """Make sure that this is the plugin of the broker that we mean; see `listing_of_broker`.
+
+        Raises:
+            NotSeen: nobody answers, or somebody else, or not to us.
+        """
         self._introduce()
         overview = self._get("/api/overview")
         found_name = overview.get("cluster_name") if isinstance(overview, dict) else None
@@ -164,7 +195,15 @@ class Management:
         ports = {one.get("port") for one in listeners if str(one.get("protocol", "")).startswith("amqp")}
         if found_name != cluster_name or (ports and port not in ports):
             raise NotSeen(f"it belongs to another broker, {found_name!r}")
-        return self._listing(vhost)
+
+    def figures(self, vhost: str) -> dict[str, QueueFigures]:
+        """Return how each queue of a virtual host is doing, by name.
+
+        Raises:
+            NotSeen: it does not answer, or not to us.
+        """
+        rows = self._rows(f"/api/queues/{quote(vhost, safe='')}", QueueFigures)
+        return {one.name: one for one in rows}
 
     def _listing(self, vhost: str) -> Listing:
         place = quote(vhost, safe="")
