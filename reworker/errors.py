@@ -4,6 +4,7 @@
 
     ReworkerError
       ConfigError             a setting is missing or wrong (key, path)
+        QueueNotFound         a queue that somebody wants to look into is not there
       MessageError            the sender's fault
         UndecodableMessage    not the JSON object it should be
         MissingParameter      a parameter the step needs is not there
@@ -67,6 +68,10 @@ class ConfigError(ReworkerError):
         where = f"{path}: " if path else ""
         what = f"{key}: " if key else ""
         super().__init__(f"{where}{what}{reason}")
+
+
+class QueueNotFound(ConfigError):
+    """A queue that somebody wants to look into is not there."""
 
 
 class MessageError(ReworkerError):

@@ -26,6 +26,7 @@ from reworker.errors import (
     ConfigError,
     ConnectionLost,
     PublishNotConfirmed,
+    QueueNotFound,
     Unroutable,
 )
 
@@ -58,7 +59,8 @@ class QueueBrowser:
 
     Raises:
         CannotConnect: on entering: the broker is away, or refuses the login.
-        ConfigError: on entering: there is no such queue, or we may not read it.
+        QueueNotFound: on entering: there is no such queue.
+        ConfigError: on entering: we may not read it.
     """
 
     def __init__(self, settings: MqSettings, queue: str) -> None:
@@ -160,7 +162,8 @@ class QueueBrowser:
     def _refused(self, error: ChannelClosedByBroker) -> ConfigError:
         hint = "; a worker or a core declares it when it starts" if error.reply_code == 404 else ""
         where = f"{masked_urls(self._settings)} answers {error.reply_code}: {error.reply_text}"
-        return ConfigError(f"cannot look into the queue {self._queue}: {where}{hint}")
+        kind = QueueNotFound if error.reply_code == 404 else ConfigError
+        return kind(f"cannot look into the queue {self._queue}: {where}{hint}")
 
     def _lost(self, error: Exception) -> BusError:
         if isinstance(error, ConnectionBlockedTimeout):

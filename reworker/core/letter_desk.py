@@ -1,0 +1,197 @@
+"""Dead letters for people who look over HTTP: within limits, and with no more looks than needed."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable
+from datetime import datetime
+from typing import TYPE_CHECKING, Any, TypeVar
+
+import msgspec
+
+from reworker.bus.browse import QueueBrowser
+from reworker.clock import Clock
+from reworker.config import MqSettings
+from reworker.core import letter_box
+from reworker.core.errands import Errands, TooSlow
+from reworker.errors import LetterNotFound, QueueNotFound, ReworkerError
+from reworker.topology.letters import Filter, Letter
+from reworker.topology.names import DEAD_QUEUE
+
+if TYPE_CHECKING:
+    from reworker.bus.browse import Found
+
+T = TypeVar("T")
+#: does something with a letter while its queue is looked through.
+Deed = Callable[["QueueBrowser", Letter, "Found"], T]
+#: is told how something ended: None is well.
+Note = Callable[[ReworkerError | None], object]
+
+#: letters that are looked at; seconds that this may take.
+LOOKED_AT_COUNT, LOOK_S = 2_000, 4.0
+#: seconds within which a request has its answer; for which what was seen is shown again.
+ANSWER_S, KEPT_S = 12.0, 3.0
+#: bytes of a body that are shown, and that can be edited.
+SHOWN_BYTES = 256 << 10
+#: encodings of a body that is text as it is.
+_PLAIN = (None, "", "utf-8", "UTF-8", "identity")
+
+
+class Listing(msgspec.Struct, frozen=True):
+    """The dead letters that were seen, the oldest first.
+
+    Args:
+        letters: at most `LOOKED_AT_COUNT`.
+        ready: how many are there.
+        at: when.
+    """
+
+    letters: tuple[Letter, ...] = ()
+    ready: int = 0
+    at: datetime | None = None
+
+
+class LetterView(msgspec.Struct, frozen=True):
+    """One dead letter with what it says.
+
+    Args:
+        letter: what it says about itself.
+        properties: those that it has, by their AMQP names, headers too.
+        body: as text, perhaps cut.
+        is_editable: the body is text, and all of it is shown.
+    """
+
+    letter: Letter
+    properties: dict[str, Any]
+    body: str
+    is_editable: bool
+
+
+class LetterDesk:
+    """Looks at dead letters, sends them back, throws them away; any thread, one look at a time.
+
+    A look takes all letters out of the queue for a moment, and a quorum queue may count looks. So lists come
+    from a look that others have had just now, and nobody looks unless somebody asks.
+
+    Args:
+        settings: of the broker.
+        clock: for limits.
+        queue: of the dead letters.
+    """
+
+    def __init__(self, settings: MqSettings, clock: Clock, queue: str = DEAD_QUEUE) -> None:
+        self._settings, self._clock, self._queue = settings, clock, queue
+        self._errands = Errands()
+        self._lock = threading.Lock()
+        self._kept: tuple[float, Listing] | None = None
+
+    def listing(self) -> Listing:
+        """Return what is there, as it was a few seconds ago at most.
+
+        Raises:
+            BusError: the broker is away, or slow.
+            ConfigError: we may not look.
+        """
+        with self._lock:
+            kept = self._kept
+        if kept is not None and self._clock.mono_s() - kept[0] < KEPT_S:
+            return kept[1]
+        return self._errands.run(self._look, "looking at the dead letters", ANSWER_S)
+
+    def view(self, letter_id: str) -> LetterView:
+        """Return one letter.
+
+        Raises:
+            LetterNotFound: there is none of this id among those that are looked at.
+            BusError, ConfigError: see `listing`.
+        """
+
+        def show(_browsed: QueueBrowser, letter: Letter, found: Found) -> LetterView:
+            return view_of(letter, found)
+
+        return self._errands.run(
+            lambda: self._with(letter_id, show), f"looking at dead letter {letter_id[:40]!a}", ANSWER_S
+        )
+
+    def send_back(self, letter_id: str, how: letter_box.Return, note: Note) -> None:
+        """Send one letter back.
+
+        Args:
+            letter_id: of it.
+            how: where, and with which body.
+            note: is told how it ended, also when that is after we gave up waiting.
+
+        Raises:
+            LetterStays: it cannot go back.
+            LetterNotFound, BusError, ConfigError: see `view`.
+        """
+
+        def deed(browsed: QueueBrowser, letter: Letter, found: Found) -> None:
+            letter_box.send_back(browsed, letter, found, how)
+
+        self._change(letter_id, deed, note, "sending back")
+
+    def drop(self, letter_id: str, note: Note) -> None:
+        """Throw one letter away; see `send_back`."""
+
+        def deed(browsed: QueueBrowser, _letter: Letter, found: Found) -> None:
+            browsed.remove(found)
+
+        self._change(letter_id, deed, note, "throwing away")
+
+    def _change(self, letter_id: str, deed: Deed[None], note: Note, verb: str) -> None:
+        def perform() -> None:
+            with self._lock:
+                self._kept = None
+            try:
+                self._with(letter_id, deed)
+            except ReworkerError as error:
+                note(error)
+                raise
+            note(None)
+
+        try:
+            self._errands.run(perform, f"{verb} dead letter {letter_id[:40]!a}", ANSWER_S)
+        except TooSlow as error:
+            if not error.is_begun:
+                note(error)
+            raise
+
+    def _look(self) -> Listing:
+        until_mono_s = self._clock.mono_s() + LOOK_S
+        try:
+            with QueueBrowser(self._settings, self._queue) as browsed:
+                letters, _ = letter_box.listed(
+                    browsed, LOOKED_AT_COUNT, Filter(), lambda: self._clock.mono_s() > until_mono_s
+                )
+                found = Listing(tuple(letters), browsed.ready_count, self._clock.now())
+        except QueueNotFound:
+            found = Listing(at=self._clock.now())
+        with self._lock:
+            self._kept = (self._clock.mono_s(), found)
+        return found
+
+    def _with(self, letter_id: str, deed: Deed[T]) -> T:
+        """Do something with one letter while it is looked at."""
+        try:
+            with QueueBrowser(self._settings, self._queue) as browsed:
+                for letter, found in letter_box.selected(browsed, LOOKED_AT_COUNT, (letter_id,), 1):
+                    return deed(browsed, letter, found)
+        except QueueNotFound as error:
+            raise LetterNotFound(letter_id[:100], self._queue) from error
+        raise LetterNotFound(letter_id[:100], self._queue)
+
+
+def view_of(letter: Letter, found: Found) -> LetterView:
+    """Return a letter with what it says, and whether its body can be edited as text."""
+    try:
+        found.body.decode("utf-8")
+        is_text = found.properties.content_encoding in _PLAIN
+    except UnicodeDecodeError:
+        is_text = False
+    return LetterView(
+        letter,
+        letter_box.plain_properties(found),
+        letter_box.body_of(found, SHOWN_BYTES),
+        is_text and len(found.body) <= SHOWN_BYTES,
+    )
