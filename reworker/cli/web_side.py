@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import resource
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING
@@ -15,6 +16,9 @@ if TYPE_CHECKING:
     from reworker.storage.contract import LogStore, Storage
     from reworker.web.server import WebServer
     from reworker.web.settings import WebSettings
+
+#: open files that a server of pages is given: one for each page that is open in a browser, and some.
+CONNECTION_COUNT = 65_536
 
 
 class WebSide:
@@ -58,6 +62,7 @@ def running_web(
 
     storage, logs = stores
     clock = SystemClock()
+    _allow_connections()
     with ExitStack() as stack:
         access = stack.enter_context(closing(Access(storage, clock)))
         site = Site(
@@ -70,3 +75,11 @@ def running_web(
         server = stack.enter_context(WebServer(create_app(site), settings))
         secret = access.first_link() if settings.has_auth else None
         yield WebSide(server, f"{server.url}/login/{secret}" if secret else "")
+
+
+def _allow_connections() -> None:
+    """Let this process have as many connections as the system allows: each open page keeps one."""
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    wanted = CONNECTION_COUNT if hard == resource.RLIM_INFINITY else min(CONNECTION_COUNT, hard)
+    if soft != resource.RLIM_INFINITY and soft < wanted:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (wanted, hard))

@@ -7,12 +7,14 @@ import logging
 import socket
 import ssl
 import threading
+from functools import partial
 from typing import Self
 
 import uvicorn
 from starlette.types import ASGIApp
 
 from reworker.errors import ConfigError
+from reworker.web.protocol import HEAD_S, PatientProtocol
 from reworker.web.settings import DEFAULT_PORT, WebSettings
 
 logger = logging.getLogger(__name__)
@@ -35,13 +37,14 @@ class WebServer:
     Args:
         app: to serve.
         settings: where.
+        head_s: seconds that a client may take for the head of a request.
 
     Raises:
         ConfigError: on entering: it cannot listen there.
     """
 
-    def __init__(self, app: ASGIApp, settings: WebSettings) -> None:
-        self._settings = settings
+    def __init__(self, app: ASGIApp, settings: WebSettings, *, head_s: float = HEAD_S) -> None:
+        self._settings, self._head_s = settings, head_s
         self._config = uvicorn.Config(
             app,
             log_config=None,
@@ -49,7 +52,6 @@ class WebServer:
             log_level="warning",
             lifespan="off",
             ws="none",
-            http="h11",
             loop="asyncio",
             proxy_headers=False,
             server_header=False,
@@ -74,6 +76,7 @@ class WebServer:
             self._config.load()
         except (OSError, ssl.SSLError) as error:
             raise ConfigError(f"cannot be used: {error}", key="tls_certificate") from error
+        self._config.http_protocol_class = partial(PatientProtocol, head_s=self._head_s)  # type: ignore[assignment]  # it is only called
         self._listener = _listen(self._settings)
         self._thread.start()
         return self

@@ -89,6 +89,7 @@ LIBRARIES = {
     "psycopg": ("reworker.storage",),
     "starlette": ("reworker.web",),
     "uvicorn": ("reworker.web",),
+    "h11": ("reworker.web",),
     "jinja2": ("reworker.web",),
     "opentelemetry": ("reworker.tracing",),
 }

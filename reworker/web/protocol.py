@@ -1,0 +1,56 @@
+"""HTTP/1.1 for clients that take their time: a connection on which no request arrives is closed."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import h11
+from uvicorn.protocols.http.h11_impl import H11Protocol
+
+#: seconds for the line and the headers of a request, from the connection or its first byte on.
+HEAD_S = 15.0
+
+
+class PatientProtocol(H11Protocol):
+    """Uvicorn's protocol, with a limit for what it waits for without one: the head of a request.
+
+    Args:
+        head_s: seconds for it.
+        base: what the base is made with.
+    """
+
+    def __init__(self, *, head_s: float = HEAD_S, **base: Any) -> None:
+        super().__init__(**base)
+        self._head_s = head_s
+        self._head_task: asyncio.TimerHandle | None = None
+
+    def connection_made(self, transport: asyncio.Transport) -> None:  # type: ignore[override]  # as the base has it
+        """Begin to wait for the first request."""
+        super().connection_made(transport)
+        self._arm()
+
+    def data_received(self, data: bytes) -> None:
+        """Take what came; the wait ends with the whole head."""
+        super().data_received(data)
+        if self.conn.their_state is not h11.IDLE:
+            self._disarm()
+        elif self._head_task is None and self.timeout_keep_alive_task is None:
+            self._arm()
+
+    def connection_lost(self, exc: Exception | None) -> None:
+        """End the wait."""
+        self._disarm()
+        super().connection_lost(exc)
+
+    def _arm(self) -> None:
+        self._head_task = self.loop.call_later(self._head_s, self._give_up)
+
+    def _disarm(self) -> None:
+        if self._head_task is not None:
+            self._head_task.cancel()
+            self._head_task = None
+
+    def _give_up(self) -> None:
+        if not self.transport.is_closing():
+            self.transport.close()
