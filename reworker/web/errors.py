@@ -19,6 +19,7 @@ from reworker.errors import (
     Forbidden,
     KeyReused,
     LetterNotFound,
+    LetterStays,
     MessageError,
     NotAuthenticated,
     NotResumable,
@@ -44,6 +45,7 @@ _ERRORS: tuple[tuple[type[ReworkerError], int, str], ...] = (
     (DeploymentNotFound, 404, "deployment-not-found"),
     (PlaybookNotFound, 404, "playbook-not-found"),
     (LetterNotFound, 404, "letter-not-found"),
+    (LetterStays, 409, "letter-stays"),
     (KeyReused, 409, "idempotency-key-reused"),
     (NotResumable, 409, "not-resumable"),
     (StaleVersion, 409, "changed-meanwhile"),
@@ -104,6 +106,8 @@ def _extra(error: ReworkerError) -> dict[str, Any]:
         return {"line": error.line, "path": error.path, "reason": error.reason}
     if isinstance(error, KeyReused):
         return {"deployment": error.deployment_id}
+    if isinstance(error, LetterStays) and error.needs:
+        return {"needs": error.needs}
     return {}
 
 

@@ -1,12 +1,15 @@
 """Our own API: its operations by what they are about, and the document that describes them."""
 
-from reworker.web.api_v1 import actions, deployments, history
+from reworker.web.api_v1 import actions, bulk, bus, deployments, history
 from reworker.web.operations import Operation
 from reworker.web.routes import GuardedRoute
 
 OPERATIONS: tuple[Operation, ...] = (
+    # before those with an id: `actions` is none
+    *bulk.OPERATIONS,
     *deployments.OPERATIONS,
     *history.OPERATIONS,
     *actions.OPERATIONS,
+    *bus.OPERATIONS,
 )
 OPEN_ROUTES: tuple[GuardedRoute, ...] = ()
