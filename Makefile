@@ -34,7 +34,7 @@ test-all: $(VENV)/.for-test ## As test, with many more moments of failure, then 
 	REWORKER_RABBITMQ=4.3 $(BIN)/python -m pytest $(OF_VERSION_4) $(PYTEST_ARGS)
 
 unit: $(VENV)/.for-test ## Run the tests that need no server and no socket.
-	$(BIN)/python -m pytest tests/unit --hypothesis-profile=quick $(PYTEST_ARGS)
+	$(BIN)/python $(if $(PYTEST_ARGS),-m pytest tests/unit --hypothesis-profile=quick $(PYTEST_ARGS),tests/run.py unit)
 
 check: $(VENV)/.for-check ## Check format, lint, types and architecture.
 	$(BIN)/ruff format --check .

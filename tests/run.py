@@ -1,6 +1,7 @@
 """Run all tests, in three processes side by side: most of them wait more than they compute.
 
-The first part is shown as it runs, the others when they have ended. Exit code: 0 when all have passed.
+With `unit`, the unit tests alone, with fewer examples, in two. The first part is shown as it runs, the
+others when they have ended. Exit code: 0 when all have passed.
 """
 
 from __future__ import annotations
@@ -25,6 +26,10 @@ MOVED = tuple(
 )
 #: what holds no tests, or figures that must be measured alone.
 OTHERS = ("bench", "support", "data")
+#: the unit tests in parts that take about as long.
+UNIT_PARTS = (("tests/unit/core",), ("tests/unit", "--ignore=tests/unit/core"))
+#: fewer examples, and no plugin that takes half a second to load and that no unit test uses.
+QUICK = ("--hypothesis-profile=quick", "-p", "no:schemathesis")
 
 
 def missing() -> list[str]:
@@ -35,14 +40,21 @@ def missing() -> list[str]:
 
 
 def main() -> int:
-    """Run all parts; see the module."""
+    """Run all parts, or those of the unit tests; see the module."""
     if left := missing():
         print(f"tests/run.py: these belong to no part: {', '.join(left)}", file=sys.stderr)
         return 2
-    shown, *others = PARTS
-    hidden = [_start(part, tempfile.TemporaryFile()) for part in others]  # noqa: SIM115  # read at the end
+    if sys.argv[1:] == ["unit"]:
+        return side_by_side([_pytest(*QUICK, *part) for part in UNIT_PARTS])
+    return side_by_side([_command(part) for part in PARTS])
+
+
+def side_by_side(commands: list[list[str]]) -> int:
+    """Run commands at the same time; return 0 when all have ended well, else 1."""
+    shown, *others = commands
+    hidden = [_start(one, tempfile.TemporaryFile()) for one in others]  # noqa: SIM115  # read at the end
     try:
-        codes = [subprocess.run(_command(shown), cwd=ROOT, stdin=subprocess.DEVNULL, check=False).returncode]
+        codes = [subprocess.run(shown, cwd=ROOT, stdin=subprocess.DEVNULL, check=False).returncode]
         codes += [process.wait() for process, _ in hidden]
     finally:
         for process, _ in hidden:
@@ -61,12 +73,16 @@ def _command(part: tuple[str, ...]) -> list[str]:
         paths += [f"--ignore={one}" for one in MOVED]
     elif part is PARTS[1]:
         paths += MOVED
-    return [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", "--durations=12", *paths]
+    return _pytest("--durations=12", *paths)
 
 
-def _start(part: tuple[str, ...], output: IO[bytes]) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
+def _pytest(*arguments: str) -> list[str]:
+    return [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
+
+
+def _start(command: list[str], output: IO[bytes]) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
     process = subprocess.Popen(
-        _command(part), cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
+        command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
     )
     return process, output
 
