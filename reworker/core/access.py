@@ -13,15 +13,16 @@ import msgspec
 
 from reworker.clock import Clock
 from reworker.core import tokens
-from reworker.core.audit import AuditEntry, Outcome, audit_row, entry_by
+from reworker.core.audit import AuditEntry, entry_by
+from reworker.core.audit_log import PAGE_COUNT, AuditLog
 from reworker.core.database_clock import DatabaseClock
 from reworker.core.known import Known, KnownTokens
 from reworker.core.principal import Limits, Principal, Scope
 from reworker.core.tokens import TokenView
 from reworker.errors import ConfigError, NotAuthenticated, StorageError, TokenNotFound
 from reworker.ids import is_id, new_id
-from reworker.storage.contract import Storage, Unit
-from reworker.storage.rows import AuditRow, SessionRow
+from reworker.storage.contract import Storage
+from reworker.storage.rows import SessionRow
 
 logger = logging.getLogger(__name__)
 
@@ -29,8 +30,6 @@ logger = logging.getLogger(__name__)
 SESSION_HOURS, LINK_HOURS = 12, 24
 #: seconds between two notes of when a token was used last.
 TOUCH_S = 60.0
-#: rows that one call returns at most.
-PAGE_COUNT = 1000
 #: name of the token that the link of the first start makes.
 FIRST_NAME = "admin"
 _SESSION, _LINK = "session", "link"
@@ -44,7 +43,7 @@ class FirstLogin(msgspec.Struct, frozen=True):
     cookie: str
 
 
-class Access:
+class Access(AuditLog):
     """Tokens and sessions; any thread, any process. End of life: `close`.
 
     Args:
@@ -56,7 +55,7 @@ class Access:
     def __init__(
         self, storage: Storage, clock: Clock, *, later: Callable[[Callable[[], None]], object] | None = None
     ) -> None:
-        self._storage, self._clock = storage, DatabaseClock(storage, clock)
+        super().__init__(storage, DatabaseClock(storage, clock))
         self._known = KnownTokens(self._clock, TOUCH_S)
         self._spare = ThreadPoolExecutor(1, "access") if later is None else None
         self._later = self._spare.submit if self._spare else later
@@ -145,6 +144,24 @@ class Access:
             _refuse()
         digest = tokens.digest_of(text)
         found = self._known.get(digest) or self._look_up(digest, own_id)
+        return self._admitted(found, source_ip)
+
+    def principal_named(self, name: str, source_ip: str = "") -> Principal:
+        """Return who has this name: the newest token of it that counts. For a server before us that we trust.
+
+        Raises:
+            NotAuthenticated: no token of this name counts.
+        """
+        digest = tokens.digest_of(f"name {name}")
+        found = self._known.get(digest)
+        if found is None:
+            at_mono_s, now = self._clock.mono_s(), self._clock.now()
+            rows = self._storage.reader.tokens(limit=PAGE_COUNT, name=name)
+            views = (view for view in map(tokens.view_of, rows) if view.counts(now))
+            first = next(views, None)
+            if first is None:
+                _refuse()
+            found = self._known.put(digest, Known(first), at_mono_s)
         return self._admitted(found, source_ip)
 
     def _look_up(self, digest: str, own_id: str) -> Known:
@@ -251,34 +268,6 @@ class Access:
                 return True
             before_id = page[-1].id
         return False
-
-    def note(self, entry: AuditEntry) -> None:
-        """Keep what was asked for in the audit, in a transaction of its own."""
-        with self._storage.begin() as unit:
-            self.note_in(unit, entry)
-
-    def note_in(self, unit: Unit, entry: AuditEntry) -> None:
-        """Keep it in the transaction that does it, so that there is never one without the other."""
-        unit.add_audit(audit_row(entry, self._clock.now()))
-
-    def note_denial(self, who: Principal, action: str, target: str, reason: str) -> None:
-        """Keep that somebody was not allowed to do something."""
-        self.note(entry_by(who, action, target, Outcome.DENIED, reason))
-
-    def audit(
-        self,
-        *,
-        limit: int = 50,
-        before_id: str = "",
-        actor: str = "",
-        action: str = "",
-        target: str = "",
-        outcome: str = "",
-    ) -> list[AuditRow]:
-        """Return what was asked for, newest first; see `storage.people_contract.PeopleReader.audit`."""
-        words = {"actor": actor, "action": action, "target": target, "outcome": outcome}
-        count = min(max(limit, 1), PAGE_COUNT)
-        return self._storage.reader.audit(limit=count, before_id=before_id, **words)
 
     def close(self) -> None:
         """End the thread that notes when tokens were used. Safe twice."""

@@ -3,24 +3,32 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any
 
 import msgspec
 
 from reworker.clock import Clock
 from reworker.core import codec, submission
-from reworker.errors import PlaybookNotFound
+from reworker.errors import PlaybookNotFound, StaleVersion
 from reworker.fsm.rules import Rules
 from reworker.fsm.rules_json import rules_from_json, rules_to_json
 from reworker.ids import new_id
-from reworker.storage.contract import PlaybookRow, Storage
+from reworker.storage.contract import PlaybookRow, Storage, Unit
 
 logger = logging.getLogger(__name__)
 
 #: playbooks that one call returns at most.
 PAGE_COUNT = 1000
 _RULES = "rules"
+
+
+#: done in the transaction that stores a version of a playbook.
+Note = Callable[[Unit, PlaybookRow], None]
+
+
+def _nothing(_unit: Unit, _row: PlaybookRow) -> None:
+    return None
 
 
 class Library:
@@ -32,12 +40,28 @@ class Library:
     def __init__(self, storage: Storage, clock: Clock) -> None:
         self._storage, self._clock = storage, clock
 
-    def store(self, text: str, *, actor: str = "", playbook_id: str = "") -> PlaybookRow:
+    def store(
+        self,
+        text: str,
+        *,
+        actor: str = "",
+        playbook_id: str = "",
+        base_version: int = 0,
+        note: Note = _nothing,
+    ) -> PlaybookRow:
         """Store a playbook, or a new version of one; the text that is stored already changes nothing.
+
+        Args:
+            text: YAML or JSON.
+            actor: who stores it.
+            playbook_id: of the playbook; empty is a new one.
+            base_version: that the text was made from; 0 is any.
+            note: done in the transaction that stores it.
 
         Raises:
             PlaybookInvalid: nothing was stored.
             PlaybookNotFound: there is none of this id.
+            StaleVersion: somebody else has stored a version since the one that the text was made from.
         """
         now = self._clock.now()
         draft = submission.new_playbook(playbook_id or new_id(now), 1, text, actor, now)
@@ -47,12 +71,18 @@ class Library:
                 raise PlaybookNotFound(playbook_id)
             if before is not None and before.digest == draft.digest:
                 return before
+            if before is not None and base_version not in (0, before.version):
+                raise StaleVersion(
+                    f"version {before.version} of the playbook is stored by now, this was made from "
+                    f"{base_version}: take over what was changed, then store it again"
+                )
             row = msgspec.structs.replace(draft, version=before.version + 1 if before else 1)
             unit.add_playbook(row)
+            note(unit, row)
         return row
 
-    def remove(self, playbook_id: str, *, actor: str = "") -> None:
-        """Remove a playbook; deployments of it go on, and its versions can still be read.
+    def remove(self, playbook_id: str, *, actor: str = "", note: Note = _nothing) -> None:
+        """Remove a playbook; deployments of it go on, and its versions can still be read; see `store`.
 
         Raises:
             PlaybookNotFound: there is none of this id.
@@ -61,16 +91,16 @@ class Library:
             before = unit.playbook(playbook_id)
             if before is None or not before.text:
                 raise PlaybookNotFound(playbook_id)
-            unit.add_playbook(
-                msgspec.structs.replace(
-                    before,
-                    version=before.version + 1,
-                    text="",
-                    digest="",
-                    actor=actor,
-                    created_at=self._clock.now(),
-                )
+            row = msgspec.structs.replace(
+                before,
+                version=before.version + 1,
+                text="",
+                digest="",
+                actor=actor,
+                created_at=self._clock.now(),
             )
+            unit.add_playbook(row)
+            note(unit, row)
 
     def playbook(self, playbook_id: str, version: int = 0) -> PlaybookRow:
         """Return a version of a playbook; 0 is the newest.

@@ -7,8 +7,8 @@ from __future__ import annotations
 
 from collections.abc import Callable, Mapping
 from contextlib import suppress
+from copy import copy
 from dataclasses import replace
-from datetime import datetime
 from typing import Any, TypeVar
 
 import msgspec
@@ -20,10 +20,11 @@ from reworker.core.database_clock import DatabaseClock
 from reworker.core.library import Library
 from reworker.core.memory import Memory
 from reworker.core.past import past_of
-from reworker.core.recorder import LogLine, lines_of
+from reworker.core.reads import PAGE_COUNT, AttemptView, DeploymentView, EventView, Reads
+from reworker.core.saved_views import SavedViews
 from reworker.core.resumption import Resumption, Scope, resumption
 from reworker.errors import NotResumable, StaleVersion
-from reworker.fsm.deployment import Attempt, Deployment
+from reworker.fsm.deployment import Attempt
 from reworker.fsm.events import (
     Approved,
     CancelRequested,
@@ -39,7 +40,6 @@ from reworker.fsm.plan import Plan, Role
 from reworker.fsm.states import AttemptStatus
 from reworker.ids import new_id
 from reworker.storage.contract import (
-    AttemptRow,
     DeploymentRow,
     LogStore,
     OutboxRow,
@@ -48,49 +48,32 @@ from reworker.storage.contract import (
     Unit,
 )
 
-#: rows that one call returns at most.
-PAGE_COUNT = 1000
+__all__ = ["PAGE_COUNT", "AttemptView", "Continuation", "DeploymentView", "EventView", "Note", "Service"]
+
 #: times that a request is tried again at once when another transaction was faster.
 RACE_COUNT = 20
 
 T = TypeVar("T")
 
 
-class DeploymentView(msgspec.Struct, frozen=True):
-    """A deployment: its row, and its state as the machine knows it."""
-
-    row: DeploymentRow
-    state: Deployment
-
-    @property
-    def is_over(self) -> bool:
-        """Tell whether nothing more will happen to it."""
-        return self.state.status.is_terminal
+#: done in the transaction that starts a deployment, given its id, or that puts something to one, given what
+#: became of it.
+Note = Callable[[Unit, str | Result], None]
 
 
-class EventView(msgspec.Struct, frozen=True):
-    """An event; `data` holds its fields, `ignored` says why it changed nothing."""
+class Continuation(msgspec.Struct, frozen=True):
+    """What continues a deployment that has ended: see `Service.start`."""
 
-    seq: int
-    kind: str
-    at: datetime
-    actor: str
-    data: dict[str, Any]
-    ignored: str | None
-
-
-class AttemptView(msgspec.Struct, frozen=True):
-    """An attempt: its row, and the data that its worker sent."""
-
-    row: AttemptRow
-    data: Any
+    draft: submission.Draft
+    origin: submission.Origin
+    resumption: Resumption
 
 
 def _nothing() -> None:
     return None
 
 
-class Service:
+class Service(Reads):
     """Requests and reads; any thread, any process.
 
     Args:
@@ -107,12 +90,20 @@ class Service:
         *,
         wake: Callable[[], None] = _nothing,
     ) -> None:
-        self._storage, self._logs, self._clock = storage, logs, DatabaseClock(storage, clock)
+        super().__init__(storage, logs)
+        self._clock = DatabaseClock(storage, clock)
         self._wake = wake
-        #: reads beside all this, for `history`.
-        self.reader = storage.reader
+        self._note: Note | None = None
         #: stored playbooks, and the rules for all of them.
         self.library = Library(storage, self._clock)
+        #: what people look for again and again.
+        self.views = SavedViews(storage, self._clock)
+
+    def with_note(self, note: Note) -> Service:
+        """Return this service with a note: what it does in each transaction that changes something, too."""
+        other = copy(self)
+        other._note = note
+        return other
 
     def submit(
         self,
@@ -122,6 +113,7 @@ class Service:
         actor: str = "",
         unattended: bool = False,
         idempotency_key: str = "",
+        playbook_id: str = "",
         source: str = "playbook",
     ) -> str:
         """Start a deployment of a playbook's text; return its id.
@@ -132,6 +124,7 @@ class Service:
             actor: who starts it.
             unattended: nobody can be asked; a doubt fails the deployment.
             idempotency_key: with the key of an earlier deployment, that one's id is returned.
+            playbook_id: of the stored playbook that the text is of; empty is none.
             source: name of the playbook for errors.
 
         Raises:
@@ -139,6 +132,7 @@ class Service:
             ConfigError: the idempotency key is too long.
         """
         origin = submission.asked_for(actor, idempotency_key, is_unattended=unattended)
+        origin = msgspec.structs.replace(origin, playbook_id=playbook_id or None)
         return self.start(self.library.draft(text, dynamic or {}, source), origin)
 
     def start(
@@ -159,15 +153,13 @@ class Service:
 
         Raises:
             NotResumable: the other deployment is continued already.
+            KeyReused: its key has started another request.
         """
 
         def begun(unit: Unit) -> str:
             # locked, so that two people who continue it at the same time take turns
             unit.deployments({resumption.resumes} if resumption else set())
-            found = unit.find_deployment(
-                idempotency_key=origin.idempotency_key,
-                request_digest=origin.request_digest if origin.is_redelivered else "",
-            ) or unit.find_deployment(idempotency_key=origin.older_key)
+            found = self._found(unit, origin)
             if found and resumption is not None:
                 raise NotResumable(f"it goes on as deployment {found} already; watch, or resume, that one")
             batch = self._batch(unit)
@@ -176,11 +168,23 @@ class Service:
             if told is not None:
                 batch.changes.outbox_added.append(told)
             batch.save()
+            if self._note and not found:
+                self._note(unit, deployment_id)
             return deployment_id
 
         own_id = self._transact(begun)
         self._wake()
         return own_id
+
+    def _found(self, unit: Unit, origin: submission.Origin) -> str | None:
+        """Return the deployment that this origin has started before."""
+        found = unit.find_deployment(
+            idempotency_key=origin.idempotency_key,
+            request_digest=origin.request_digest if origin.is_redelivered else "",
+        ) or unit.find_deployment(idempotency_key=origin.older_key)
+        if found and origin.given_key:
+            submission.require_same(self.reader.deployment(found), origin)
+        return found
 
     def _create(
         self, batch: Batch, draft: submission.Draft, origin: submission.Origin, begun: Resumption
@@ -199,56 +203,6 @@ class Service:
         batch.create(row, draft.plan, event)
         batch.changes.sources.append(SourceRow(own_id, draft.text, draft.rules))
         return own_id
-
-    def deployment(self, deployment_id: str) -> DeploymentView:
-        """Return a deployment as it stands.
-
-        Raises:
-            DeploymentNotFound: no such deployment.
-        """
-        return _view(self._storage.reader.deployment(deployment_id))
-
-    def deployments(self, *, limit: int = 50, before_id: str = "", status: str = "") -> list[DeploymentView]:
-        """Return deployments, newest first; `before_id` is the last id of the page before."""
-        count = min(max(limit, 1), PAGE_COUNT)
-        rows = self._storage.reader.deployments(limit=count, before_id=before_id, status=status)
-        return [_view(row) for row in rows]
-
-    def plan(self, deployment_id: str) -> Plan:
-        """Return the plan a deployment was started with.
-
-        Raises:
-            DeploymentNotFound: no such deployment.
-        """
-        return codec.decode_plan(self._storage.reader.plan(deployment_id))
-
-    def events(self, deployment_id: str, *, after_seq: int = 0, limit: int = PAGE_COUNT) -> list[EventView]:
-        """Return what happened, in order, after a sequence number."""
-        rows = self._storage.reader.events(deployment_id, after_seq=after_seq, limit=limit)
-        return [
-            EventView(row.seq, row.kind, row.at, row.actor, msgspec.json.decode(row.data), row.ignored)
-            for row in rows
-        ]
-
-    def attempts(
-        self, deployment_id: str, *, after_number: int = 0, limit: int = PAGE_COUNT
-    ) -> list[AttemptView]:
-        """Return attempts in order, after a number."""
-        rows = self._storage.reader.attempts(deployment_id, after_number=after_number, limit=limit)
-        return [AttemptView(row, msgspec.json.decode(row.data)) for row in rows]
-
-    def log_lines(
-        self, deployment_id: str, *, after_no: int = 0, limit: int = PAGE_COUNT, is_tail: bool = False
-    ) -> list[LogLine]:
-        """Return lines of output, after a line's number; `is_tail` gives the last ones instead.
-
-        They are as the worker sent them: escape control characters before showing them.
-        """
-        if is_tail:
-            last = self._logs.last_lines(deployment_id, limit=limit)
-            return [line for row in last for line in lines_of(row)][-limit:]
-        rows = self._logs.lines(deployment_id, after_no=after_no, limit=limit)
-        return [line for row in rows for line in lines_of(row) if line.no > after_no][:limit]
 
     def cancel(self, deployment_id: str, *, actor: str = "", reason: str = "") -> Result:
         """Ask for the end of a deployment; an `IGNORED` result says why not.
@@ -293,17 +247,29 @@ class Service:
             NotResumable: it cannot be continued, or not like this.
             PlaybookInvalid: the edited playbook is wrong.
         """
+        found = self.continuation(deployment_id, scope, text=text, dynamic=dynamic, source=source)
+        origin = msgspec.structs.replace(found.origin, actor=actor, reason=reason)
+        return self.start(found.draft, origin, resumption=found.resumption)
+
+    def continuation(
+        self,
+        deployment_id: str,
+        scope: Scope | None = None,
+        *,
+        text: str = "",
+        dynamic: Mapping[str, Any] | None = None,
+        source: str = "playbook",
+    ) -> Continuation:
+        """Return what `retry` would start, for `start`; starts nothing."""
         row, scope = self.reader.deployment(deployment_id), scope or Scope()
         past = past_of(self.reader, row, has_start=bool(scope.start))
         draft = self._edited(row, past.plan, text, dynamic or {}, source)
         origin = submission.Origin(
-            actor=actor,
-            reason=reason,
             playbook_id=None if text else row.playbook_id,
             is_unattended=codec.decode_snapshot(row.snapshot).is_unattended,
             idempotency_key=f"{submission.RESUMED}{row.id}",
         )
-        return self.start(draft, origin, resumption=resumption(past, draft.plan, scope, row.id))
+        return Continuation(draft, origin, resumption(past, draft.plan, scope, row.id))
 
     def _edited(
         self, row: DeploymentRow, plan: Plan, text: str, dynamic: Mapping[str, Any], source: str
@@ -361,6 +327,8 @@ class Service:
             batch.load([request])
             found = batch.apply(request)
             batch.save()
+            if self._note and found.applied is not Applied.UNKNOWN:
+                self._note(unit, found)
             return found
 
         result = self._transact(applied)
@@ -388,7 +356,3 @@ def _is_in_doubt(attempt: Attempt) -> bool:
 
 def _is_to_be_approved(attempt: Attempt) -> bool:
     return attempt.role is Role.APPROVAL and attempt.status is AttemptStatus.WAITING
-
-
-def _view(row: DeploymentRow) -> DeploymentView:
-    return DeploymentView(row, codec.decode_snapshot(row.snapshot))

@@ -11,7 +11,8 @@ import msgspec
 
 from reworker.core import parameters
 from reworker.core.outgoing import step_body
-from reworker.errors import ConfigError, MessageError, PlaybookInvalid
+from reworker.core.principal import Principal
+from reworker.errors import ConfigError, KeyReused, MessageError, PlaybookInvalid
 from reworker.fsm.parsing import parse
 from reworker.fsm.plan import Plan, Role, compile_plan
 from reworker.fsm.playbook import SequenceKind
@@ -21,8 +22,9 @@ from reworker.storage.contract import DeploymentRow, PlaybookRow
 
 #: characters of an idempotency key that a person or program gives.
 KEY_CHARACTERS = 255
-#: how stored keys begin: those that were given, those of job requests and those of continued deployments.
-GIVEN, JOB, RESUMED = "key|", "job|", "resume|"
+#: how stored keys begin: those that were given, those that came with a token, those of job requests and those
+#: of continued deployments.
+GIVEN, ASKED, JOB, RESUMED = "key|", "ask|", "job|", "resume|"
 
 
 class Origin(msgspec.Struct, frozen=True):
@@ -35,7 +37,10 @@ class Origin(msgspec.Struct, frozen=True):
         idempotency_key: the same key never starts a second deployment; empty is none. It begins with what
             kind it is: see `GIVEN`.
         older_key: the same as it was stored before kinds were told apart.
-        request_digest: of a job message without a message id; empty is none.
+        given_key: the key as somebody with a token gave it, with whom another request of the same key is an
+            error; empty is none.
+        request_digest: of a job message without a message id, or of a request with a `given_key`; empty is
+            none.
         is_redelivered: the job message may have been handled before.
         source_ip: of the person or program, as the request says.
         reason: why it was started, in a person's words.
@@ -46,10 +51,69 @@ class Origin(msgspec.Struct, frozen=True):
     is_unattended: bool = False
     idempotency_key: str = ""
     older_key: str = ""
+    given_key: str = ""
     request_digest: str = ""
     is_redelivered: bool = False
     source_ip: str = ""
     reason: str = ""
+
+
+class Terms(msgspec.Struct, frozen=True):
+    """How a deployment is asked for by somebody with a token.
+
+    Args:
+        idempotency_key: of the token's owner: the same key and request never start a second deployment.
+        request: what tells requests of one key apart, such as address and body.
+        is_unattended: nobody can be asked; a doubt fails the deployment.
+        reason: why, in a person's words.
+    """
+
+    idempotency_key: str = ""
+    request: bytes = b""
+    is_unattended: bool = False
+    reason: str = ""
+
+
+def asked_by(who: Principal, terms: Terms, playbook_id: str = "") -> Origin:
+    """Return where a deployment comes from that somebody with a token asks for.
+
+    Raises:
+        ConfigError: the key is too long.
+    """
+    key = terms.idempotency_key
+    _require_short(key)
+    # people choose their keys without a look at those of others
+    stored = hashlib.sha256(_bytes(who.name) + b"\0" + _bytes(key)).hexdigest()
+    return Origin(
+        actor=who.name,
+        playbook_id=playbook_id or None,
+        is_unattended=terms.is_unattended,
+        idempotency_key=f"{ASKED}{stored}" if key else "",
+        given_key=key,
+        request_digest=hashlib.sha256(b"ask\0" + terms.request).hexdigest() if key else "",
+        source_ip=who.source_ip,
+        reason=terms.reason,
+    )
+
+
+def require_same(row: DeploymentRow, origin: Origin) -> None:
+    """Let a request pass that is the one which has started this deployment.
+
+    Raises:
+        KeyReused: it is another one.
+    """
+    if row.request_digest != origin.request_digest:
+        raise KeyReused(origin.given_key, row.id)
+
+
+def _bytes(text: str) -> bytes:
+    return text.encode("utf-8", "surrogatepass")
+
+
+def _require_short(key: str) -> None:
+    if len(key) > KEY_CHARACTERS:
+        reason = f"has {len(key)} characters, the limit is {KEY_CHARACTERS}"
+        raise ConfigError(reason, key="idempotency_key")
 
 
 def asked_for(actor: str, key: str, *, is_unattended: bool) -> Origin:
@@ -58,15 +122,13 @@ def asked_for(actor: str, key: str, *, is_unattended: bool) -> Origin:
     Raises:
         ConfigError: the key is too long.
     """
-    if len(key) > KEY_CHARACTERS:
-        reason = f"has {len(key)} characters, the limit is {KEY_CHARACTERS}"
-        raise ConfigError(reason, key="idempotency_key")
+    _require_short(key)
     return Origin(
         actor=actor,
         is_unattended=is_unattended,
         idempotency_key=f"{GIVEN}{key}" if key else "",
         # one that looks like a stored one would find what nobody started with it
-        older_key="" if key.startswith((GIVEN, JOB, RESUMED)) else key,
+        older_key="" if key.startswith((GIVEN, ASKED, JOB, RESUMED)) else key,
     )
 
 

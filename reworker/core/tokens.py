@@ -91,7 +91,7 @@ def token_text(token_id: str, secret: str) -> str:
 
 def digest_of(text: str) -> str:
     """Return what is stored of a token or secret; chance of 256 bits needs no salt."""
-    return hashlib.sha256(text.encode("ascii", "replace")).hexdigest()
+    return hashlib.sha256(text.encode("utf-8", "surrogatepass")).hexdigest()
 
 
 def id_in(text: str) -> str:

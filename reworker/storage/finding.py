@@ -13,6 +13,8 @@ from reworker.storage.translating import translated
 
 _D = schema.deployment
 SELECT_DEPLOYMENT = select(*(_D.c[name] for name in DeploymentRow.__struct_fields__))
+#: comes after all that ids are made of.
+_BEHIND = "g"
 #: what is before a character that stands for itself in a LIKE.
 _ESCAPE = "\\"
 
@@ -63,6 +65,8 @@ class Finding:
 def _conditions(wanted: DeploymentFilter) -> list[ColumnElement[bool]]:
     lists = {"status": wanted.statuses, "group": wanted.groups, "environment": wanted.environments}
     found: list[ColumnElement[bool]] = [_D.c[name].in_(one) for name, one in lists.items() if one]
+    if wanted.id:
+        found += [_D.c.id >= wanted.id, _D.c.id < wanted.id + _BEHIND]
     words = {"playbook_id": wanted.playbook_id, "actor": wanted.actor}
     found += [_D.c[name] == word for name, word in words.items() if word]
     if wanted.name:

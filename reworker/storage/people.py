@@ -101,9 +101,10 @@ class PeopleReads:
         """Return a token by its id; see `PeopleReader.token`."""
         return self._first(_TOKEN.where(_T.c.id == token_id), TokenRow)
 
-    def tokens(self, *, limit: int, before_id: str = "") -> list[TokenRow]:
+    def tokens(self, *, limit: int, before_id: str = "", name: str = "") -> list[TokenRow]:
         """Return tokens, newest first; see `PeopleReader.tokens`."""
-        query = _TOKEN.where(_T.c.id < before_id) if before_id else _TOKEN
+        query = _TOKEN.where(_T.c.name == name) if name else _TOKEN
+        query = query.where(_T.c.id < before_id) if before_id else query
         return self._found(query.order_by(_T.c.id.desc()).limit(limit), TokenRow)
 
     def session(self, digest: str) -> SessionRow | None:

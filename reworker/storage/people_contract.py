@@ -68,8 +68,8 @@ class PeopleReader(Protocol):
         """Return a token by its id, whether it counts or not."""
         ...
 
-    def tokens(self, *, limit: int, before_id: str = "") -> list[TokenRow]:
-        """Return tokens, newest first; `before_id` is the last id of the page before."""
+    def tokens(self, *, limit: int, before_id: str = "", name: str = "") -> list[TokenRow]:
+        """Return tokens, of this name if one is given, newest first; `before_id` ends the page before."""
         ...
 
     def session(self, digest: str) -> SessionRow | None:

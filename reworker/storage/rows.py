@@ -61,6 +61,7 @@ class DeploymentFilter(msgspec.Struct, frozen=True):
     """Which deployments are wanted: those that fit all that is given; what is empty limits nothing.
 
     Args:
+        id: is the beginning of the id.
         statuses: one of these.
         groups: one of these.
         environments: one of these; the empty word is nowhere in particular.
@@ -71,6 +72,7 @@ class DeploymentFilter(msgspec.Struct, frozen=True):
         created_before: before this time.
     """
 
+    id: str = ""
     statuses: tuple[str, ...] = ()
     groups: tuple[str, ...] = ()
     environments: tuple[str, ...] = ()

@@ -59,6 +59,10 @@ def filled(storage: Storage) -> Storage:
         ({"created_after": at(1), "created_before": at(3)}, [2, 1]),
         ({"created_after": at(9)}, []),
         ({"actor": "'; --"}, []),
+        ({"id": ROWS[2].id}, [2]),
+        ({"id": ROWS[0].id[:11]}, [0]),
+        ({"id": ROWS[0].id[:4]}, [4, 3, 2, 1, 0]),
+        ({"id": "f"}, []),
     ],
 )
 def test_deployments_are_found_and_counted_by_what_is_wanted(

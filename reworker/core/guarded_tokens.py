@@ -1,0 +1,68 @@
+"""Tokens and the audit, for those who may see and change them: the admins."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from datetime import datetime
+
+from reworker.core.access import Access
+from reworker.core.guard import Guard
+from reworker.core.principal import Limits, Scope
+from reworker.core.tokens import TokenView, require_grantable
+from reworker.errors import ConfigError
+from reworker.ids import is_id
+from reworker.storage.rows import AuditRow
+
+
+class GuardedTokens:
+    """Tokens and the audit; see `Access`, whose methods raise `Forbidden` besides."""
+
+    def __init__(self, access: Access, guard: Guard) -> None:
+        self._access, self._guard = access, guard
+
+    def create(
+        self,
+        name: str,
+        scopes: Iterable[Scope],
+        limits: Limits | None = None,
+        *,
+        expires_at: datetime | None = None,
+    ) -> tuple[TokenView, str]:
+        """Make a token that may do no more than its maker; return it and its text, which is kept nowhere."""
+        with self._guard.doing("token.create") as deed:
+            deed.require(Scope.ADMIN)
+            who = self._guard.who
+            return self._access.create_token(name, scopes, limits, expires_at=expires_at, by=who)
+
+    def tokens(self, *, limit: int = 50, before_id: str = "") -> list[TokenView]:
+        """Return tokens, newest first, with those that count no more."""
+        self._require(before_id)
+        return self._access.tokens(limit=limit, before_id=before_id)
+
+    def revoke(self, token_id: str) -> bool:
+        """Make a token count no more that its maker could have made; tell whether it counted until now."""
+        with self._guard.doing("token.revoke", token_id) as deed:
+            deed.require(Scope.ADMIN)
+            view = self._access.token(token_id)
+            require_grantable(view.scopes, view.limits, self._guard.who)
+            return self._access.revoke(token_id, by=self._guard.who)
+
+    def audit(
+        self,
+        *,
+        limit: int = 50,
+        before_id: str = "",
+        actor: str = "",
+        action: str = "",
+        target: str = "",
+        outcome: str = "",
+    ) -> list[AuditRow]:
+        """Return what was asked for, newest first."""
+        self._require(before_id)
+        words = {"actor": actor, "action": action, "target": target, "outcome": outcome}
+        return self._access.audit(limit=limit, before_id=before_id, **words)
+
+    def _require(self, before_id: str) -> None:
+        self._guard.require((Scope.ADMIN,))
+        if before_id and not is_id(before_id):
+            raise ConfigError(f"is the id of the last one before, found {before_id[:60]!a}", key="before_id")
