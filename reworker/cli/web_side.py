@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import resource
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
@@ -12,8 +13,10 @@ from reworker.errors import ConfigError
 from reworker.host.health import Probe
 
 if TYPE_CHECKING:
+    from reworker.core.access import Access
     from reworker.core.service import Service
     from reworker.storage.contract import LogStore, Storage
+    from reworker.web.desk import BusDesk
     from reworker.web.server import WebServer
     from reworker.web.settings import WebSettings
 
@@ -70,11 +73,21 @@ def running_web(
             access,
             clock,
             settings,
+            desk=stack.enter_context(_desk(mq, storage, access)) if mq else None,
             probe=probe or DatabaseProbe(storage.reader),
         )
-        server = stack.enter_context(WebServer(create_app(site), settings))
+        app = create_app(site)
+        server = stack.enter_context(WebServer(app, settings, on_stop=app.state.watcher.end))
         secret = access.first_link() if settings.has_auth else None
         yield WebSide(server, f"{server.url}/login/{secret}" if secret else "")
+
+
+def _desk(mq: str, storage: Storage, access: Access) -> BusDesk:
+    from reworker.config import mq_settings, with_password_of
+    from reworker.web.desk import BusDesk
+
+    settings = with_password_of(mq_settings(mq), os.environ)
+    return BusDesk(settings, storage.reader, SystemClock(), access.note)
 
 
 def _allow_connections() -> None:

@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from reworker.storage.heads_contract import HeadReader, HeadRow
 from reworker.storage.people_contract import PeopleReader, PeopleUnit
 from reworker.storage.rows import (
     AttemptRow,
@@ -44,6 +45,8 @@ __all__ = [
     "DeploymentFilter",
     "DeploymentReader",
     "EventRow",
+    "HeadReader",
+    "HeadRow",
     "InstanceRow",
     "LockResult",
     "LockRow",
@@ -225,7 +228,7 @@ class DeploymentReader(Protocol):
         ...
 
 
-class Reader(DeploymentReader, PeopleReader, WorkReader, Protocol):
+class Reader(DeploymentReader, HeadReader, PeopleReader, WorkReader, Protocol):
     """Reads beside the writer, each a consistent view of the last commit; any thread."""
 
     def deployment(self, deployment_id: str) -> DeploymentRow:

@@ -20,6 +20,7 @@ from reworker.storage.contract import (
     SourceRow,
 )
 from reworker.storage.finding import SELECT_DEPLOYMENT, Finding
+from reworker.storage.heads import HeadReads
 from reworker.storage.inspecting import Inspecting
 from reworker.storage.people import PeopleReads
 
@@ -43,7 +44,7 @@ _newest = select(schema.playbook.c.id, func.max(schema.playbook.c.version).label
 )
 
 
-class SqlReader(Finding, Inspecting, PeopleReads):
+class SqlReader(Finding, HeadReads, Inspecting, PeopleReads):
     """Reads; see `contract.Reader`."""
 
     def __init__(self, engine: Engine, translated: Translated) -> None:

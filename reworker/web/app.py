@@ -13,6 +13,7 @@ from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Router
 
 from reworker.web import api_v1, operators, pages
+from reworker.web.api_v1 import live
 from reworker.web.context import Site
 from reworker.web.errors import answer_error
 from reworker.web.headers import SafeHeaders
@@ -40,6 +41,7 @@ def create_app(site: Site) -> Starlette:
     )
     app.router.redirect_slashes = False
     app.state.site = site
+    app.state.watcher = live.new_watcher(site)
     return app
 
 

@@ -7,6 +7,7 @@ import logging
 import socket
 import ssl
 import threading
+from collections.abc import Callable
 from functools import partial
 from typing import Self
 
@@ -29,6 +30,23 @@ HEAD_BYTES = 32 << 10
 IDLE_S = 30
 
 
+def _nothing() -> None:
+    return None
+
+
+class _Server(uvicorn.Server):
+    """The library's server, which would cut long answers only after `STOP_S`."""
+
+    def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None]) -> None:
+        super().__init__(config)
+        self._on_stop = on_stop
+
+    async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
+        """End what has no end of its own, then the rest."""
+        self._on_stop()
+        await super().shutdown(sockets)
+
+
 class WebServer:
     """Serves an application until closed; a context.
 
@@ -38,12 +56,20 @@ class WebServer:
         app: to serve.
         settings: where.
         head_s: seconds that a client may take for the head of a request.
+        on_stop: called on the event loop once the end was asked for: answers without an end have to end then.
 
     Raises:
         ConfigError: on entering: it cannot listen there.
     """
 
-    def __init__(self, app: ASGIApp, settings: WebSettings, *, head_s: float = HEAD_S) -> None:
+    def __init__(
+        self,
+        app: ASGIApp,
+        settings: WebSettings,
+        *,
+        head_s: float = HEAD_S,
+        on_stop: Callable[[], None] = _nothing,
+    ) -> None:
         self._settings, self._head_s = settings, head_s
         self._config = uvicorn.Config(
             app,
@@ -61,7 +87,7 @@ class WebServer:
             ssl_certfile=settings.tls_certificate,
             ssl_keyfile=settings.tls_key,
         )
-        self._server = uvicorn.Server(self._config)
+        self._server = _Server(self._config, on_stop)
         self._thread = threading.Thread(target=self._run, name="web", daemon=True)
 
     @property

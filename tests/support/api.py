@@ -90,7 +90,8 @@ def serving(folder: Path, url: str = "", **settings: Any) -> Iterator[Api]:
         service = Service(storage, logs, clock)
         web = WebSettings(port=0, **settings)
         site = Site(service, access, clock, web, probe=lambda: Report("web"))
-        server = stack.enter_context(WebServer(create_app(site), web))
+        app = create_app(site)
+        server = stack.enter_context(WebServer(app, web, on_stop=app.state.watcher.end))
         made = Api(server.url, storage, logs, service, access)
         yield made
         for one in made.clients:

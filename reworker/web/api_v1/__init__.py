@@ -1,6 +1,6 @@
 """Our own API: its operations by what they are about, and the document that describes them."""
 
-from reworker.web.api_v1 import actions, bulk, bus, deployments, history
+from reworker.web.api_v1 import actions, bulk, bus, deployments, history, live
 from reworker.web.operations import Operation
 from reworker.web.routes import GuardedRoute
 
@@ -10,6 +10,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *deployments.OPERATIONS,
     *history.OPERATIONS,
     *actions.OPERATIONS,
+    *live.OPERATIONS,
     *bus.OPERATIONS,
 )
 OPEN_ROUTES: tuple[GuardedRoute, ...] = ()

@@ -14,11 +14,11 @@ from reworker.core.batch import Applied, Result
 from reworker.core.principal import Scope
 from reworker.fsm.events import Decision
 from reworker.fsm.states import DeploymentStatus
-from reworker.web.api_v1.deployments import Reason, Values
+from reworker.web.api_v1.deployments import Reason, Values, made
 from reworker.web.api_v1.serving import core_of, deployment_id
 from reworker.web.api_v1.shapes import Deployment, deployment_of
 from reworker.web.errors import HttpProblem
-from reworker.web.operations import JSON_TYPE, Call, Operation
+from reworker.web.operations import Call, Operation
 
 #: the largest number that an attempt can have.
 ATTEMPT_COUNT = 999_999_999
@@ -86,28 +86,35 @@ class Done(msgspec.Struct, frozen=True):
 
 
 def _cancel(call: Call) -> Done:
-    return _done(call, lambda own_id: core_of(call).cancel(own_id, **_who(call)))
+    return _done(call, lambda own_id: core_of(call).cancel(own_id, reason=call.body.reason))
 
 
 def _pause(call: Call) -> Done:
-    return _done(call, lambda own_id: core_of(call).pause(own_id, **_who(call)))
+    return _done(call, lambda own_id: core_of(call).pause(own_id, reason=call.body.reason))
 
 
 def _resume(call: Call) -> Done:
-    return _done(call, lambda own_id: core_of(call).resume(own_id, **_who(call)))
+    return _done(call, lambda own_id: core_of(call).resume(own_id, reason=call.body.reason))
 
 
 def _approve(call: Call) -> Done:
-    return _done(call, lambda own_id: core_of(call).approve(own_id, call.body.attempt, **_who(call)))
+    return _done(
+        call, lambda own_id: core_of(call).approve(own_id, call.body.attempt, reason=call.body.reason)
+    )
 
 
 def _refuse(call: Call) -> Done:
-    return _done(call, lambda own_id: core_of(call).refuse(own_id, call.body.attempt, **_who(call)))
+    return _done(
+        call, lambda own_id: core_of(call).refuse(own_id, call.body.attempt, reason=call.body.reason)
+    )
 
 
 def _decide(call: Call) -> Done:
     said: Verdict = call.body
-    return _done(call, lambda own_id: core_of(call).decide(own_id, said.attempt, said.decision, **_who(call)))
+    return _done(
+        call,
+        lambda own_id: core_of(call).decide(own_id, said.attempt, said.decision, reason=call.body.reason),
+    )
 
 
 def _retry(call: Call) -> Response:
@@ -118,15 +125,9 @@ def _retry(call: Call) -> Response:
         resumption.Scope(body.start, body.hosts),
         text=body.text,
         dynamic=body.values,
-        **_who(call),
+        reason=call.body.reason,
     )
-    shown = deployment_of(core.deployment(own_id))
-    headers = {"Location": f"/api/v1/deployments/{own_id}"}
-    return Response(msgspec.json.encode(shown), 201, headers, JSON_TYPE)
-
-
-def _who(call: Call) -> dict[str, str]:
-    return {"actor": call.who.name, "reason": call.body.reason}
+    return made(deployment_of(core.deployment(own_id)))
 
 
 def _done(call: Call, work: Callable[[str], Result]) -> Done:

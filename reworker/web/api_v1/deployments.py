@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from datetime import datetime
 from typing import Annotated, Any, Literal
 
@@ -14,6 +13,7 @@ from reworker.core import submission
 from reworker.core.principal import Scope
 from reworker.core.waiting import as_now
 from reworker.fsm.states import DeploymentStatus
+from reworker.storage.contract import DeploymentFilter
 from reworker.web.api_v1.paging import PageQuery, page_from, place_of
 from reworker.web.api_v1.serving import core_of, deployment_id, playbook_id
 from reworker.web.api_v1.shapes import Deployment, deployment_of
@@ -42,24 +42,24 @@ class DeploymentQuery(PageQuery, frozen=True, forbid_unknown_fields=True, kw_onl
     """Which deployments; each filter that is given has to fit.
 
     Args:
-        id: the beginning of the id, at least one digit.
-        group: of the playbook.
-        name: of the playbook.
-        environment: where it is done.
+        id: the beginning of the id.
+        group: one of these; may be given several times.
+        environment: one of these; may be given several times, and empty for nowhere in particular.
         status: one of these; may be given several times.
+        name: is part of the playbook's name; capitals do not count.
         playbook: id of the stored playbook.
         actor: who started it.
-        created_after: started after this time.
+        created_after: started at this time or later.
         created_before: started before this time.
     """
 
     id: Annotated[str, Meta(pattern="^[0-9a-f]{0,24}$")] = ""
-    group: str | None = None
-    name: str | None = None
-    environment: str | None = None
+    group: tuple[str, ...] = ()
+    environment: tuple[str, ...] = ()
     status: tuple[DeploymentStatus, ...] = ()
-    playbook: str | None = None
-    actor: str | None = None
+    name: str = ""
+    playbook: str = ""
+    actor: str = ""
     created_after: Time | None = None
     created_before: Time | None = None
 
@@ -114,12 +114,27 @@ def _get(call: Call) -> Deployment:
 
 def _list(call: Call) -> Deployments:
     query: DeploymentQuery = call.query
-    before_id = place_of(query, _KIND)
-    views = core_of(call).deployments(limit=query.limit + 1, before_id=before_id)
-    items, after = page_from(
-        query, _KIND, as_now(call.site.service.reader, views), key=lambda one: one.row.id, show=deployment_of
+    before_id = place_of(query, _KIND) or _behind(query.id)
+    wanted = DeploymentFilter(
+        statuses=query.status,
+        groups=query.group,
+        environments=query.environment,
+        playbook_id=query.playbook,
+        actor=query.actor,
+        name=query.name,
+        created_after=query.created_after,
+        created_before=query.created_before,
     )
+    views = core_of(call).deployments(limit=query.limit + 1, before_id=before_id, wanted=wanted)
+    shown = [one for one in as_now(call.site.service.reader, views) if one.row.id.startswith(query.id)]
+    items, after = page_from(query, _KIND, shown, key=lambda one: one.row.id, show=deployment_of)
     return Deployments(items, after)
+
+
+def _behind(beginning: str) -> str:
+    """Return the first id behind those that begin like this; empty for the end of all ids."""
+    number = int(f"{beginning:f<24}", 16) + 1
+    return f"{number:024x}" if beginning and number < 16**24 else ""
 
 
 def _start(call: Call) -> Response:
@@ -128,7 +143,7 @@ def _start(call: Call) -> Response:
         reason = "give either `text`, a playbook, or `playbook_id`, of a stored one"
         raise HttpProblem(422, "invalid-body", reason, {"path": "text"})
     if not body.playbook_id:
-        return _started(call, body.text, None)
+        return _started(call, body.text, "")
     stored = core_of(call).library.playbook(body.playbook_id, body.version)
     return _started(call, stored.text, stored.id)
 
@@ -138,28 +153,23 @@ def _run(call: Call) -> Response:
     return _started(call, stored.text, stored.id)
 
 
-def _started(call: Call, text: str, of_playbook: str | None) -> Response:
+def _started(call: Call, text: str, of_playbook: str) -> Response:
     body: NewDeployment | PlaybookRun = call.body
-    key = call.request.headers.get("idempotency-key", "")
-    asked = submission.asked_for(call.who.name, key, is_unattended=body.unattended)
-    origin = msgspec.structs.replace(
-        asked,
-        playbook_id=of_playbook,
+    terms = submission.Terms(
+        idempotency_key=call.request.headers.get("idempotency-key", ""),
+        request=b"\0".join((call.request.url.path.encode(), call.raw)),
+        is_unattended=body.unattended,
         reason=body.reason,
-        source_ip=call.who.source_ip,
-        request_digest=_digest(call) if key else "",
     )
     core = core_of(call)
-    own_id = core.start(core.library.draft(text, body.values, "playbook"), origin)
-    shown = deployment_of(core.deployment(own_id))
-    headers = {"Location": f"/api/v1/deployments/{own_id}"}
-    return Response(msgspec.json.encode(shown), 201, headers, JSON_TYPE)
+    own_id = core.submit(text, body.values, terms=terms, playbook_id=of_playbook)
+    return made(deployment_of(core.deployment(own_id)))
 
 
-def _digest(call: Call) -> str:
-    """Return what tells apart the requests of one idempotency key."""
-    said = b"\0".join((call.request.url.path.encode(), call.raw))
-    return hashlib.sha256(said).hexdigest()
+def made(deployment: Deployment) -> Response:
+    """Return the answer to a request that has started a deployment."""
+    headers = {"Location": f"/api/v1/deployments/{deployment.id}"}
+    return Response(msgspec.json.encode(deployment), 201, headers, JSON_TYPE)
 
 
 OPERATIONS = (

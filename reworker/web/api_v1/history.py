@@ -10,7 +10,9 @@ from msgspec import Meta
 
 from reworker.core import history
 from reworker.core.principal import Scope
+from reworker.core.step_messages import StepMessage, step_message
 from reworker.fsm.plan_json import plan_to_json
+from reworker.logs import masked
 from reworker.web.api_v1.paging import MOST_COUNT, Limit
 from reworker.web.api_v1.serving import core_of, deployment_id
 from reworker.web.api_v1.shapes import Attempt, Event, Line, attempt_of, event_of, line_of
@@ -92,6 +94,18 @@ class Lines(msgspec.Struct, frozen=True):
     next: int
 
 
+class Messages(msgspec.Struct, frozen=True):
+    """Messages of attempts, in order.
+
+    Args:
+        items: the messages; an approval, or a step that was passed over, has none.
+        next: ask for those of attempts after this number.
+    """
+
+    items: list[StepMessage]
+    next: int
+
+
 class Proof(msgspec.Struct, frozen=True):
     """Whether a history is whole: no event was changed, added or taken away.
 
@@ -107,7 +121,23 @@ class Proof(msgspec.Struct, frozen=True):
 
 
 def _plan(call: Call) -> dict[str, Any]:
-    return plan_to_json(core_of(call).plan(deployment_id(call)))
+    found = plan_to_json(core_of(call).plan(deployment_id(call)))
+    for sequence in found["sequences"]:
+        for step in sequence["steps"]:
+            _mask_values(step)
+    return {**found, **_masked(found, "dynamic")}
+
+
+def _mask_values(step: dict[str, Any]) -> None:
+    """Put a mask in the place of what is called like a secret, in a step and what belongs to it."""
+    step.update(_masked(step, "parameters"))
+    for name in ("verify", "rollback"):
+        if name in step:
+            _mask_values(step[name])
+
+
+def _masked(value: dict[str, Any], name: str) -> dict[str, Any]:
+    return {name: masked("", value[name])} if name in value else {}
 
 
 def _events(call: Call) -> Events:
@@ -134,6 +164,15 @@ def _log(call: Call) -> Lines:
         found = core.log_lines(own_id, after_no=query.after_no, limit=query.limit)
     items = [line_of(one) for one in found]
     return Lines(items, items[-1].no if items else query.after_no)
+
+
+def _messages(call: Call) -> Messages:
+    own_id, query, core = deployment_id(call), call.query, core_of(call)
+    view, plan = core.deployment(own_id), core.plan(own_id)
+    rows = [one.row for one in core.attempts(own_id, after_number=query.after_number, limit=query.limit)]
+    found = [step_message(plan, view.state.fence, row) for row in rows]
+    items = [one for one in found if one is not None]
+    return Messages(items, rows[-1].number if rows else query.after_number)
 
 
 def _verify(call: Call) -> Proof:
@@ -168,5 +207,6 @@ OPERATIONS = (
     _read("events", _events, "List what happened", Events, EventQuery),
     _read("attempts", _attempts, "List attempts", Attempts, AttemptQuery),
     _read("log", _log, "List lines of output", Lines, LogQuery),
+    _read("messages", _messages, "List the messages that steps were sent as", Messages, AttemptQuery),
     _read("verify", _verify, "Prove the history", Proof),
 )

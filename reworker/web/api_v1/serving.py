@@ -2,15 +2,15 @@
 
 from __future__ import annotations
 
-from reworker.core.service import Service
+from reworker.core.guarded import GuardedService
 from reworker.errors import DeploymentNotFound, PlaybookNotFound
 from reworker.ids import is_id
 from reworker.web.operations import Call
 
 
-def core_of(call: Call) -> Service:
+def core_of(call: Call) -> GuardedService:
     """Return the core's service, which does for who asks what they may."""
-    return call.site.service
+    return GuardedService(call.site.service, call.site.access, call.who)
 
 
 def deployment_id(call: Call) -> str:
