@@ -15,21 +15,23 @@ from datetime import datetime, timedelta
 from typing import Protocol
 
 from reworker.storage.heads_contract import HeadReader, HeadRow
+from reworker.storage.marks_contract import MarkReader
 from reworker.storage.people_contract import PeopleReader, PeopleUnit
 from reworker.storage.rows import (
-    AttemptRow,
     ALL_DEPLOYMENTS,
+    AttemptRow,
     Changes,
-    DeploymentRow,
     DeploymentFilter,
+    DeploymentRow,
     EventRow,
     InstanceRow,
     LockResult,
     LockRow,
     LogRow,
+    MarkRow,
     OutboxRow,
-    PlaybookRow,
     PlaceCount,
+    PlaybookRow,
     SourceRow,
     StorageReport,
     TimerRow,
@@ -38,12 +40,12 @@ from reworker.storage.rows import (
 from reworker.storage.work_contract import WorkReader
 
 __all__ = [
-    "AttemptRow",
     "ALL_DEPLOYMENTS",
+    "AttemptRow",
     "Changes",
-    "DeploymentRow",
     "DeploymentFilter",
     "DeploymentReader",
+    "DeploymentRow",
     "EventRow",
     "HeadReader",
     "HeadRow",
@@ -53,9 +55,10 @@ __all__ = [
     "Locks",
     "LogRow",
     "LogStore",
+    "MarkRow",
     "OutboxRow",
-    "PlaybookRow",
     "PlaceCount",
+    "PlaybookRow",
     "Queues",
     "Reader",
     "SourceRow",
@@ -228,7 +231,7 @@ class DeploymentReader(Protocol):
         ...
 
 
-class Reader(DeploymentReader, HeadReader, PeopleReader, WorkReader, Protocol):
+class Reader(DeploymentReader, HeadReader, MarkReader, PeopleReader, WorkReader, Protocol):
     """Reads beside the writer, each a consistent view of the last commit; any thread."""
 
     def deployment(self, deployment_id: str) -> DeploymentRow:

@@ -22,6 +22,7 @@ from reworker.storage.contract import (
 from reworker.storage.finding import SELECT_DEPLOYMENT, Finding
 from reworker.storage.heads import HeadReads
 from reworker.storage.inspecting import Inspecting
+from reworker.storage.marks import MarkReads
 from reworker.storage.people import PeopleReads
 
 #: tells settings apart from what else stands in the table ``meta``.
@@ -44,7 +45,7 @@ _newest = select(schema.playbook.c.id, func.max(schema.playbook.c.version).label
 )
 
 
-class SqlReader(Finding, HeadReads, Inspecting, PeopleReads):
+class SqlReader(Finding, HeadReads, Inspecting, MarkReads, PeopleReads):
     """Reads; see `contract.Reader`."""
 
     def __init__(self, engine: Engine, translated: Translated) -> None:

@@ -135,6 +135,16 @@ class AttemptRow(msgspec.Struct, frozen=True):
     role: str = "step"
 
 
+class MarkRow(msgspec.Struct, frozen=True):
+    """An attempt in the picture of its deployment, without what it says; see `AttemptRow`."""
+
+    number: int
+    step_index: int
+    role: str
+    status: str
+    percent: float | None
+
+
 class OutboxRow(msgspec.Struct, frozen=True):
     """A message that has to reach the broker; deleted when it has.
 
