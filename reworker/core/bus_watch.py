@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import threading
 from collections.abc import Collection, Iterable, Iterator
 from datetime import UTC, datetime, timedelta
 from typing import Any
@@ -41,8 +42,8 @@ logger = logging.getLogger(__name__)
 CONNECT_S = 3.0
 #: seconds between two reads of the database, two searches for queues, and two for the management plugin.
 WORK_S, LADDER_S, PLUGIN_S = 5.0, 15.0, 60.0
-#: seconds without an answer after which a process is forgotten.
-FORGET_S = 60.0
+#: seconds to wait for the first answers; without one after which a process is forgotten.
+PONG_S, FORGET_S = 0.3, 60.0
 #: queues that are counted one by one; beyond that the plugin's older figures do.
 COUNTED_COUNT = 300
 #: deployments that count: those that are open, and the last that have ended up to so many steps.
@@ -122,8 +123,10 @@ class BusWatch:
         """Ping the workers, and return what they have answered to earlier pings."""
         if self._call is None:
             return []
-        self._call.ask(deadline_s=CONNECT_S)
+        is_answered = self._call.ask(deadline_s=CONNECT_S)
         self._call.forget(FORGET_S)
+        if is_answered and not self._call.heard():
+            threading.Event().wait(PONG_S)  # the first time: who is there answers at once
         return self._call.heard()
 
     def _look(self) -> BusLook:
