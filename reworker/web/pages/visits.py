@@ -4,11 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
-from typing import Any
+from functools import cached_property
 
 from starlette.requests import Request
 from starlette.responses import Response
 
+from reworker.core.guarded import GuardedService
 from reworker.core.principal import Principal
 from reworker.web.context import Site
 
@@ -48,10 +49,10 @@ class Visit:
     request: Request
     form: Form = field(default_factory=Form)
 
-    @property
-    def service(self) -> Any:
+    @cached_property
+    def service(self) -> GuardedService:
         """The core's service, as far as this person may use it."""
-        return self.site.service
+        return GuardedService(self.site.service, self.site.access, self.who)
 
     def path(self, name: str) -> str:
         """Return a part of the address."""

@@ -34,10 +34,20 @@ TONES = {
     "late": "ask",
     "failed": "bad",
     "denied": "bad",
+    "expired": "back",
+    "revoked": "bad",
     "away": "bad",
     "timed_out": "bad",
     "rollback_failed": "bad",
     "rolled_back": "back",
+    "up": "good",
+    "consuming": "good",
+    "quiet": "ask",
+    "draining": "ask",
+    "unread": "ask",
+    "not found": "ask",
+    "letters": "ask",
+    "silent": "bad",
 }
 
 
@@ -80,6 +90,11 @@ def duration(seconds: float | None) -> str:
     return f"{whole // _DAY_S} d {whole % _DAY_S // _HOUR_S} h"
 
 
+def brief(seconds: float) -> str:
+    """Return a duration that may be short: ``12 ms``, and above a second as `duration` says it."""
+    return f"{seconds * 1000:.0f} ms" if seconds < 1 else duration(seconds)
+
+
 def size(value_bytes: int) -> str:
     """Return a size in the unit that fits: ``1.5 MiB``."""
     if value_bytes < _KIB:
@@ -103,6 +118,11 @@ def status(value: str) -> Markup:
     return Markup('<span class="status {}">{}</span>').format(tone, visible(str(value)).replace("_", " "))
 
 
+def needed(kind: str) -> Markup:
+    """Return what is asked of a person."""
+    return Markup('<span class="status ask">{}</span>').format(kind)
+
+
 def short(value: str, limit: int = 80) -> str:
     """Return a text that fits a line."""
     line = " ".join(value.split())
@@ -113,8 +133,10 @@ FILTERS: dict[str, Callable[..., Any]] = {
     "exact": exact,
     "when": when,
     "duration": duration,
+    "brief": brief,
     "size": size,
     "count": count,
     "status": status,
+    "needed": needed,
     "short": short,
 }
