@@ -9,8 +9,10 @@ from datetime import datetime, timedelta
 import msgspec
 
 from reworker.core import codec
-from reworker.core.memory import Head, Memory
+from reworker.core.attempt_rows import new_attempt, recorded
+from reworker.core.memory import Memory
 from reworker.core.outgoing import Cause, control_row, notification_row, step_row
+from reworker.core.works import Work, Works
 from reworker.errors import StaleVersion, StorageError
 from reworker.fsm.commands import (
     Command,
@@ -25,7 +27,6 @@ from reworker.fsm.commands import (
     StopTimer,
     TimerKind,
 )
-from reworker.fsm.deployment import FORMAT, Deployment
 from reworker.fsm.events import (
     DispatchConfirmed,
     Event,
@@ -38,7 +39,7 @@ from reworker.fsm.events import (
     ReplyStarted,
     ReplyUnknown,
 )
-from reworker.fsm.machine import reduce, replay
+from reworker.fsm.machine import reduce
 from reworker.fsm.plan import Plan
 from reworker.fsm.states import AttemptStatus
 from reworker.ids import attempt_id
@@ -53,8 +54,6 @@ from reworker.storage.contract import (
 )
 
 _REPLIES = (ReplyStarted, ReplyRunning, ReplyCompleted, ReplyFailed, ReplyUnknown, ReplyCancelled)
-#: an attempt in one of these has ended, or is in a doubt that counts as an end until it is settled.
-_OPEN = frozenset({AttemptStatus.WAITING, AttemptStatus.READY, AttemptStatus.SENT, AttemptStatus.STARTED})
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -101,18 +100,6 @@ class Claim(msgspec.Struct, frozen=True):
     until: datetime
 
 
-class _Work:
-    """One deployment while the batch changes it."""
-
-    def __init__(self, row: DeploymentRow, deployment: Deployment, plan: Plan) -> None:
-        self.row, self.deployment, self.plan = row, deployment, plan
-        self.last_seq, self.last_hash, self.updated_at = row.last_seq, row.last_hash, row.updated_at
-        #: something of it was changed, so that its row is to be written, with a version of its own.
-        self.is_changed = False
-        self.stored_timers = {(str(t), a.number) for a in deployment.attempts for t in a.timers}
-        self.stored_timers |= {(str(t), 0) for t in deployment.timers}
-
-
 class Batch:
     """One transaction's events; used once, by one thread, inside `Storage.begin`.
 
@@ -121,8 +108,8 @@ class Batch:
     """
 
     def __init__(self, unit: Unit, memory: Memory, claim: Claim | None = None) -> None:
-        self._unit, self._memory, self._claim = unit, memory, claim
-        self._works: dict[str, _Work] = {}
+        self._unit, self._claim = unit, claim
+        self._works = Works(unit, memory)
         self._attempts: dict[str, AttemptRow] = {}
         self._changed_attempts: dict[str, None] = {}
         self._timers: dict[tuple[str, str, int], datetime | None] = {}
@@ -130,16 +117,21 @@ class Batch:
         self._is_careful = True
         self.changes = Changes()
 
-    def load(self, requests: Iterable[Request], *, is_careful: bool = True) -> None:
+    def load(
+        self, requests: Iterable[Request], *, is_careful: bool = True, is_trusting: bool = False
+    ) -> None:
         """Read the deployments, attempts and dedup keys that these events concern.
 
         Args:
             requests: the events, all that will be applied.
-            is_careful: look up every key. Else only those of suspects: `save` raises `StaleVersion` when
-                another one was known, and the whole batch has to be done again with care.
+            is_careful: look up every key. Else only those of suspects: the transaction raises `StaleVersion`
+                when another one was known, and the whole batch has to be done again with care.
+            is_trusting: take what is in memory for what is in the database. The transaction raises
+                `StaleVersion` when it is not, and the batch has to be done again without trust.
         """
         wanted, self._is_careful = list(requests), is_careful
-        self._load_works({one.deployment_id for one in wanted})
+        self._works.load({one.deployment_id for one in wanted}, is_trusting=is_trusting)
+        self._attempts |= self._works.attempts
         keys = {
             (one.deployment_id, one.dedup_key)
             for one in wanted
@@ -150,38 +142,13 @@ class Batch:
         ids = {attempt_id(*one) for one in numbers if one[1] and self._is_open(*one)}
         self._attempts |= self._unit.attempts(ids - self._attempts.keys())
 
-    def _load_works(self, ids: set[str]) -> None:
-        """Take deployments from memory if they are still of that version, the others from the database."""
-        remembered = self._memory.heads(ids)
-        if remembered:
-            versions = self._unit.versions(ids)
-            ids = {
-                one for one in versions if one not in remembered or remembered[one].version != versions[one]
-            }
-            for head in remembered.values():
-                if versions.get(head.row.id) == head.version:
-                    plan = self._memory.plans.get(head.row.id, self._unit.plan)
-                    self._works[head.row.id] = _Work(head.row, head.deployment, plan)
-                    self._attempts |= head.attempts
-        for row in self._unit.deployments(ids).values():
-            plan = self._memory.plans.get(row.id, self._unit.plan)
-            self._works[row.id] = _Work(row, self._snapshot(row, plan), plan)
-
     def _is_open(self, deployment_id: str, number: int) -> bool:
         work = self._works.get(deployment_id)
         return work is not None and work.deployment.attempt(number) is not None
 
-    def _snapshot(self, row: DeploymentRow, plan: Plan) -> Deployment:
-        """Return the snapshot of a row; one of an older version is made anew from the events."""
-        found = codec.decode_snapshot(row.snapshot)
-        if found.format == FORMAT:
-            return found
-        return replay(plan, row.id, map(codec.decode_event, self._unit.events(row.id)))
-
     def create(self, row: DeploymentRow, plan: Plan, event: Event) -> None:
         """Add a deployment and its first event; `row` is that of a deployment without events."""
-        work = _Work(row, Deployment(id=row.id), plan)
-        self._works[row.id] = work
+        work = self._works.add(row, plan)
         self._reduce(work, Request(row.id, event, actor=row.actor))
         self.changes.created.append((self._saved_row(work, version=1), codec.encode_plan(plan)))
 
@@ -213,18 +180,19 @@ class Batch:
         self._timers.setdefault((row.deployment_id, row.kind, row.attempt), None)
 
     def save(self) -> None:
-        """Write everything that the events changed.
+        """Write everything that the events changed; only claims may follow in this transaction.
 
         Raises:
-            StaleVersion: an event has come before, whose key was not looked up.
+            StaleVersion: an event has come before, whose key was not looked up, or a deployment was not as it
+                is remembered. It may come from the end of the transaction as well.
             StorageError: what is stored contradicts itself, so that to try again is of no use.
         """
         changes = self.changes
         created = {row.id for row, _ in changes.created}
         changes.saved = [
             self._saved_row(work, version=work.row.version + 1)
-            for work in self._works.values()
-            if work.is_changed and work.row.id not in created
+            for work in self._works.changed()
+            if work.row.id not in created
         ]
         changes.attempts = [self._attempts[one] for one in self._changed_attempts]
         for key, due_at in self._timers.items():
@@ -235,7 +203,7 @@ class Batch:
         # In one order, so that no two cores wait for each other's rows.
         changes.outbox_removed.sort()
         try:
-            self._unit.save(changes)
+            self._unit.save(changes, is_last=not self._is_careful)
         except StaleVersion as error:
             if not self._is_careful:
                 raise
@@ -246,13 +214,9 @@ class Batch:
 
     def remember(self) -> None:
         """Keep the deployments that were saved in memory; only after the COMMIT."""
-        for row in self.changes.saved:
-            work = self._works[row.id]
-            ids = (attempt_id(row.id, one.number) for one in work.deployment.attempts)
-            attempts = {one: self._attempts[one] for one in ids if one in self._attempts}
-            self._memory.keep(Head(row, work.deployment, attempts))
+        self._works.remember(self.changes.saved, self._attempts)
 
-    def _saved_row(self, work: _Work, *, version: int) -> DeploymentRow:
+    def _saved_row(self, work: Work, *, version: int) -> DeploymentRow:
         now = work.deployment
         return msgspec.structs.replace(
             work.row,
@@ -265,7 +229,7 @@ class Batch:
             ended_at=now.ended_at,
         )
 
-    def _reduce(self, work: _Work, request: Request) -> Result:
+    def _reduce(self, work: Work, request: Request) -> Result:
         event = request.event
         before = work.deployment
         work.deployment, commands = reduce(work.plan, before, event)
@@ -279,7 +243,7 @@ class Batch:
             self._carry_out(work, cause, command, ordinal, request.actor)
         return Result(Applied.CHANGED) if reason is None else Result(Applied.IGNORED, reason)
 
-    def _append(self, work: _Work, request: Request, ignored: str | None) -> None:
+    def _append(self, work: Work, request: Request, ignored: str | None) -> None:
         row = EventRow(
             deployment_id=work.row.id,
             seq=work.last_seq + 1,
@@ -296,7 +260,7 @@ class Batch:
         work.updated_at = work.updated_at if ignored else row.at
         self.changes.events.append(row)
 
-    def _carry_out(self, work: _Work, cause: Cause, command: Command, ordinal: int, actor: str) -> None:
+    def _carry_out(self, work: Work, cause: Cause, command: Command, ordinal: int, actor: str) -> None:
         # The most frequent first.
         match command:
             case RecordAttempt():
@@ -317,16 +281,18 @@ class Batch:
             case SendNotification():
                 self._send(notification_row(cause, command, ordinal))
 
-    def _request_locks(self, work: _Work, at: datetime) -> None:
+    def _request_locks(self, work: Work, at: datetime) -> None:
         """Take the plan's locks, and fold the answer within the same transaction."""
+        self._works.confirm()  # deployments are locked before anything else, by everybody
         result = self._unit.take_locks(work.row.id, work.plan.locks, at)
         event: Event = LocksAwaited(at=at, lock=result.name, holder=result.holder)
         if result.fence is not None:
             event = LocksGranted(at=at, fence=result.fence)
         self._reduce(work, Request(work.row.id, event, is_kept=False))
 
-    def _release_locks(self, work: _Work, at: datetime) -> None:
+    def _release_locks(self, work: Work, at: datetime) -> None:
         """Give up the locks; those that may have them now try again, each in a transaction of its own."""
+        self._works.confirm()
         for waiting_id in self._unit.drop_locks(work.row.id):
             self._timers[waiting_id, str(TimerKind.LOCKS), 0] = at
 
@@ -335,64 +301,25 @@ class Batch:
             row = msgspec.structs.replace(row, claimed_by=self._claim.owner, claim_until=self._claim.until)
         self.changes.outbox_added.append(row)
 
-    def _stop_timer(self, work: _Work, command: StopTimer) -> None:
+    def _stop_timer(self, work: Work, command: StopTimer) -> None:
         key = (work.row.id, str(command.kind), command.attempt)
         if (str(command.kind), command.attempt) in work.stored_timers:
             self._timers[key] = None
         else:
             self._timers.pop(key, None)
 
-    def _record(self, work: _Work, command: RecordAttempt, actor: str) -> None:
+    def _record(self, work: Work, command: RecordAttempt, actor: str) -> None:
         own_id = attempt_id(work.row.id, command.attempt)
         before = self._attempts.get(own_id)
         if command.is_new:
-            before = _new_attempt(own_id, work, command)
+            step = work.plan.step(command.step_index, command.role)
+            before = new_attempt(own_id, work.row.id, step, command)
         elif before is None:
             before = self._unit.attempts({own_id})[own_id]
         if before.status == AttemptStatus.READY and command.status is not AttemptStatus.READY:
             # The row of a step lives exactly as long as its attempt is ready: once anything is known of
             # the message, or nobody wants it any more, it must not be published again.
             self.changes.outbox_removed.append(own_id)
-        self._attempts[own_id] = _recorded(before, command, actor)
+        self._attempts[own_id] = recorded(before, command, actor)
         self._changed_attempts[own_id] = None
         work.is_changed = True
-
-
-def _new_attempt(own_id: str, work: _Work, command: RecordAttempt) -> AttemptRow:
-    step = work.plan.step(command.step_index, command.role)
-    return AttemptRow(
-        id=own_id,
-        deployment_id=work.row.id,
-        number=command.attempt,
-        step_index=command.step_index,
-        step=step.key,
-        host=step.host,
-        status=str(command.status),
-        tries=command.tries,
-        worker="",
-        message="",
-        percent=None,
-        data=codec.NULL,
-        created_at=command.at,
-        sent_at=None,
-        started_at=None,
-        ended_at=None,
-        role=str(command.role),
-    )
-
-
-def _recorded(row: AttemptRow, command: RecordAttempt, actor: str) -> AttemptRow:
-    status = command.status
-    is_started = status is AttemptStatus.STARTED and row.started_at is None
-    is_sent = status is AttemptStatus.SENT and row.sent_at is None
-    return msgspec.structs.replace(
-        row,
-        status=str(status),
-        worker=actor or row.worker,
-        message=command.message or row.message,
-        percent=row.percent if command.percent is None else command.percent,
-        data=row.data if command.data is None else codec.encode(command.data),
-        sent_at=command.at if is_sent else row.sent_at,
-        started_at=command.at if is_started else row.started_at,
-        ended_at=None if status in _OPEN else command.at,
-    )

@@ -34,6 +34,8 @@ BLIND_LOOK_S = 1.0
 RETRY_BASE_S, RETRY_CAP_S = 0.05, 5.0
 #: times that a batch is tried again at once when another core has changed its deployments meanwhile.
 RACE_COUNT = 20
+#: seconds for which deployments are looked at before they are changed, after somebody else had changed one.
+WARY_S = 10.0
 #: seconds for which every event's key is looked up after one has come twice: there may be more of them.
 CAREFUL_S = 10.0
 #: timers fired in one transaction at most.
@@ -76,7 +78,7 @@ class Loop:
         self._failure_count = 0
         self._retry_at_mono_s = self._look_at_mono_s = self._stop_at_mono_s = 0.0
         self._seen_mono_s, self._catch_up_mono_s = float("-inf"), 0.0
-        self._away_mono_s = self._careful_mono_s = float("-inf")
+        self._away_mono_s = self._wary_mono_s = self._careful_mono_s = float("-inf")
         self._is_woken = self._is_blind = False
         self._taken_at: datetime | None = None
         self._stopping = threading.Event()
@@ -216,7 +218,9 @@ class Loop:
         with self._storage.begin() as unit:
             batch = Batch(unit, self._memory, self._publisher.claim_at_once(now))
             requests = [item.request for item in items if item.request is not None]
-            batch.load(requests, is_careful=self._clock.mono_s() < self._careful_mono_s)
+            now_s = self._clock.mono_s()
+            is_careful, is_trusting = now_s < self._careful_mono_s, now_s >= self._wary_mono_s
+            batch.load(requests, is_careful=is_careful, is_trusting=is_trusting and not is_careful)
             for item in items:
                 item.apply(batch)
             batch.save()
@@ -255,18 +259,24 @@ class Loop:
 
     def _hold(self, items: Sequence[Item], error: Exception) -> None:
         """Keep what was taken, unacknowledged, until the database is back, or gives the newest version."""
-        self._forget_guesses()
+        self._forget_guesses(is_lost=not isinstance(error, StaleVersion))
         self._held += items
         self._failure_count += 1
         if isinstance(error, StaleVersion) and self._failure_count <= RACE_COUNT:
-            # Another core was faster, or an event came twice: the next round reads what there is.
-            self._careful_mono_s = self._clock.mono_s() + CAREFUL_S
+            self._look_closer()
             return
         wait_s = delay_s(self._failure_count, base_s=RETRY_BASE_S, cap_s=RETRY_CAP_S, rand=random.random)
         self._retry_at_mono_s = self._clock.mono_s() + wait_s
         if not self.storage_error:
             logger.error("the database is away, nothing is taken in until it is back: %s", error)
         self.storage_error = str(error)
+
+    def _look_closer(self) -> None:
+        """Have the next rounds read what there is: another was faster, or else an event has come twice."""
+        now_s = self._clock.mono_s()
+        if now_s < self._wary_mono_s:
+            self._careful_mono_s = now_s + CAREFUL_S
+        self._wary_mono_s = now_s + WARY_S
 
     def _isolate(self, items: Sequence[Item], error: Exception) -> None:
         if len(items) == 1:
@@ -282,9 +292,13 @@ class Loop:
             else:
                 self._take_in(some)
 
-    def _forget_guesses(self) -> None:
-        """Drop what was remembered of the database: the transaction that it came from has failed."""
-        self._memory.forget()
+    def _forget_guesses(self, *, is_lost: bool = True) -> None:
+        """Drop what was remembered of the database: the transaction that it came from has failed.
+
+        If the database was not lost, but has an answer of its own, deployments are still of their versions.
+        """
+        if is_lost:
+            self._memory.forget()
         self._publisher.recover()
         self._timers.forget()
 

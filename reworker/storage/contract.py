@@ -173,8 +173,13 @@ class Unit(Queues, Locks, PeopleUnit, Protocol):
         """Store one version of a playbook."""
         ...
 
-    def save(self, changes: Changes) -> None:
+    def save(self, changes: Changes, *, is_last: bool = False) -> None:
         """Write everything.
+
+        Args:
+            changes: what to write.
+            is_last: nothing but claims of the outbox follows in this transaction. Then it may be carried out
+                together with the COMMIT, and it is the end of the block that raises.
 
         Raises:
             StaleVersion: a deployment's row is not of the version before, or has an event of this dedup key

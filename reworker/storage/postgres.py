@@ -103,7 +103,9 @@ class PostgresStorage:
     def begin(self) -> Iterator[PostgresUnit]:
         """Open a writing transaction; see `contract.Storage.begin`."""
         with translated(f"writing to {self.source}"), self._writers.begin() as connection:
-            yield PostgresUnit(connection)
+            unit = PostgresUnit(connection)
+            yield unit
+            unit.finish()
             if not self._is_core:
                 # Commits that notify wait for each other, too dear for a core; others write now and then.
                 connection.execute(_NOTIFY, {"channel": CHANNEL, "token": self._token})

@@ -8,13 +8,17 @@ due, are never waited for: another core has them in hand.
 from __future__ import annotations
 
 import zlib
+from collections.abc import Collection
 from datetime import datetime, timedelta
 
-from sqlalchemy import Integer, Text, bindparam, func, literal, select, text
+import psycopg
+from psycopg.pq import TransactionStatus
+from sqlalchemy import Connection, Integer, Text, bindparam, func, literal, select, text
 
 from reworker.storage import schema
-from reworker.storage.contract import TimerRow
+from reworker.storage.contract import Changes, OutboxRow, TimerRow
 from reworker.storage.queues import DUE
+from reworker.storage.together import write
 from reworker.storage.writing import SqlUnit
 
 #: first half of the key of all advisory locks of this program; any number, as long as it stays.
@@ -49,6 +53,54 @@ _SHIFTS = (
 
 class PostgresUnit(SqlUnit):
     """One writing transaction; see `contract.Unit`."""
+
+    def __init__(self, connection: Connection) -> None:
+        super().__init__(connection)
+        self._last: Changes | None = None
+
+    def save(self, changes: Changes, *, is_last: bool = False) -> None:
+        """Write everything, with one statement for the most part; see `contract.Unit.save`."""
+        if changes.created or changes.sources:
+            self._create(changes)
+        self._last = changes
+        if not is_last or changes.outbox_released:
+            self._write_last()
+            self._release(changes)
+
+    def finish(self) -> None:
+        """Write what was left to the end of the transaction, for which `save` was told so.
+
+        If it is all of the transaction, statement and COMMIT are one message: the server commits a statement
+        by itself that no BEGIN went before.
+        """
+        driver = self._connection.connection.driver_connection
+        assert isinstance(driver, psycopg.Connection)
+        if self._last is None or driver.info.transaction_status is not TransactionStatus.IDLE:
+            self._write_last()
+            return
+        driver.autocommit = True
+        try:
+            self._write_last()
+        finally:
+            if not driver.closed:
+                driver.autocommit = False
+
+    def _write_last(self) -> None:
+        changes, self._last = self._last, None
+        if changes is not None:
+            write(self._connection, changes)
+
+    def waiting_outbox(self, now: datetime, limit: int) -> list[OutboxRow]:
+        """Return rows to publish; see `contract.Unit.waiting_outbox`."""
+        self._write_last()
+        return super().waiting_outbox(now, limit)
+
+    def claim_outbox(self, ids: Collection[str], owner: str, now: datetime, until: datetime) -> set[str]:
+        """Claim rows; see `contract.Unit.claim_outbox`."""
+        if not ids:
+            return set()
+        self._write_last()
+        return super().claim_outbox(ids, owner, now, until)
 
     def due_timers(self, now: datetime, limit: int) -> list[TimerRow]:
         """Return timers that are due and whose deployments nobody changes; see `contract.Unit.due_timers`.

@@ -59,7 +59,8 @@ class SetStatement:
             *(column(one.name, one.type) for one in wanted)
         )
         rows = rows.render_derived(with_types=True)
-        self._text = str(make({one.name: rows.c[one.name] for one in wanted}).compile(dialect=dialect))
+        #: it has one parameter, what `encoded` returns.
+        self.text = str(make({one.name: rows.c[one.name] for one in wanted}).compile(dialect=dialect))
         self._names = [one.name for one in wanted]
         self._fields = attrgetter(*self._names)
         self._texts = [place for place, one in enumerate(wanted) if isinstance(one.type, AnyText)]
@@ -82,18 +83,18 @@ class SetStatement:
         values = func.json_array_elements_text(bindparam(parameter, type_=_AnyTexts))
         return SetStatement.is_in(one, select(values))
 
-    def run(self, connection: Connection, rows: Iterable[msgspec.Struct]) -> int:
+    def run(self, connection: Connection, rows: Sequence[msgspec.Struct]) -> int:
         """Run it for all rows; return how many rows of the table it met."""
-        return self._run(connection, map(self._fields, rows))
+        return int(connection.exec_driver_sql(self.text, (self.encoded(rows),)).rowcount) if rows else 0
 
     def run_tuples(self, connection: Connection, values: Sequence[Values]) -> int:
         """Run it for all tuples of values, in the order of the columns."""
-        return self._run(connection, values)
+        return int(connection.exec_driver_sql(self.text, (self.encoded(values),)).rowcount) if values else 0
 
-    def _run(self, connection: Connection, values: Iterable[Values]) -> int:
-        found = list(zip(*values, strict=True))
-        if not found:
-            return 0
+    def encoded(self, rows: Sequence[msgspec.Struct] | Sequence[Values]) -> str:
+        """Return rows, or tuples of values in the order of the columns, as the statement's parameter."""
+        is_tuples = isinstance(rows[0], tuple)
+        found = list(zip(*(rows if is_tuples else map(self._fields, rows)), strict=True))
         for place, convert in self._converts:
             found[place] = tuple([one if one is None else convert(one) for one in found[place]])
         text = self._encoded(found)
@@ -101,7 +102,7 @@ class SetStatement:
             for place in self._texts:
                 found[place] = tuple(map(escaped, found[place]))
             text = self._encoded(found)
-        return int(connection.exec_driver_sql(self._text, (text,)).rowcount)
+        return text
 
     def _encoded(self, found: Iterable[Values]) -> str:
         names = self._names

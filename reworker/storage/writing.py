@@ -105,12 +105,10 @@ class SqlUnit(QueueTables, LockTable, Housekeeping, PeopleTables):
         """Store a version of a playbook; see `contract.Unit.add_playbook`."""
         self._connection.execute(insert(schema.playbook), [msgspec.structs.asdict(row)])
 
-    def save(self, changes: Changes) -> None:
+    def save(self, changes: Changes, *, is_last: bool = False) -> None:
         """Write everything; see `contract.Unit.save`."""
-        created, hot, connection = changes.created, self._hot, self._connection
-        self._insert(_D, [row for row, _ in created])
-        self._many(insert(schema.plan), [{"deployment_id": row.id, "plan": text} for row, text in created])
-        self._insert(schema.source, changes.sources)
+        self._create(changes)
+        hot, connection = self._hot, self._connection
         if hot.save.run(connection, changes.saved) != len(changes.saved):
             ids = ", ".join(row.id for row in changes.saved[:3])
             raise StaleVersion(f"deployment {ids} was changed by another core meanwhile")
@@ -121,6 +119,15 @@ class SqlUnit(QueueTables, LockTable, Housekeeping, PeopleTables):
         hot.remove_timers.run_tuples(connection, changes.timers_removed)
         hot.add_outbox.run(connection, changes.outbox_added)
         hot.remove_outbox.run_tuples(connection, [(one,) for one in changes.outbox_removed])
+        self._release(changes)
+
+    def _create(self, changes: Changes) -> None:
+        created = changes.created
+        self._insert(_D, [row for row, _ in created])
+        self._many(insert(schema.plan), [{"deployment_id": row.id, "plan": text} for row, text in created])
+        self._insert(schema.source, changes.sources)
+
+    def _release(self, changes: Changes) -> None:
         released = [{"row_id": one, "not_before": at} for one, at in changes.outbox_released]
         self._many(_RELEASE_OUTBOX, released)
 

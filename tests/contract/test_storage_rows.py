@@ -83,6 +83,49 @@ def test_save_is_refused_when_another_was_faster(storage: Storage) -> None:
     assert storage.reader.deployment(OTHER).version == 1, "all of it, or nothing"
 
 
+def test_last_save_is_refused_at_the_end_when_another_was_faster(storage: Storage) -> None:
+    save(
+        storage, created=[(deployment(), b"{}"), (deployment(OTHER), b"{}")], events=[event(1, dedup_key="k")]
+    )
+
+    def save_last(**changes: object) -> None:
+        with storage.begin() as unit:
+            unit.save(Changes(**changes), is_last=True)  # type: ignore[arg-type]  # the tests name the fields
+
+    next_row = deployment(version=2, status="failed")
+    for stale in ({"saved": [deployment(OTHER)]}, {"events": [event(2, dedup_key="k")], "attempts": []}):
+        with pytest.raises(StaleVersion):
+            save_last(**{"saved": [next_row], "timers_set": [timer()], **stale})
+    assert storage.reader.deployment(OWN).version == 1
+    assert storage.reader.timers() == []
+    save_last(saved=[next_row], timers_set=[timer()], events=[event(2, dedup_key="l")])
+    assert storage.reader.deployment(OWN) == next_row
+    assert storage.reader.timers() == [timer()]
+
+
+def test_rows_can_be_claimed_after_the_last_save(storage: Storage) -> None:
+    with storage.begin() as unit:
+        unit.save(Changes(outbox_added=[message("a"), message("b")]), is_last=True)
+        assert unit.claim_outbox(["a"], "core", NOW, NOW + timedelta(seconds=1)) == {"a"}
+    with storage.begin() as unit:
+        unit.save(Changes(outbox_added=[message("c")]), is_last=True)
+        assert [row.id for row in unit.waiting_outbox(NOW, 9)] == ["b", "c"]
+    assert storage.reader.outbox_count() == 3
+
+
+def test_nothing_is_left_of_what_is_added_and_removed_at_once(storage: Storage) -> None:
+    save(
+        storage,
+        created=[(deployment(), b"{}")],
+        outbox_added=[message("a"), message("b")],
+        outbox_removed=["a"],
+        timers_set=[timer(), timer("queue")],
+        timers_removed=[(OWN, "queue", 1)],
+    )
+    assert [row.id for row in storage.reader.outbox()] == ["b"]
+    assert storage.reader.timers() == [timer()]
+
+
 def test_event_is_refused_when_its_dedup_key_is_known(storage: Storage) -> None:
     save(
         storage, created=[(deployment(), b"{}"), (deployment(OTHER), b"{}")], events=[event(1, dedup_key="k")]

@@ -12,9 +12,11 @@ from typing import Self
 from urllib.parse import urlsplit, urlunsplit
 
 CHUNK_BYTES = 64 << 10
-#: what a client sends to commit, and how the server says that it has.
-#: Source: PostgreSQL 15, 55.7: Query ('Q', length, text) and CommandComplete ('C', length, tag).
-COMMIT, COMMITTED = b"Q\x00\x00\x00\x0bCOMMIT\x00", b"C\x00\x00\x00\x0bCOMMIT\x00"
+#: what a client sends to commit, and how the server says that no transaction is open (any more).
+#: Source: PostgreSQL 15, 55.7: Query ('Q', length, text) and ReadyForQuery ('Z', length, status).
+COMMIT, IDLE = b"Q\x00\x00\x00\x0bCOMMIT\x00", b"Z\x00\x00\x00\x05I"
+#: what the rows that a core writes begin with; outside of a transaction they are one.
+ROWS = b'[{"'
 
 
 class Cut(enum.Enum):
@@ -24,6 +26,16 @@ class Cut(enum.Enum):
     BEFORE = "before"
     #: the server has committed; the client never hears of it.
     AFTER = "after"
+
+
+class _State:
+    """What is known of one connection."""
+
+    def __init__(self) -> None:
+        #: no transaction is open.
+        self.is_idle = threading.Event()
+        #: a COMMIT is under way whose answer the client must not hear.
+        self.is_doomed = threading.Event()
 
 
 class CommitProxy:
@@ -86,27 +98,31 @@ class CommitProxy:
     def _join(self, client: socket.socket, server: socket.socket) -> None:
         with self._guard:
             self._sockets |= {client, server}
-        # set while a COMMIT is under way whose answer the client must not hear
-        is_doomed = threading.Event()
+        state = _State()
         for pump in (self._up, self._down):
-            threading.Thread(target=pump, args=(client, server, is_doomed), daemon=True).start()
+            threading.Thread(target=pump, args=(client, server, state), daemon=True).start()
 
-    def _up(self, client: socket.socket, server: socket.socket, is_doomed: threading.Event) -> None:
+    def _up(self, client: socket.socket, server: socket.socket, state: _State) -> None:
         with contextlib.suppress(OSError):
             while data := client.recv(CHUNK_BYTES):
-                cut = self._next_cut() if data.endswith(COMMIT) else None
+                is_commit = data.endswith(COMMIT) or (state.is_idle.is_set() and ROWS in data)
+                cut = self._next_cut() if is_commit else None
                 if cut is Cut.BEFORE:
                     break
                 if cut is Cut.AFTER:
-                    is_doomed.set()
+                    state.is_doomed.set()
+                state.is_idle.clear()
                 server.sendall(data)
         self._close(client, server)
 
-    def _down(self, client: socket.socket, server: socket.socket, is_doomed: threading.Event) -> None:
+    def _down(self, client: socket.socket, server: socket.socket, state: _State) -> None:
         with contextlib.suppress(OSError):
             while data := server.recv(CHUNK_BYTES):
-                if is_doomed.is_set() and COMMITTED in data:
+                is_idle = data.endswith(IDLE)
+                if is_idle and state.is_doomed.is_set():
                     break
+                if is_idle:
+                    state.is_idle.set()
                 client.sendall(data)
         self._close(client, server)
 

@@ -5,10 +5,12 @@ from __future__ import annotations
 import gc
 
 import pytest
+import sqlalchemy
 
 from reworker.core import history
 from reworker.core.codec import PlanCache
 from reworker.errors import StorageUnavailable
+from reworker.fsm.events import Decision
 from reworker.fsm.plan import Plan
 from reworker.storage.contract import DeploymentRow
 from reworker.topology import names
@@ -96,6 +98,39 @@ def test_what_is_remembered_is_forgotten_when_a_stand_by_may_have_taken_over(
     world.advance(10)
     assert world.status(own_id) == "paused"
     assert history.problems(world.storage.reader, own_id) == []
+
+
+def test_what_is_said_of_an_attempt_counts_when_it_is_newer_than_what_is_remembered(
+    world: World, worker: Worker
+) -> None:
+    worker.script = ()
+    step = {"noop:Do": {"a": 1}, "on_unknown": "ask"}
+    own_id = world.core.service.submit(playbook(step, locks=False))
+    world.run()
+    worker.reply({"status": "unknown"}, f"{own_id}.1")
+    world.run()
+    world.core.service.decide(own_id, 1, Decision.RETRY)
+    world.run()
+    assert world.kinds(own_id).count("DispatchConfirmed") == 2
+    worker.reply({"status": "completed"}, f"{own_id}.2")
+    world.run()
+    assert world.status(own_id) == "completed"
+    assert world.broker.message_count(names.DEAD_QUEUE) == 0
+
+
+def test_deployment_is_not_asked_for_when_it_is_remembered(world: World, worker: Worker) -> None:
+    worker.script = ()
+    own_id = world.core.service.submit(playbook("noop:One", "noop:Two", locks=False))
+    world.run()
+    texts: list[str] = []
+    sqlalchemy.event.listen(
+        world.storage._writer, "before_cursor_execute", lambda *given: texts.append(given[2])
+    )
+    worker.reply({"status": "started"}, f"{own_id}.1")
+    world.run()
+    assert world.kinds(own_id)[-1] == "ReplyStarted"
+    assert any("UPDATE deployment" in one for one in texts)
+    assert not any("FROM deployment" in one for one in texts)
 
 
 def go_back(world: World, row: DeploymentRow) -> None:
