@@ -36,21 +36,32 @@ _URL_PASSWORD = re.compile(r"(?<=://)([^\s:/@'\"]*):[^\s/@'\"]+@")
 class Redactor:
     """Takes secrets out of texts; called with a text, it returns what may be shown.
 
+    Threads: any.
+
     Args:
         secrets: texts that must not be shown, such as passwords.
         patterns: regular expressions of what must not be shown.
     """
 
     def __init__(self, secrets: Iterable[str] = (), patterns: Iterable[str] = ()) -> None:
-        hidden = {one for one in secrets if len(one) >= SECRET_CHARACTERS and one not in KNOWN_PASSWORDS}
-        longest_first = sorted(hidden, key=len, reverse=True)
-        self._secrets = re.compile("|".join(map(re.escape, longest_first))) if hidden else None
+        self._hidden: frozenset[str] = frozenset()
+        self._secrets: re.Pattern[str] | None = None
+        self.learn(secrets)
         self._patterns = [re.compile(one) for one in patterns]
+
+    def learn(self, secrets: Iterable[str]) -> None:
+        """Take these out from now on, too; what was secret stays so."""
+        new = {one for one in secrets if len(one) >= SECRET_CHARACTERS and one not in KNOWN_PASSWORDS}
+        if not new <= self._hidden:
+            self._hidden |= new
+            longest_first = sorted(self._hidden, key=len, reverse=True)
+            self._secrets = re.compile("|".join(map(re.escape, longest_first)))
 
     def __call__(self, text: str) -> str:
         """Return the text with a mark in the place of each secret."""
-        if self._secrets is not None:
-            text = self._secrets.sub(MASK, text)
+        secrets = self._secrets  # another thread may teach it more
+        if secrets is not None:
+            text = secrets.sub(MASK, text)
         for pattern in self._patterns:
             text = pattern.sub(REDACTED, text)
         return text
@@ -137,6 +148,26 @@ class LineFormatter(logging.Formatter):
         return "\n".join(escaped(line) for line in super().formatStack(stack_info).split("\n"))
 
 
+class RedactingHandler(logging.StreamHandler[TextIO]):
+    """The handler of `setup`: writes records to a stream, and learns what must not be in them.
+
+    Args:
+        stream: where to.
+        redactor: that its formatter uses.
+    """
+
+    def __init__(self, stream: TextIO, redactor: Redactor) -> None:
+        super().__init__(stream)
+        self.redactor = redactor
+
+
+def hide(*secrets: str) -> None:
+    """Have the log show these no more; for whoever reads a secret after `setup`, such as a new password."""
+    for handler in logging.getLogger().handlers:
+        if isinstance(handler, RedactingHandler):
+            handler.redactor.learn(secrets)
+
+
 def escaped(text: str) -> str:
     r"""Return `text` with control and bidirectional characters as ``\x1b``-like escapes; tabs stay."""
     if text.isprintable():
@@ -161,10 +192,10 @@ def setup(
         stream: None is stderr.
         redactor: takes secrets out, beside the passwords in URLs.
     """
-    hide = redactor or Redactor()
+    redact = redactor or Redactor()
     make = JsonFormatter if is_json else LineFormatter
-    handler = logging.StreamHandler(stream or sys.stderr)
-    handler.setFormatter(make(lambda text: hide(without_url_passwords(text))))
+    handler = RedactingHandler(stream or sys.stderr, redact)
+    handler.setFormatter(make(lambda text: redact(without_url_passwords(text))))
     handler.addFilter(CorrelationFilter())
     root = logging.getLogger()
     for old in list(root.handlers):

@@ -10,6 +10,7 @@ import pika
 from reworker import __version__
 from reworker.bus.tls import tls_context
 from reworker.config import MqSettings
+from reworker.logs import hide
 
 #: seconds for one address to accept a TCP connection.
 TCP_TIMEOUT_S = 10.0
@@ -31,7 +32,9 @@ def connection_parameters(settings: MqSettings, name: str = "") -> list[pika.Con
     """
     tls = settings.tls
     context = tls_context(tls) if tls else None
-    credentials = pika.PlainCredentials(settings.user, str(settings.current_password()))
+    password = str(settings.current_password())
+    hide(password)  # another one than at the start, perhaps
+    credentials = pika.PlainCredentials(settings.user, password)
     properties = {
         "product": "reworker",
         "version": __version__,

@@ -7,6 +7,8 @@ import logging
 import pytest
 
 from reworker import logs
+from reworker.bus.parameters import connection_parameters
+from reworker.config import MqSettings
 
 
 @pytest.fixture
@@ -92,6 +94,19 @@ def test_secrets_are_masked_in_both_forms(root_logger, is_json, text, secret):
         logging.getLogger("frob").exception("failed")
     assert secret not in stream.getvalue()
     assert "Traceback" in stream.getvalue()
+
+
+@pytest.mark.parametrize("is_json", [False, True])
+def test_new_password_is_masked_from_the_connection_on_that_uses_it(root_logger, is_json, tmp_path):
+    stream, file = io.StringIO(), tmp_path / "password"
+    file.write_text("first-one")
+    settings = MqSettings(password_file=str(file))
+    logs.setup(is_json=is_json, stream=stream, redactor=logs.Redactor([settings.current_password()]))
+    for password in ("second-one", "third", "guest"):
+        file.write_text(password)
+        connection_parameters(settings)
+    logging.getLogger("frob").info("it was first-one, second-one, is third; guest is no secret")
+    assert "it was ***, ***, is ***; guest is no secret" in stream.getvalue()
 
 
 def test_redactor_leaves_what_is_no_secret():
