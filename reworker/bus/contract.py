@@ -9,7 +9,7 @@ from __future__ import annotations
 import enum
 import threading
 from collections.abc import Callable, Mapping
-from typing import Any, Protocol
+from typing import Any, NoReturn, Protocol
 
 import msgspec
 
@@ -19,7 +19,19 @@ from reworker.errors import PublishNotConfirmed, Unroutable
 PUBLISH_DEADLINE_S = 30.0
 
 
-class Properties(msgspec.Struct, frozen=True):
+class FixedHeaders(dict[str, Any]):
+    """Headers that many messages share, so that nobody may change them; a bus keeps them encoded."""
+
+    #: by the bus, once it has encoded them.
+    encoded = b""
+
+    def _refuse(self, *_arguments: Any, **_named: Any) -> NoReturn:
+        raise TypeError("these headers belong to many messages; change a copy: dict(headers)")
+
+    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
+
+
+class Properties(msgspec.Struct, frozen=True, gc=False):
     """AMQP basic properties of a message, by their AMQP names; None means absent.
 
     Source: AMQP 0-9-1, class basic.
@@ -41,7 +53,7 @@ class Properties(msgspec.Struct, frozen=True):
     cluster_id: str | None = None
 
 
-class Outgoing(msgspec.Struct, frozen=True):
+class Outgoing(msgspec.Struct, frozen=True, gc=False):
     """A message to publish, persistent and mandatory, with a confirm.
 
     Args:
@@ -74,7 +86,7 @@ class Outcome(enum.Enum):
     LOST = "lost"
 
 
-class Published(msgspec.Struct, frozen=True):
+class Published(msgspec.Struct, frozen=True, gc=False):
     """Result of one publish.
 
     Args:

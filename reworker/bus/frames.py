@@ -10,6 +10,7 @@ import functools
 import logging
 import struct
 from collections.abc import Callable, Mapping
+from operator import itemgetter
 from typing import Any
 
 import msgspec
@@ -17,7 +18,7 @@ import pika.data
 import pika.spec
 from pika.exceptions import AMQPError, UnsupportedAMQPFieldException
 
-from reworker.bus.contract import Properties
+from reworker.bus.contract import FixedHeaders, Properties
 
 logger = logging.getLogger(__name__)
 
@@ -32,6 +33,8 @@ _BASIC_PUBLISH, _BASIC_GET = 0x003C0028, 0x003C0046
 _BASIC_CLASS = 60
 _MANDATORY = 1
 _MULTIPLE, _REQUEUE = 1, 2
+#: bytes of a content header before its properties: class, weight, size of the body, flags.
+_HEADER_FIXED_BYTES = 14
 
 #: encoded names kept, so that each is encoded once.
 CACHED_TEXT_COUNT = 1024
@@ -49,7 +52,7 @@ unpack_method_id = struct.Struct(">L").unpack_from
 unpack_confirm = struct.Struct(">QB").unpack_from
 unpack_body_size = struct.Struct(">Q").unpack_from
 _pack_frame_head = struct.Struct(">BHL").pack
-_pack_content = struct.Struct(">HHQH").pack
+_pack_header_head = struct.Struct(">BHLHHQH").pack
 _pack_settle = struct.Struct(">BHLLQBB").pack
 _pack_length = struct.Struct(">L").pack
 _pack_text_head = struct.Struct(">BL").pack
@@ -109,11 +112,19 @@ def _table(values: Mapping[str, Any]) -> bytes:
     return _pack_length(len(payload)) + payload
 
 
+def _headers(values: Mapping[str, Any]) -> bytes:
+    if type(values) is not FixedHeaders:
+        return _table(values)
+    if not values.encoded:
+        values.encoded = _table(values)
+    return values.encoded
+
+
 #: by property, in the order of `Properties` and of the wire.
 _ENCODERS: tuple[tuple[str, int, Callable[[Any], bytes]], ...] = (
     ("content_type", 1 << 15, _cached_short),
     ("content_encoding", 1 << 14, _cached_short),
-    ("headers", 1 << 13, _table),
+    ("headers", 1 << 13, _headers),
     ("delivery_mode", 1 << 12, _octet),
     ("priority", 1 << 11, _octet),
     ("correlation_id", 1 << 10, _short),
@@ -129,6 +140,12 @@ _ENCODERS: tuple[tuple[str, int, Callable[[Any], bytes]], ...] = (
 
 
 _values_of = msgspec.structs.astuple
+#: places of the properties that replies, output and most other messages have, all of them and no others.
+_USUAL = (0, 2, 3, 5, 6, 8, 12)
+_usual = itemgetter(*_USUAL)
+_unusual = itemgetter(*(place for place in range(len(_ENCODERS)) if place not in _USUAL))
+_NOTHING_UNUSUAL = (None,) * (len(_ENCODERS) - len(_USUAL))
+_USUAL_FLAGS = sum(_ENCODERS[place][1] for place in _USUAL)
 
 
 def frame(kind: int, channel: int, payload: bytes) -> bytes:
@@ -163,19 +180,41 @@ def header_frame(channel: int, body_size_bytes: int, properties: Properties) -> 
         TypeError: a property has a type that AMQP cannot carry.
     """
     try:
-        return _header_frame(channel, body_size_bytes, properties)
+        flags, content = _content(_values_of(properties))
     except (AttributeError, IndexError, struct.error, UnsupportedAMQPFieldException) as error:
         raise TypeError(f"AMQP cannot carry these properties: {error}: {properties}") from error
+    size = _HEADER_FIXED_BYTES + len(content) - len(FRAME_END)
+    return _pack_header_head(HEADER, channel, size, _BASIC_CLASS, 0, body_size_bytes, flags) + content
 
 
-def _header_frame(channel: int, body_size_bytes: int, properties: Properties) -> bytes:
+def _content(values: tuple[Any, ...]) -> tuple[int, bytes]:
+    """Return the flags of the properties that are there, and these encoded, with the end of the frame."""
+    usual = _usual(values)
+    if None in usual or _unusual(values) != _NOTHING_UNUSUAL:
+        return _any_content(values)
+    kind, headers, mode, correlation_id, reply_to, message_id, sender = usual
+    pieces = (
+        _cached_short(kind),
+        _headers(headers),
+        _OCTETS[mode],
+        _short(correlation_id),
+        _cached_short(reply_to),
+        _short(message_id),
+        _cached_short(sender),
+        FRAME_END,
+    )
+    return _USUAL_FLAGS, b"".join(pieces)
+
+
+def _any_content(values: tuple[Any, ...]) -> tuple[int, bytes]:
+    """Return the same of any properties; it takes twice the time."""
     flags, pieces = 0, []
-    for value, (_, flag, encode) in zip(_values_of(properties), _ENCODERS, strict=True):
+    for value, (_, flag, encode) in zip(values, _ENCODERS, strict=True):
         if value is not None:
             flags |= flag
             pieces.append(encode(value))
-    payload = _pack_content(_BASIC_CLASS, 0, body_size_bytes, flags) + b"".join(pieces)
-    return _pack_frame_head(HEADER, channel, len(payload)) + payload + FRAME_END
+    pieces.append(FRAME_END)
+    return flags, b"".join(pieces)
 
 
 def body_frames(channel: int, body: bytes, frame_max_bytes: int) -> bytes:
@@ -212,14 +251,7 @@ class ReceivedProperties(pika.spec.BasicProperties):  # type: ignore[misc]  # pi
 def _read_short(data: bytes, place: int) -> tuple[str, int]:
     start = place + 1
     stop = start + data[place]
-    return _text(data[start:stop]), stop
-
-
-def _text(raw: bytes) -> str:
-    try:
-        return raw.decode()
-    except UnicodeDecodeError:
-        return raw.decode(errors="surrogateescape")
+    return data[start:stop].decode("utf-8", "surrogateescape"), stop
 
 
 def _read_octet(data: bytes, place: int) -> tuple[int, int]:
@@ -237,13 +269,15 @@ def _read_table(data: bytes, place: int) -> tuple[dict[str, Any], int]:
     place += 4
     values: dict[str, Any] = {}
     while place < stop:
-        name, place = _read_short(data, place)
+        start = place + 1
+        place = start + data[place]
+        name = data[start:place].decode("utf-8", "surrogateescape")
         kind = data[place]
         place += 1
         if kind == _LONG_STRING:
             start = place + 4
             place = start + _unpack_length(data, place)[0]
-            values[name] = _text(data[start:place])
+            values[name] = data[start:place].decode("utf-8", "surrogateescape")
         elif kind == _INT32:
             values[name] = _unpack_int32(data, place)[0]
             place += 4
@@ -287,7 +321,12 @@ def read_properties(data: bytes, place: int) -> ReceivedProperties:
     properties = ReceivedProperties()
     values = properties.__dict__
     for name, read in readers:
-        values[name], place = read(data, place)
+        if read is _read_short:  # most are
+            start = place + 1
+            place = start + data[place]
+            values[name] = data[start:place].decode("utf-8", "surrogateescape")
+        else:
+            values[name], place = read(data, place)
     return properties
 
 
@@ -299,6 +338,13 @@ def read_deliver(data: bytes, place: int) -> tuple[int, bool, str, str]:
 def read_get_ok(data: bytes, place: int) -> tuple[int, bool, str, str]:
     """Return the same of an answer to a pull; `place` is that of the delivery tag."""
     tag, bits = _unpack_tag(data, place)
-    exchange, place = _read_short(data, place + 9)
-    routing_key, _ = _read_short(data, place)
+    key = place + 10 + data[place + 9]
+    exchange, routing_key = _names_in(data[place + 9 : key + 1 + data[key]])
     return tag, bool(bits & 1), exchange, routing_key
+
+
+@functools.lru_cache(CACHED_TEXT_COUNT)
+def _names_in(data: bytes) -> tuple[str, str]:
+    """Return the two short strings that follow each other: an exchange and a routing key."""
+    first, place = _read_short(data, 0)
+    return first, _read_short(data, place)[0]

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import struct
 from collections.abc import Callable
 from typing import Any, Protocol
 
@@ -73,8 +74,37 @@ class FrameReader:
                 raise InvalidFrameError("a frame has no end marker")
             if not self._take_hot(kind, channel, data, place + 7, size):
                 self._pass_on(data[place:stop])
+            elif kind == frames.METHOD and channel in self._partials:
+                stop = self._take_content(channel, data, stop, largest_bytes)
             place = stop
         return place
+
+    def _take_content(self, channel: int, data: bytes, place: int, largest_bytes: int) -> int:
+        """Handle the content of a delivery at once when the next two frames are all of it: they mostly are.
+
+        Returns:
+            Where they end; `place` when they are something else, which takes the general way.
+        """
+        stop: int
+        try:
+            kind, number, size = frames.unpack_frame_head(data, place)
+            middle = place + frames.FRAME_OVERHEAD_BYTES + size
+            body_kind, body_number, body_size = frames.unpack_frame_head(data, middle)
+            stop = middle + frames.FRAME_OVERHEAD_BYTES + body_size
+            are_ended = data[middle - 1] == frames.FRAME_END_BYTE == data[stop - 1]
+        except (IndexError, struct.error):  # not here yet
+            return place
+        are_ours = number == body_number == channel and kind == frames.HEADER and body_kind == frames.BODY
+        if not are_ours or not are_ended or max(size, body_size) > largest_bytes:
+            return place
+        if body_size != frames.unpack_body_size(data, place + 11)[0]:
+            return place
+        partial = self._partials.pop(channel)
+        sink = self.delivery_sinks.get(channel)
+        if sink is not None:
+            properties = frames.read_properties(data, place + 19)
+            sink.on_deliver(*partial.deliver, properties, data[middle + 7 : stop - 1])
+        return stop
 
     def _take_hot(self, kind: int, channel: int, data: bytes, place: int, size: int) -> bool:
         """Handle a frame if it is one of the hot ones; `place` is that of its payload."""

@@ -137,7 +137,9 @@ class Publisher:
         elif pending.returned is not None:
             self._end(pending, pending.returned)
         elif is_ack:
-            self._end(pending, CONFIRMED)
+            pending.is_done = True
+            if pending.on_done is not None:
+                self._finish(pending.on_done, CONFIRMED)
         else:
             self._end(pending, Published(Outcome.REFUSED, reason="the broker answered basic.nack"))
 

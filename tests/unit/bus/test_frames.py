@@ -2,6 +2,7 @@ from __future__ import annotations
 
 import functools
 import struct
+from collections.abc import Callable
 
 import pika.frame
 import pika.spec
@@ -10,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from reworker.bus import frames
-from reworker.bus.contract import Properties
+from reworker.bus.contract import FixedHeaders, Properties
 
 short = st.text(max_size=60)
 octets = st.integers(0, 255)
@@ -40,6 +41,17 @@ properties = st.builds(
     cluster_id=st.none() | short,
 )
 NAMES = Properties.__struct_fields__
+#: what replies and output have.
+USUAL = st.builds(
+    Properties,
+    content_type=short,
+    headers=tables(values),
+    delivery_mode=octets,
+    correlation_id=short,
+    reply_to=short,
+    message_id=short,
+    app_id=short,
+)
 
 
 def decoded(data: bytes) -> pika.frame.Frame:
@@ -55,6 +67,39 @@ def test_header_frame_means_the_same_to_pika(sent: Properties) -> None:
     assert {name: getattr(found.properties, name) for name in NAMES} == {
         name: getattr(sent, name) for name in NAMES
     }
+
+
+@given(USUAL)
+def test_header_frame_of_a_usual_message_means_the_same_to_pika(sent: Properties) -> None:
+    found = decoded(frames.header_frame(7, 12345, sent))
+    assert {name: getattr(found.properties, name) for name in NAMES} == {
+        name: getattr(sent, name) for name in NAMES
+    }
+
+
+def test_fixed_headers_are_encoded_like_others_each_time() -> None:
+    plain_headers = {"x-worker": "w1", "x-seq": 2}
+    fixed = FixedHeaders(plain_headers)
+    expected = frames.header_frame(1, 0, Properties(headers=plain_headers))
+    assert [frames.header_frame(1, 0, Properties(headers=fixed)) for _ in range(2)] == [expected] * 2
+    assert fixed == plain_headers
+
+
+@pytest.mark.parametrize(
+    "change",
+    [
+        lambda headers: headers.update(a=2),
+        lambda headers: headers.pop("a"),
+        lambda headers: headers.setdefault("b", 1),
+        lambda headers: headers.__setitem__("a", 2),
+        lambda headers: headers.clear(),
+    ],
+)
+def test_fixed_headers_refuse_every_change(change: Callable[[FixedHeaders], object]) -> None:
+    headers = FixedHeaders(a=1)
+    with pytest.raises(TypeError, match="change a copy"):
+        change(headers)
+    assert headers == {"a": 1}
 
 
 @given(properties)
@@ -139,6 +184,8 @@ def test_name_over_255_bytes_is_refused() -> None:
         Properties(priority=256),
         Properties(timestamp=-1),
         Properties(correlation_id=5),  # type: ignore[arg-type]  # what an untyped caller may do
+        Properties("a", None, {}, 2, None, "b", 5, None, "c", app_id="d"),  # type: ignore[arg-type]  # what an untyped caller may do
+        Properties("a", None, {}, 256, None, "b", "r", None, "c", app_id="d"),
     ],
 )
 def test_property_that_amqp_cannot_carry_is_refused(wrong: Properties) -> None:

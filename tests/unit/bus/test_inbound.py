@@ -77,6 +77,32 @@ def test_stream_cut_anywhere_gives_the_same(setup: Setup) -> None:
     assert setup.confirms == [(4, True, True)]
 
 
+@pytest.mark.parametrize("body", [b"", b"x" * 300])
+def test_deliveries_read_together_are_the_same_as_read_one_by_one(setup: Setup, body: bytes) -> None:
+    pieces = [delivery(3, tag, body) for tag in (1, 2, 3)]
+    together = b"".join(pieces)
+    assert setup.reader.read(together, LARGEST) == len(together)
+    assert setup.sink.bodies == [body] * 3
+    assert setup.sink.last[0] == 3
+
+
+@pytest.mark.parametrize("frame_number", [1, 2])
+def test_delivery_is_refused_when_a_frame_of_its_content_has_no_end(setup: Setup, frame_number: int) -> None:
+    header = frames.header_frame(3, 4, Properties(correlation_id="c"))
+    parts = [method(3, pika.spec.Basic.Deliver("consumer", 1, True, "e", "key")), header]
+    parts.append(frames.body_frames(3, b"body", LARGEST))
+    parts[frame_number] = parts[frame_number][:-1] + b"\x00"
+    with pytest.raises(InvalidFrameError, match="end marker"):
+        setup.reader.read(b"".join(parts), LARGEST)
+    assert setup.sink.bodies == []
+
+
+def test_delivery_is_refused_when_its_body_is_over_the_negotiated_size(setup: Setup) -> None:
+    with pytest.raises(InvalidFrameError, match="negotiated"):
+        setup.reader.read(delivery(3, 1, b"x" * 100), 90)
+    assert setup.sink.bodies == []
+
+
 def test_deliveries_of_two_channels_may_interleave(setup: Setup) -> None:
     other = setup.reader.delivery_sinks[4] = Sink()
     first, second = delivery(3, 1, b"first"), delivery(4, 1, b"second")
