@@ -5,11 +5,8 @@ Also what URLs a worker may be sent to: those below a base that its settings nam
 
 from __future__ import annotations
 
-import contextlib
 import http.client
-import socket
 import ssl
-import threading
 from collections.abc import Mapping
 from typing import Any
 from urllib.parse import SplitResult, unquote, urlsplit
@@ -17,6 +14,7 @@ from urllib.parse import SplitResult, unquote, urlsplit
 import msgspec
 
 from reworker.errors import JobError, JobFailed, JobUnknown
+from reworker.jobs.http_link import Deadline, opened
 
 #: ports of the schemes that are spoken.
 PORTS = {"http": 80, "https": 443}
@@ -49,7 +47,7 @@ def http_call(
         url: of `checked_url`.
         headers: beside those that HTTP itself needs.
         body: None is none.
-        timeout_s: seconds for all of it together.
+        timeout_s: seconds for all of it together, from looking for the name to the end of the answer.
         limit_bytes: the body of the answer is cut there.
         tls: for https; None is the system's trust store.
 
@@ -58,13 +56,14 @@ def http_call(
         JobUnknown: it was sent, at least in part, and there is no whole answer.
     """
     parts = urlsplit(url)
-    connection = _connection(parts, timeout_s, tls)
-    deadline = _Deadline(timeout_s)
+    deadline = Deadline(timeout_s)
+    context = _tls_for(parts, tls)
+    connection = _connection(parts, timeout_s, context)
     is_sent = False
     try:
         with deadline:
-            connection.connect()
-            deadline.watch(connection.sock)
+            port = parts.port or PORTS[parts.scheme]
+            connection.sock = opened(parts.hostname or "", port, deadline, context)
             is_sent = True
             connection.request(method, _target(parts), body, dict(headers))
             with connection.getresponse() as response:  # the connection may have let go of it already
@@ -107,54 +106,17 @@ def is_url_below(url: str, base: str) -> bool:
     return one.path in (top, other.path) or one.path.startswith(f"{top}/")
 
 
-class _Deadline:
-    """Cuts a connection when the time for all of a request is up: each single wait may be shorter."""
-
-    def __init__(self, timeout_s: float) -> None:
-        self._socket: socket.socket | None = None
-        self._is_fired = False
-        self._timer = threading.Timer(timeout_s, self._cut)
-        self._timer.daemon = True
-
-    def __enter__(self) -> None:
-        self._timer.start()
-
-    def __exit__(self, *_: object) -> None:
-        self._timer.cancel()
-
-    def watch(self, open_socket: socket.socket) -> None:
-        """From here on, there is something to cut; the connection itself forgets its socket too early.
-
-        Raises:
-            TimeoutError: the time is up already.
-        """
-        self._socket = open_socket
-        self.check()
-
-    def check(self) -> None:
-        """Raise when the time is up: an answer that was cut short may look like a whole one.
-
-        Raises:
-            TimeoutError: it is.
-        """
-        if self._is_fired:
-            raise TimeoutError
-
-    def is_over(self, error: Exception) -> bool:
-        """Tell whether an error came because the time was up."""
-        return self._is_fired or isinstance(error, TimeoutError)
-
-    def _cut(self) -> None:
-        self._is_fired = True
-        if self._socket is not None:
-            with contextlib.suppress(OSError):
-                self._socket.shutdown(socket.SHUT_RDWR)
-
-
 def _connection(parts: SplitResult, timeout_s: float, tls: ssl.SSLContext | None) -> Any:
-    if parts.scheme == "https":
+    """Return what speaks HTTP over a socket that it is given; it adds the port to the name of the host."""
+    if tls is not None:
         return http.client.HTTPSConnection(parts.hostname or "", parts.port, timeout=timeout_s, context=tls)
     return http.client.HTTPConnection(parts.hostname or "", parts.port, timeout=timeout_s)
+
+
+def _tls_for(parts: SplitResult, tls: ssl.SSLContext | None) -> ssl.SSLContext | None:
+    if parts.scheme != "https":
+        return None
+    return tls if tls is not None else ssl.create_default_context()
 
 
 def _target(parts: SplitResult) -> str:
