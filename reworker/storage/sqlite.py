@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import os
 from pathlib import Path
 from typing import Any
@@ -119,10 +120,23 @@ def _engine(path: Path, size: int, busy_timeout_s: float, pragmas: tuple[str, ..
 def create_private(path: Path) -> None:
     """Create the file for its owner alone, if it is not there.
 
+    One that is there is never opened: to close it would drop all locks that this process has on it, those of
+    SQLite's other connections among them, and the next process to come would take it for unused.
+    Source: SQLite's "How To Corrupt An SQLite Database File", on POSIX advisory locks.
+
     Raises:
-        StorageError: its folder is missing or closed to us.
+        StorageError: its folder is missing, or it or its folder is closed to us.
     """
+    place = os.path.realpath(path)
+    reason = ""
     try:
-        os.close(os.open(path, os.O_CREAT | os.O_RDWR, 0o600))
+        os.close(os.open(place, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
+    except FileExistsError:
+        if os.path.isdir(place):
+            reason = os.strerror(errno.EISDIR)
+        elif not os.access(place, os.R_OK | os.W_OK):
+            reason = os.strerror(errno.EACCES)
     except OSError as error:
         raise StorageError(f"cannot open the database {path}: {error.strerror or error}") from error
+    if reason:
+        raise StorageError(f"cannot open the database {path}: {reason}")

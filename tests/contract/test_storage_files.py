@@ -155,6 +155,31 @@ def test_versions_have_a_step_each() -> None:
     assert len(migrations.LOG_MIGRATIONS) == schema.LOG_SCHEMA_VERSION - 1
 
 
+_OPEN_AND_CLOSE = """
+import sys
+from pathlib import Path
+from reworker.storage.log import SqlLog
+from reworker.storage.sql import SqlStorage
+SqlStorage(Path(sys.argv[1])).close()
+SqlLog(Path(sys.argv[2])).close()
+"""
+
+
+def test_file_stays_in_use_when_it_is_opened_twice_and_another_process_closes_it(path: Path) -> None:
+    """Who closes it last takes the write-ahead log away, under a process whose locks were lost."""
+    first, first_log = SqlStorage(path), SqlLog(log_path(path))
+    second, second_log = SqlStorage(path), SqlLog(log_path(path))
+    parts = [Path(f"{one}-wal") for one in (path, log_path(path))]
+    for one in (first, second):
+        one.has_foreign_writes()
+    before = [one.stat().st_ino for one in parts]
+    command = [sys.executable, "-c", _OPEN_AND_CLOSE, str(path), str(log_path(path))]
+    subprocess.run(command, check=True, cwd=Path(__file__).parents[2])
+    assert [one.stat().st_ino for one in parts] == before
+    for each in (first, second, first_log, second_log):
+        each.close()
+
+
 def test_log_is_a_file_beside_the_database() -> None:
     assert log_path("/srv/core.db") == Path("/srv/core.log.db")
     assert log_path("core") == Path("core.log.db")
