@@ -28,6 +28,7 @@ from reworker.errors import (
     ReworkerError,
     StaleVersion,
     StorageUnavailable,
+    TokenNotFound,
 )
 
 logger = logging.getLogger(__name__)
@@ -45,6 +46,7 @@ _ERRORS: tuple[tuple[type[ReworkerError], int, str], ...] = (
     (DeploymentNotFound, 404, "deployment-not-found"),
     (PlaybookNotFound, 404, "playbook-not-found"),
     (LetterNotFound, 404, "letter-not-found"),
+    (TokenNotFound, 404, "token-not-found"),
     (LetterStays, 409, "letter-stays"),
     (KeyReused, 409, "idempotency-key-reused"),
     (NotResumable, 409, "not-resumable"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import partial
 from typing import Annotated, Any, Literal
 
 import msgspec
@@ -51,6 +52,7 @@ class DeploymentQuery(PageQuery, frozen=True, forbid_unknown_fields=True, kw_onl
         actor: who started it.
         created_after: started at this time or later.
         created_before: started before this time.
+        include: ``state`` adds all that the machine knows.
     """
 
     id: Annotated[str, Meta(pattern="^[0-9a-f]{0,24}$")] = ""
@@ -62,6 +64,7 @@ class DeploymentQuery(PageQuery, frozen=True, forbid_unknown_fields=True, kw_onl
     actor: str = ""
     created_after: Time | None = None
     created_before: Time | None = None
+    include: Literal["", "state"] = ""
 
 
 class DeploymentParts(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
@@ -127,7 +130,8 @@ def _list(call: Call) -> Deployments:
     )
     views = core_of(call).deployments(limit=query.limit + 1, before_id=before_id, wanted=wanted)
     shown = [one for one in as_now(call.site.service.reader, views) if one.row.id.startswith(query.id)]
-    items, after = page_from(query, _KIND, shown, key=lambda one: one.row.id, show=deployment_of)
+    show = partial(deployment_of, has_state=query.include == "state")
+    items, after = page_from(query, _KIND, shown, key=lambda one: one.row.id, show=show)
     return Deployments(items, after)
 
 

@@ -11,6 +11,7 @@ from msgspec import Meta
 from reworker.core import history
 from reworker.core.principal import Scope
 from reworker.core.step_messages import StepMessage, step_message
+from reworker.fsm.plan import Plan
 from reworker.fsm.plan_json import plan_to_json
 from reworker.logs import masked
 from reworker.web.api_v1.paging import MOST_COUNT, Limit
@@ -121,7 +122,12 @@ class Proof(msgspec.Struct, frozen=True):
 
 
 def _plan(call: Call) -> dict[str, Any]:
-    found = plan_to_json(core_of(call).plan(deployment_id(call)))
+    return shown_plan(core_of(call).plan(deployment_id(call)))
+
+
+def shown_plan(plan: Plan) -> dict[str, Any]:
+    """Return a plan as it is shown: with a mask in the place of what is called like a secret."""
+    found = plan_to_json(plan)
     for sequence in found["sequences"]:
         for step in sequence["steps"]:
             _mask_values(step)
