@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Router
 
-from reworker.web import api_v1, operators, pages
+from reworker.web import api_v1, operators, pages, rerest
 from reworker.web.api_v1 import live
 from reworker.web.context import Site
 from reworker.web.errors import answer_error
@@ -30,6 +30,7 @@ def create_app(site: Site) -> Starlette:
     """
     routes: list[BaseRoute] = [
         _mount("/api/v1", [*routes_of(api_v1.OPERATIONS), *api_v1.OPEN_ROUTES]),
+        _mount("/api/v0", rerest.ROUTES),
         *operators.ROUTES,
         *pages.ROUTES,
     ]
