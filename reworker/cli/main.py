@@ -51,6 +51,7 @@ COMMANDS = {
     "run": "reworker.cli.run:run",
     "schema": "reworker.cli.schema:schema",
     "show": "reworker.cli.show:show",
+    "token": "reworker.cli.tokens:token",
     "topology": "reworker.cli.topology:topology",
     "up": "reworker.cli.up:up",
     "verify": "reworker.cli.verify:verify",

@@ -7,6 +7,7 @@ import pytest
 from sqlalchemy import Connection, Dialect, Engine, event
 
 from tests.unit.core.kit import Worker, World, running
+from tests.unit.core.people import People
 
 _compiled: dict[object, object] = {}
 _dialects: dict[str, Dialect] = {}
@@ -39,3 +40,9 @@ def world(tmp_path: Path) -> Iterator[World]:
 def worker(world: World) -> Worker:
     """A worker for `noop` that completes everything."""
     return Worker(world.broker)
+
+
+@pytest.fixture
+def people(world: World) -> People:
+    """People with tokens who ask the core that runs."""
+    return People(world)

@@ -2,16 +2,14 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Callable
 from contextlib import suppress
 
 import pytest
 
-from reworker.core.access import Access
 from reworker.core.batch import Applied
 from reworker.core.guarded import GuardedService
-from reworker.core.principal import Limits, Place, Principal, Scope
+from reworker.core.principal import Limits, Scope
 from reworker.core.submission import Terms
 from reworker.errors import (
     ConfigError,
@@ -26,45 +24,8 @@ from reworker.errors import (
 )
 from reworker.fsm.events import Decision
 from reworker.storage.contract import DeploymentFilter
-from reworker.storage.rows import AuditRow
-from tests.unit.core.kit import Worker, World, playbook
-
-READER = (Scope.READ,)
-ALL = tuple(one for one in Scope if one is not Scope.ADMIN)
-
-
-class People:
-    """Somebody with a token, as often as asked; and the audit."""
-
-    def __init__(self, world: World) -> None:
-        self._world = world
-        self.access = Access(world.storage, world.clock, later=lambda work: work())
-
-    def who(
-        self, *scopes: Scope, name: str = "ann", limits: Limits | None = None, source_ip: str = "::1"
-    ) -> GuardedService:
-        """Return what somebody with these scopes may ask."""
-        who = Principal("1" * 24, name, frozenset(scopes), limits or Limits(), source_ip)
-        return GuardedService(self._world.core.service, self.access, who)
-
-    def audit(self) -> list[AuditRow]:
-        """Return all that was kept, oldest first."""
-        return self.access.audit()[::-1]
-
-    def kept(self) -> list[tuple[str, str]]:
-        """Return what was kept in short."""
-        return [(one.action, one.outcome) for one in self.audit()]
-
-
-@pytest.fixture
-def people(world: World) -> People:
-    return People(world)
-
-
-def text(*, group: str = "web", environment: str = "", hosts: tuple[str, ...] = ("web1",)) -> str:
-    whole = json.loads(playbook(hosts=hosts))
-    return json.dumps({**whole, "group": group, **({"environment": environment} if environment else {})})
-
+from tests.unit.core.kit import Worker, World
+from tests.unit.core.people import ALL, People, text
 
 #: every write, on the deployment or playbook of the id.
 WRITES: dict[str, Callable[[GuardedService, str], object]] = {
@@ -354,90 +315,3 @@ def test_edited_playbook_does_not_lead_out_of_the_own_place(
     denied, done = people.audit()
     assert (denied.outcome, denied.target) == ("denied", own_id)
     assert (done.outcome, done.target, done.detail) == ("done", continued, f"continues {own_id}")
-
-
-def test_playbooks_are_read_and_changed_in_the_own_groups_only(world: World, people: People) -> None:
-    library = world.core.service.library
-    web = library.store(text())
-    world.clock.advance(1)
-    db = library.store(text(group="db"))
-    who = people.who(*ALL, limits=Limits(groups=("web",)))
-    assert who.library.playbooks() == [web]
-    assert who.library.playbook(web.id) == web
-    with pytest.raises(Forbidden):
-        who.library.playbook(db.id)
-    for deed in (
-        lambda: who.library.store(text(group="db")),
-        lambda: who.library.store(text(group="db"), playbook_id=web.id),
-        lambda: who.library.store(text(), playbook_id=db.id),
-        lambda: who.library.remove(db.id),
-    ):
-        with pytest.raises(Forbidden, match="'db'"):
-            deed()
-    assert library.playbooks() == [db, web]
-    world.clock.advance(1)
-    newer = who.library.store(text(hosts=("web2",)), playbook_id=web.id)
-    assert who.library.store(text(hosts=("web2",)), playbook_id=web.id) == newer
-    world.clock.advance(1)
-    who.library.remove(web.id)
-    assert people.kept()[-2:] == [("playbook.store", "done"), ("playbook.remove", "done")]
-    assert people.audit()[-2].detail == "version 2 of web / a playbook"
-    assert newer.actor == "ann"
-
-
-def test_playbooks_are_hidden_from_who_may_not_read_them(world: World, people: People) -> None:
-    world.core.service.library.store(text())
-    with pytest.raises(Forbidden):
-        people.who(Scope.APPROVE).library.playbooks()
-    with pytest.raises(Forbidden):
-        people.who(Scope.APPROVE).library.draft(text(), {}, "playbook")
-    assert people.who(Scope.READ).library.draft(text(), {}, "playbook").plan.step_count == 1
-
-
-def test_admin_of_a_place_makes_and_revokes_tokens_of_that_place_only(people: People) -> None:
-    everywhere, _ = people.who(Scope.ADMIN).tokens.create("root", [Scope.ADMIN])
-    who = people.who(Scope.ADMIN, limits=Limits(groups=("web",)))
-    view, _ = who.tokens.create("new", [Scope.RUN], Limits(groups=("web",)))
-    for deed in (
-        lambda: who.tokens.create("new", [Scope.RUN]),
-        lambda: who.tokens.revoke(everywhere.id),
-    ):
-        with pytest.raises(Forbidden, match="groups web"):
-            deed()
-    assert who.tokens.revoke(view.id)
-    assert {one.name for one in who.tokens.tokens()} == {"root", "new"}
-    outcomes = [(one.action, one.outcome) for one in who.tokens.audit(actor="ann")]
-    assert sorted(outcomes) == [
-        ("token.create", "denied"),
-        ("token.create", "done"),
-        ("token.create", "done"),
-        ("token.revoke", "denied"),
-        ("token.revoke", "done"),
-    ]
-    with pytest.raises(Forbidden):
-        people.who(*ALL).tokens.audit()
-    with pytest.raises(Forbidden):
-        people.who(*ALL).tokens.tokens()
-
-
-def test_deed_outside_of_the_database_is_kept_however_it_goes(people: People) -> None:
-    guard = people.who(Scope.RUN).guard
-    with guard.acting("dead.redrive", "letter", scope=Scope.RUN):
-        pass
-    with pytest.raises(StorageUnavailable), guard.acting("dead.drop", scope=(Scope.RUN, Scope.CANCEL)):
-        raise StorageUnavailable("gone")
-    with pytest.raises(Forbidden), guard.acting("dead.edit", scope=Scope.ADMIN):
-        raise AssertionError("not done")
-    with (
-        pytest.raises(Forbidden),
-        people.who(Scope.RUN, limits=Limits(groups=("db",))).guard.acting(
-            "dead.edit", scope=Scope.RUN, place=Place(group="web")
-        ),
-    ):
-        raise AssertionError("not done")
-    assert sorted(people.kept()) == [
-        ("dead.drop", "failed"),
-        ("dead.edit", "denied"),
-        ("dead.edit", "denied"),
-        ("dead.redrive", "done"),
-    ]
