@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
 from typing import TYPE_CHECKING
@@ -26,13 +26,14 @@ class Comparison:
         file: what is wanted.
         plan: just made.
         broker: a connection to it.
-        is_listed: whether everything on the broker was seen.
+        in_hand: how many messages of each queue were handed out and not acknowledged; None is not seen, and
+            so is all that is not in the file.
     """
 
     file: TopologyFile
     plan: Plan
     broker: Administration
-    is_listed: bool
+    in_hand: Mapping[str, int] | None
 
 
 @contextmanager
@@ -58,11 +59,12 @@ def compared(path: str, mq: str, management: str | None) -> Iterator[Comparison]
     with Administration(settings, "reworker topology") as broker:
         listing, reason = _listing(settings, broker, management)
         if listing is not None:
-            yield Comparison(file, plan_by_listing(file, listing), broker, True)
+            in_hand = {name: queue.messages_unacknowledged for name, queue in listing.queues.items()}
+            yield Comparison(file, plan_by_listing(file, listing), broker, in_hand)
             return
         plan = plan_by_asking(file, broker)
         told = msgspec.structs.replace(plan, unseen=(*plan.unseen, reason))
-        yield Comparison(file, told, broker, False)
+        yield Comparison(file, told, broker, None)
 
 
 def _listing(

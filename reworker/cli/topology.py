@@ -106,17 +106,22 @@ def _applied(found: Comparison, made: list[Entry]) -> Iterable[str]:
 @click.option("--exchange", "exchanges", multiple=True, metavar="NAME", help="This exchange.")
 @click.option("--yes", "is_agreed", is_flag=True, help="Do not ask.")
 @click.option("--force", "is_forced", is_flag=True, help="Also what holds messages or is in use.")
+@click.option("--blind", "is_blind", is_flag=True, help="Also when nobody sees what workers have in hand.")
 def prune(path: str, mq: str, management: str | None, output: str, **how: Any) -> None:
     """Delete queues and bindings of ours that are not in the file; with names, only these.
 
     Ours are the queues whose name fits `scope` in the file (worker.* unless it says otherwise) and all
     bindings of the queues in the file. A queue with messages or consumers stays, unless forced.
+    Messages that a worker has in hand are seen by the management plugin alone: without it, --blind says
+    that there are none.
     """
     with compared(path, mq, management) as found:
         doomed = _doomed(found, how["queues"], how["exchanges"])
         if not doomed:
             _show_pruned([], [], output)
             return
+        if not (how["is_forced"] or how["is_blind"]):
+            _require_sight(found, doomed)
         _ask(doomed, is_agreed=how["is_agreed"])
         deleted, kept = _delete(found, doomed, is_forced=how["is_forced"])
     _show_pruned(deleted, kept, output)
@@ -130,11 +135,22 @@ def _doomed(found: Comparison, queues: tuple[str, ...], exchanges: tuple[str, ..
 
     if queues or exchanges:
         return named_entries(found.file, found.plan, exchanges, queues)
-    if not found.is_listed:
+    if found.in_hand is None:
         raise BusError(
             f"what is not in the file cannot be listed: {found.plan.unseen[-1]}, or name it with --queue"
         )
     return found.plan.of(State.EXTRA)
+
+
+def _require_sight(found: Comparison, doomed: list[Entry]) -> None:
+    """Refuse to delete queues of which nobody can tell whether a worker has a message of them in hand."""
+    queues = [one.name for one in doomed if one.kind == "queue"]
+    if queues and found.in_hand is None:
+        raise BusError(
+            f"not deleted: {', '.join(queues)}. A worker may have messages of it in hand, which would be lost"
+            f" and which AMQP does not show; {found.plan.unseen[-1]}, after `rabbitmq-plugins enable"
+            " rabbitmq_management` on the broker; or stop its workers and say --blind"
+        )
 
 
 def _ask(doomed: list[Entry], *, is_agreed: bool) -> None:
@@ -155,7 +171,8 @@ def _delete(
 
     deleted, kept = [], []
     for entry in doomed:
-        reason = delete(entry, found.broker, is_forced=is_forced)
+        in_hand_count = (found.in_hand or {}).get(entry.name, 0) if entry.kind == "queue" else 0
+        reason = delete(entry, found.broker, is_forced=is_forced, in_hand_count=in_hand_count)
         if reason:
             kept.append((entry, reason))
         else:

@@ -59,20 +59,26 @@ def _make(thing: Thing, broker: ChangingBroker) -> BrokerAnswer:
     return broker.bind(thing)
 
 
-def delete(entry: Entry, broker: ChangingBroker, *, is_forced: bool) -> str:
+def delete(entry: Entry, broker: ChangingBroker, *, is_forced: bool, in_hand_count: int = 0) -> str:
     """Delete what an entry speaks of; return why not, or nothing when it is gone.
 
     Unless forced, a queue with messages, also in a worker's hand, or consumers stays, and so does an exchange
     with bindings.
+
+    Args:
+        entry: what to delete.
+        broker: to change.
+        is_forced: whatever is lost.
+        in_hand_count: messages of the queue that were handed out and not acknowledged.
     """
     thing = entry.thing
     if isinstance(thing, BindingSpec):
         answer = broker.unbind(thing)
     elif isinstance(thing, ExchangeSpec):
         answer = broker.delete_exchange(thing.name, is_forced=is_forced)
-    elif entry.unacknowledged_count and not is_forced:
+    elif in_hand_count and not is_forced:
         # The broker does not count these: with a worker that drains, it would delete what that works on.
-        return f"queue '{thing.name}' has {entry.unacknowledged_count} messages that a worker has in hand"
+        return f"queue '{thing.name}' has {in_hand_count} messages that a worker has in hand"
     else:
         answer = broker.delete_queue(thing.name, is_forced=is_forced)
     return answer.text if answer.reply_code else ""

@@ -86,7 +86,6 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
         differences: all of them when there is a listing; else the first that the broker has named.
         note: more about it, in words.
         is_there: the broker has it, whatever else could not be seen.
-        unacknowledged_count: messages of a queue that were handed out, as far as a listing says.
     """
 
     state: State
@@ -95,7 +94,6 @@ class Entry(msgspec.Struct, frozen=True, kw_only=True):
     differences: tuple[Difference, ...] = ()
     note: str = ""
     is_there: bool = False
-    unacknowledged_count: int = 0
 
     @property
     def kind(self) -> str:
@@ -176,8 +174,7 @@ def _extra(file: TopologyFile, listing: Listing) -> Iterator[Entry]:
         found = listing.queues[name]
         note = f"{found.messages} messages, {found.consumers} consumers"
         spec = QueueSpec(name, found.durable, found.exclusive, found.auto_delete, found.arguments)
-        count = found.messages_unacknowledged
-        yield Entry(state=State.EXTRA, thing=spec, note=note, unacknowledged_count=count)
+        yield Entry(state=State.EXTRA, thing=spec, note=note)
     # The bindings of a queue that is not in the file go with it.
     strange = {one for one in listing.bindings if one.queue in wanted} - {*file.wanted.bindings}
     for binding in sorted(strange, key=lambda one: (one.queue, one.exchange, one.routing_key)):

@@ -139,12 +139,14 @@ def test_argument_that_the_broker_does_not_take_is_told_when_it_is_made(typist):
 def test_prune_deletes_a_queue_that_is_named(typist, channel):
     channel.queue_declare("worker.old")
     for answer in ("", "n\n"):
-        assert typist.type("prune", "--queue", "worker.old", code=1, answer=answer) == ""
+        assert typist.type("prune", "--blind", "--queue", "worker.old", code=1, answer=answer) == ""
         assert "- queue worker.old\nDelete these?" in typist.error
         channel.queue_declare("worker.old", passive=True)
-    assert typist.type("prune", "--queue", "worker.old", answer="y\n") == "deleted queue worker.old\n"
+    assert (
+        typist.type("prune", "--blind", "--queue", "worker.old", answer="y\n") == "deleted queue worker.old\n"
+    )
     channel.queue_declare("worker.old", durable=True)  # refused if the other were still there
-    assert typist.type("prune", "--queue", "worker.old", "--yes") == "deleted queue worker.old\n"
+    assert typist.type("prune", "--queue", "worker.old", "--yes", "--blind") == "deleted queue worker.old\n"
 
 
 def test_prune_keeps_what_is_in_use_unless_forced(typist, channel):
@@ -153,7 +155,7 @@ def test_prune_keeps_what_is_in_use_unless_forced(typist, channel):
     channel.queue_declare("worker.read", durable=True)
     channel.basic_consume("worker.read", print)
     names = ("--queue", "worker.full", "--queue", "worker.read", "--yes")
-    kept = json.loads(typist.type("prune", *names, "-o", "json", code=1))["kept"]
+    kept = json.loads(typist.type("prune", *names, "--blind", "-o", "json", code=1))["kept"]
     assert [one["name"] for one in kept] == ["worker.full", "worker.read"]
     assert "not empty" in kept[0]["reason"]
     assert "in use" in kept[1]["reason"]
@@ -167,7 +169,7 @@ def test_prune_keeps_a_quorum_queue_that_is_in_use_unless_forced(typist, channel
         channel.queue_declare(name, durable=True, arguments=quorum)
     channel.basic_publish("", "worker.full", b"x", mandatory=True)
     names = ("--queue", "worker.full", "--queue", "worker.empty", "--yes")
-    text = typist.type("prune", *names, code=1)
+    text = typist.type("prune", *names, "--blind", code=1)
     assert "kept queue worker.full" in text
     assert "deleted queue worker.empty" in text
     assert "deleted queue worker.full" in typist.type("prune", "--queue", "worker.full", "--yes", "--force")
@@ -177,10 +179,23 @@ def test_prune_makes_room_for_what_differs(typist, channel):
     channel.queue_declare("worker.own")
     channel.exchange_declare("re", "direct")
     doomed = ("--queue", "worker.own", "--exchange", "re")
-    typist.type("prune", *doomed, "--yes")
+    typist.type("prune", *doomed, "--yes", "--blind")
     typist.type("apply")
     typist.type("prune", *doomed, "--yes", code=2)
     assert "the file has it; take it out of the file first" in typist.error
+
+
+def test_prune_leaves_a_queue_alone_when_nobody_sees_what_its_worker_has_in_hand(typist, channel):
+    channel.queue_declare("worker.old", durable=True)
+    channel.basic_publish("", "worker.old", b"x", mandatory=True)
+    method, _, _ = channel.basic_get("worker.old")
+    typist.type("prune", "--queue", "worker.old", "--yes", code=5)
+    assert "not deleted: worker.old. A worker may have messages of it in hand" in typist.error
+    assert "rabbitmq-plugins enable rabbitmq_management" in typist.error
+    channel.basic_nack(method.delivery_tag)
+    assert channel.queue_declare("worker.old", passive=True).method.message_count == 1
+    channel.exchange_declare("old")
+    assert typist.type("prune", "--exchange", "old", "--yes") == "deleted exchange old\n"
 
 
 def test_prune_says_what_it_needs_when_it_cannot_list(typist):

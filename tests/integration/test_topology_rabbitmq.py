@@ -119,6 +119,9 @@ def test_queue_stays_when_a_worker_that_drains_has_its_last_message(seeing, seen
     method, _, _ = seen_channel.basic_get("worker.old")
     wait_until(lambda: "1 messages, 0 consumers" in seeing.type("plan"), 30)
     assert "1 messages that a worker has in hand" in seeing.type("prune", "--yes", code=1)
+    seeing.write(FILE + "scope: ['team.*']")
+    named = seeing.type("prune", "--queue", "worker.old", "--yes", code=1)
+    assert "1 messages that a worker has in hand" in named
     seen_channel.basic_nack(method.delivery_tag)
     seen_channel.queue_declare("worker.old", passive=True)
 

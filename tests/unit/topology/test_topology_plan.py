@@ -282,10 +282,10 @@ def test_command_in_an_advice_can_be_typed_as_it_stands():
 
 def test_queue_stays_when_a_worker_has_a_message_of_it_in_hand():
     broker = AnsweringBroker()
-    found = FoundQueue("worker.old", True, messages=1, messages_unacknowledged=1)
+    found = FoundQueue("worker.old", True, messages=1)
     listing = Listing(exchanges={}, queues={"worker.old": found}, bindings=frozenset())
     (entry,) = plan_by_listing(FILE, listing).of(State.EXTRA)
-    assert "in hand" in delete(entry, broker, is_forced=False)
+    assert "1 messages that a worker has in hand" in delete(entry, broker, is_forced=False, in_hand_count=1)
     assert broker.asked == []
-    assert delete(entry, broker, is_forced=True) == ""
+    assert delete(entry, broker, is_forced=True, in_hand_count=1) == ""
     assert broker.asked == [("delete_queue", "worker.old", True)]
