@@ -48,7 +48,7 @@ _COUNT_LOSS = (
 _SURPLUS = "DELETE FROM {0} WHERE at <= (SELECT at FROM {0} ORDER BY at DESC LIMIT 1 OFFSET ?)"
 
 
-class Finished(msgspec.Struct, frozen=True):
+class Finished(msgspec.Struct, frozen=True, gc=False):
     """The final reply of an attempt: its status and its encoded body."""
 
     status: str

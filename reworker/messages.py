@@ -131,7 +131,7 @@ class Pong(msgspec.Struct, frozen=True):
 QUEUE_TIMEOUT_HEADER, NOT_AFTER_HEADER = "x-queue-timeout-s", "x-not-after"
 
 
-class StepHeaders(msgspec.Struct, frozen=True):
+class StepHeaders(msgspec.Struct, frozen=True, gc=False):
     """Level 2 headers of a step message.
 
     Args:
@@ -157,7 +157,7 @@ class StepHeaders(msgspec.Struct, frozen=True):
     not_after_s: float | None = None
 
 
-class ReplyHeaders(msgspec.Struct, frozen=True):
+class ReplyHeaders(msgspec.Struct, frozen=True, gc=False):
     """Level 2 headers of a reply: who sent it, its number within the attempt, from 1, and its trace."""
 
     worker: str
@@ -213,6 +213,9 @@ def step_of(value: Mapping[str, Any]) -> Step:
     Raises:
         UndecodableMessage: `parameters` is missing or no object, or another field has the wrong type.
     """
+    group, parameters, dynamic = value.get("group"), value.get("parameters"), value.get("dynamic")
+    if type(group) is str and type(parameters) is type(dynamic) is dict and value.get("notify") == {}:
+        return Step(group, parameters.copy(), dynamic.copy())  # most steps, in a third of the time
     present = {key: item for key, item in value.items() if item is not None or key == "parameters"}
     try:
         return msgspec.convert({"group": "", **present}, Step)

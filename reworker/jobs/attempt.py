@@ -20,11 +20,13 @@ from reworker.bus.contract import (
     Verdict,
 )
 from reworker.errors import JobCancelled, JobError, MessageError
-from reworker.ids import bounded_id, delivery_key
+from reworker.ids import delivery_key
 from reworker.jobs.early import ANSWER_DEADLINE_S, acknowledge
+from reworker.jobs.envelopes import meant_id, plain_properties, reply_properties
 from reworker.jobs.interrupt import Interrupt
 from reworker.jobs.retry import Retry
-from reworker.jobs.returning import LOST_HEADER, TRIES_HEADER, key_of, number_in, return_to_queue
+from reworker.jobs.returning import LOST_HEADER, TRIES_HEADER, key_of, number_in
+from reworker.jobs.settling import settle
 from reworker.jobs.station import Station
 from reworker.jobs.steps import StepMethod
 from reworker.ledger import Finished
@@ -32,20 +34,15 @@ from reworker.messages import (
     FINAL_STATUSES,
     REPLY_LIMIT_BYTES,
     Reply,
-    ReplyHeaders,
     Step,
     encode,
-    headers_of_reply,
     step_headers_of,
 )
 from reworker.topology.names import NO_REPLY, owes_status
-from reworker.topology.refusal import Refusal, refuse
 from reworker.tracing import valid_traceparent
 
 #: seconds an output line waits for others to be confirmed before it is dropped.
 ROOM_WAIT_S = 1.0
-_JSON = "application/json"
-_PERSISTENT = 2
 
 
 class Attempt:
@@ -296,32 +293,17 @@ class Attempt:
     def _reply_properties(self, status: str, seq: int) -> Properties:
         if self.headers is None:
             return self._properties(self.correlation_id, NO_REPLY)
-        station = self.station
-        # A second start is no copy of the first: the history shows that another worker has begun again.
-        is_named = status in FINAL_STATUSES or (status == "started" and not self.is_redelivered)
-        suffix = status if is_named else self._numbered(status)
-        return Properties(
-            app_id=station.app_id,
-            correlation_id=self.correlation_id,
-            reply_to=NO_REPLY,
-            content_type=_JSON,
-            delivery_mode=_PERSISTENT,
-            message_id=bounded_id(f"{self.correlation_id}:{suffix}"),
-            headers=headers_of_reply(ReplyHeaders(station.worker_id, seq, self.traceparent)),
+        return reply_properties(
+            self.station,
+            self.correlation_id,
+            status,
+            seq,
+            traceparent=self.traceparent,
+            is_again=self.is_redelivered,
         )
-
-    def _numbered(self, status: str) -> str:
-        return f"{status}:{self.station.nonce}:{next(self.station.numbers)}"
 
     def _properties(self, corr_id: Any, reply_to: str | None) -> Properties:
-        is_absent = corr_id is None or (corr_id == "None" and self.correlation_id is None)
-        return Properties(
-            app_id=self.station.app_id,
-            correlation_id=None if is_absent else str(corr_id),
-            reply_to=reply_to,
-            content_type=_JSON,
-            delivery_mode=_PERSISTENT,
-        )
+        return plain_properties(self.station.app_id, meant_id(corr_id, self.correlation_id), reply_to)
 
     def _publish(
         self,
@@ -383,15 +365,7 @@ class Attempt:
             del self.station.open_attempts[self.key]
         verdict = Verdict.ACK if self._is_left else self._verdict or Verdict.ACK
         for delivery in deliveries:
-            self._settle_one(delivery, verdict if self._is_answered else Verdict.REQUEUE)
-
-    def _settle_one(self, delivery: Delivery, verdict: Verdict) -> None:
-        station = self.station
-        if verdict is Verdict.DEAD_LETTER:
-            station.counts["dead_lettered"] += 1
-            by = f"worker {station.app_id} {station.worker_id}"
-            refuse(station.bus, delivery, Refusal(self._refusal, by, station.clock.now()))
-        elif verdict is Verdict.REQUEUE and self._is_answered:
-            return_to_queue(station.bus, delivery, is_begun=True)
-        else:
-            delivery.settle(verdict)
+            if self._is_answered:
+                settle(self.station, delivery, verdict, self._refusal)
+            else:
+                delivery.settle(Verdict.REQUEUE)

@@ -28,7 +28,7 @@ def run_step(worker: Any, methods: Mapping[str, StepMethod], attempt: Attempt, o
     attempt.method = method
     values, problems = arguments_of(method, message)
     hosts = message.parameters.get("hosts") or []
-    if not isinstance(hosts, list) or not all(isinstance(one, str) for one in hosts):
+    if not isinstance(hosts, list) or [one for one in hosts if not isinstance(one, str)]:
         problems = [*problems, f"hosts: expected a list of texts, found {hosts!r:.60}"]
     if not problems:
         problems = list(worker.problems_in(message.parameters["subcommand"], values, hosts))

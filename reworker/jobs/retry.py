@@ -98,12 +98,12 @@ def retry_of(value: int | Retry | None) -> Retry | None:
 
 def policy_of(own: Retry | None, settings: RetrySettings) -> Retry | None:
     """Return what holds for a job: what its code says, where the settings say nothing; None is no retry."""
-    given = {
-        "attempts": settings.retry_attempts,
-        "backoff_s": settings.retry_backoff_s,
-        "cap_s": settings.retry_cap_s,
-        "retry_on": settings.retry_on or None,
-    }
+    numbers = settings.retry_attempts, settings.retry_backoff_s, settings.retry_cap_s
+    if numbers == (None, None, None) and not settings.retry_on:
+        return own
+    given = dict(
+        zip(("attempts", "backoff_s", "cap_s"), numbers, strict=True), retry_on=settings.retry_on or None
+    )
     changes = {name: value for name, value in given.items() if value is not None}
     if not changes or (own is None and "attempts" not in changes):
         return own

@@ -42,8 +42,8 @@ KEY_HEADER = "x-routing-key"
 
 def number_in(delivery: Delivery, header: str) -> int:
     """Return the number in a header; 0 when there is none."""
-    headers: Mapping[str, Any] = delivery.properties.headers or {}
-    found = headers.get(header)
+    headers = delivery.properties.headers
+    found = headers.get(header) if headers else None
     return found if isinstance(found, int) and not isinstance(found, bool) else 0
 
 

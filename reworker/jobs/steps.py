@@ -50,6 +50,8 @@ class StepMethod(msgspec.Struct, frozen=True):
     options: StepOptions
     method: str
     parameters: tuple[Parameter, ...]
+    #: names that a message may have among its parameters; with `takes_any` there may be others.
+    known: frozenset[str]
     takes_any: bool
     is_async: bool
     summary: str
@@ -118,7 +120,8 @@ def arguments_of(method: StepMethod, message: Step) -> tuple[dict[str, Any], lis
     listed = message.parameters.get("dynamic")
     wanted = set(map(str, listed)) if isinstance(listed, list) else set()
     values: dict[str, Any] = {}
-    problems = [] if method.takes_any else _unknown(method, message.parameters)
+    is_fine = method.takes_any or message.parameters.keys() <= method.known
+    problems = [] if is_fine else _unknown(method, message.parameters)
     for parameter in method.parameters:
         problem = _take(parameter, message, values, is_dynamic_first=parameter.name in wanted)
         if problem:
@@ -173,6 +176,7 @@ def _method_of(attribute: str, function: Any, options: StepOptions) -> StepMetho
         options=options,
         method=attribute,
         parameters=parameters,
+        known=RESERVED.union(one.name for one in parameters),
         takes_any=any(one.kind is inspect.Parameter.VAR_KEYWORD for one in signature),
         is_async=inspect.iscoroutinefunction(function),
         summary=(inspect.getdoc(function) or "").partition("\n")[0],
@@ -184,7 +188,7 @@ def _unknown(method: StepMethod, parameters: Mapping[str, Any]) -> list[str]:
     return [
         f"{name}: unknown parameter{suggestion(name, known)}"
         for name in parameters
-        if name not in RESERVED and name not in known
+        if name not in method.known
     ]
 
 

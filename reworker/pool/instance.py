@@ -172,7 +172,7 @@ class Instance:
 
     def _on_delivery(self, delivery: Delivery) -> None:
         """On the I/O thread."""
-        if is_adopted(self.station, delivery):
+        if delivery.redelivered and is_adopted(self.station, delivery):
             return
         with self._lock:
             if not self._is_quiet and not self._is_held:

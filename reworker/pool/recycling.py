@@ -26,9 +26,10 @@ class Share:
 
     def excess(self, settings: WorkerSettings) -> str:
         """Return in words what is over its limit, or nothing."""
-        job_count = sum(one.job_count for one in self._instances)
-        if settings.max_jobs is not None and job_count >= settings.max_jobs:
-            return f"{job_count} jobs are done (max_jobs {settings.max_jobs})"
+        if settings.max_jobs is not None:
+            job_count = sum(one.job_count for one in self._instances)
+            if job_count >= settings.max_jobs:
+                return f"{job_count} jobs are done (max_jobs {settings.max_jobs})"
         if settings.max_rss_mib is None:
             return ""
         rss_mib = self._rss_bytes() // _MIB

@@ -99,6 +99,15 @@ def test_step_of_reads_a_level_1_message_and_ignores_unknown_keys():
     assert step.dynamic == {}
 
 
+def test_step_of_shares_nothing_with_the_message():
+    message = {**STEP, "group": "web", "dynamic": {"a": 1}, "notify": {}}
+    step = messages.step_of(message)
+    assert (step.group, step.dynamic, step.notify) == ("web", {"a": 1}, {})
+    step.parameters["x"] = step.dynamic["y"] = 1
+    assert "x" not in message["parameters"]
+    assert message["dynamic"] == {"a": 1}
+
+
 def test_step_of_takes_null_dynamic_and_notify_as_empty():
     step = messages.step_of({**STEP, "dynamic": None, "notify": None, "group": None})
     assert (step.dynamic, step.notify, step.group) == ({}, {}, "")
@@ -106,7 +115,16 @@ def test_step_of_takes_null_dynamic_and_notify_as_empty():
 
 @pytest.mark.parametrize(
     "change",
-    [{"parameters": None}, {"parameters": [1]}, {"dynamic": 3}, {"notify": {"failed": ["x"]}}, {"group": 1}],
+    [
+        {"parameters": None},
+        {"parameters": [1]},
+        {"dynamic": 3},
+        {"dynamic": []},
+        {"notify": {"failed": ["x"]}},
+        {"notify": []},
+        {"group": 1},
+        {"group": False},
+    ],
 )
 def test_step_of_names_the_field_that_is_wrong(change):
     with pytest.raises(UndecodableMessage, match=next(iter(change))):
