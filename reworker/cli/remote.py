@@ -232,7 +232,7 @@ def _attempt(found: Json, deployment_id: str) -> AttemptRow:
 
 def _playbook(found: Json) -> PlaybookRow:
     plain = {name: found[name] for name in PlaybookRow.__struct_fields__ if name in found}
-    return msgspec.convert({"text": "", **plain}, PlaybookRow)
+    return msgspec.convert({**plain, "text": found.get("text") or ""}, PlaybookRow)
 
 
 def _at(text: str) -> datetime:

@@ -29,8 +29,10 @@ from reworker.errors import (
 
 #: seconds that one request may take.
 ANSWER_S = 30.0
-#: tries of a request that may be made twice, and seconds between them.
-TRY_COUNT, TRY_AGAIN_S = 4, 0.5
+#: seconds between two tries of a request that may be made twice.
+TRY_AGAIN_S = 0.5
+#: tries of the first request, and of those to a server that has answered before: it may be starting anew.
+FIRST_TRY_COUNT, TRY_COUNT = 3, 120
 _PREFIX = "urn:reworker:problem:"
 _NAMED = re.compile(r"/(?:deployments|playbooks)/([^/]+)")
 
@@ -54,6 +56,7 @@ class ServerClient:
         # A token must not follow to another place.
         self._opener = urllib.request.build_opener(_NoRedirection)
         self._pause = threading.Event()
+        self._has_answered = False
 
     def get(self, path: str, **query: Any) -> Any:
         """Return the answer to a question; see `ask`."""
@@ -93,7 +96,8 @@ class ServerClient:
         data = None if body is None else json.dumps(body).encode()
         request = urllib.request.Request(url, data, headers, method=method)
         may_repeat = method == "GET" or bool(key)
-        for _ in range(TRY_COUNT - 1 if may_repeat else 0):
+        try_count = TRY_COUNT if self._has_answered else FIRST_TRY_COUNT
+        for _ in range(try_count - 1 if may_repeat else 0):
             try:
                 return self._answer(request)
             except ServerAway:
@@ -109,6 +113,7 @@ class ServerClient:
                 _refuse(error.code, error.read(), self.url)
         except (OSError, http.client.HTTPException, ssl.SSLError) as error:
             raise ServerAway(self.url, str(getattr(error, "reason", None) or error)) from error
+        self._has_answered = True
         try:
             return json.loads(text) if text else None
         except ValueError as error:

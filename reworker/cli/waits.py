@@ -11,7 +11,6 @@ from reworker.fsm.deployment import Attempt
 from reworker.fsm.plan import Plan, Role
 from reworker.fsm.states import AttemptStatus, DeploymentStatus
 from reworker.logs import escaped
-from reworker.storage.server_url import is_server, masked_url
 
 #: attempts that are told of one by one.
 SHOWN_COUNT = 5
@@ -26,6 +25,9 @@ def db_words(db: str) -> str:
         return "" if db == os.environ.get("REWORKER_SERVER") else f" --server {db}"
     if db == (os.environ.get("REWORKER_DB") or DEFAULT_DB):
         return ""
+    # not above: who asks a server of ours needs no database library
+    from reworker.storage.server_url import is_server, masked_url
+
     return f" --db {masked_url(db) if is_server(db) else db}"
 
 

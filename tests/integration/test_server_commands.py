@@ -1,0 +1,231 @@
+"""The command line against a server: it does there what it does on a database."""
+
+from __future__ import annotations
+
+import contextlib
+import io
+import json
+import os
+import stat
+import sys
+from collections.abc import Callable, Iterator
+from pathlib import Path
+from typing import NamedTuple
+from unittest import mock
+
+import pytest
+
+from reworker.cli.main import main
+from reworker.core.principal import Scope
+from tests.support.ports import free_port
+from tests.support.processes import Process
+from tests.support.up import Up
+
+PLAYBOOK = """\
+group: web
+name: restart
+execution:
+  - hosts: [a, b]
+    steps:
+      - noop:Run
+"""
+SLOW = PLAYBOOK.replace("noop:Run", "sleep:Seconds: {seconds: 60}")
+BROKEN = PLAYBOOK.replace("steps:", "stps:")
+
+
+@pytest.fixture(scope="module")
+def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
+    made = Up(tmp_path_factory.mktemp("up"))
+    yield made
+    made.close()
+
+
+class Said(NamedTuple):
+    """What a command has said, and how it ended."""
+
+    returncode: int
+    stdout: str
+    stderr: str
+
+
+class Shell:
+    """A person's shell: a home, a server, a token."""
+
+    def __init__(self, home: Path, server: str, token: str) -> None:
+        self.home = home
+        self.environment = {"HOME": str(home), "REWORKER_SERVER": server, "REWORKER_TOKEN": token}
+
+    def __call__(self, *arguments: str, said: str = "", **environment: str) -> Said:
+        """Give a command, in this process: sixty new ones would take a minute."""
+        ours = ("REWORKER", "XDG")
+        clean = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
+        given = {**clean, **self.environment, **environment}
+        out, err = io.StringIO(), io.StringIO()
+        with (
+            mock.patch.dict(os.environ, {name: one for name, one in given.items() if one}, clear=True),
+            mock.patch.object(sys, "argv", ["reworker", *arguments]),
+            mock.patch.object(sys, "stdin", io.StringIO(said)),
+            contextlib.chdir(self.home),
+            contextlib.redirect_stdout(out),
+            contextlib.redirect_stderr(err),
+        ):
+            try:
+                main()
+                code = 0
+            except SystemExit as error:
+                code = int(error.code or 0)
+        return Said(code, out.getvalue(), err.getvalue())
+
+
+@pytest.fixture
+def shell(up: Up, tmp_path: Path) -> Shell:
+    (tmp_path / "good.yaml").write_text(PLAYBOOK)
+    (tmp_path / "slow.yaml").write_text(SLOW)
+    (tmp_path / "broken.yaml").write_text(BROKEN)
+    return Shell(tmp_path, up.url, up.token(Scope.ADMIN))
+
+
+def started(shell: Shell, playbook: str) -> str:
+    found = shell("run", playbook, "--detach")
+    assert found.returncode == 0, found.stderr
+    return found.stdout.strip()
+
+
+def test_deployment_is_started_followed_and_shown(shell: Shell) -> None:
+    ran = shell("run", "good.yaml")
+    assert ran.returncode == 0, ran.stderr
+    assert "2 of 2 steps" in ran.stdout
+    own_id = ran.stdout.strip().splitlines()[-1].split()[0]
+    shown = shell("show", own_id[:20])
+    assert shown.returncode == 0, shown.stderr
+    assert "web / restart, started by ann" in shown.stdout
+    assert "noop:Run  completed" in shown.stdout
+    listed = [json.loads(line) for line in shell("ls", "-o", "json").stdout.splitlines()]
+    (one,) = [line for line in listed if line["id"] == own_id]
+    assert (one["status"], one["completed"], one["actor"]) == ("completed", 2, "ann")
+    assert shell("logs", own_id).returncode == 0
+    assert shell("watch", own_id).returncode == 0
+    assert "noop:Run" in shell("show", own_id, "--plan").stdout
+    assert "1 deployment verified" in shell("verify", own_id).stdout
+
+
+def test_events_are_the_same_over_a_server_as_on_the_database(up: Up, shell: Shell) -> None:
+    own_id = started(shell, "good.yaml")
+    assert shell("watch", own_id).returncode == 0
+    over_server = json.loads(shell("show", own_id, "-o", "json").stdout)
+    on_database = json.loads(shell("show", own_id, "-o", "json", "--db", up.db, REWORKER_SERVER="").stdout)
+    assert over_server == on_database
+
+
+def test_same_key_starts_one_deployment(shell: Shell) -> None:
+    first, second = (shell("run", "good.yaml", "--detach", "--key", "once").stdout for _ in range(2))
+    assert first == second != ""
+    other = shell("run", "slow.yaml", "--detach", "--key", "once")
+    assert other.returncode == 1
+    assert "use a new key" in other.stderr
+
+
+def test_deployment_is_paused_resumed_and_cancelled(shell: Shell) -> None:
+    own_id = started(shell, "slow.yaml")
+    assert shell("pause", own_id, "--reason", "wait").stdout == "paused\n"
+    again = shell("pause", own_id)
+    assert again.returncode == 1
+    assert "nothing changed" in again.stderr
+    assert shell("resume", own_id).stdout == "resumed\n"
+    assert shell("cancel", own_id).stdout == "cancelling\n"
+    assert shell("watch", own_id).returncode == 3
+    continued = shell("resume", own_id, "--hosts", "b")
+    assert continued.returncode == 0, continued.stderr
+    assert shell("cancel", continued.stdout.strip()).returncode == 0
+
+
+def test_playbook_is_stored_and_removed(shell: Shell) -> None:
+    own_id = shell("playbook", "add", "good.yaml").stdout.strip()
+    assert len(own_id) == 24
+    (shell.home / "good.yaml").write_text(PLAYBOOK.replace("[a, b]", "[a]"))
+    assert shell("playbook", "add", "good.yaml", "--id", own_id[:18]).stdout.strip() == own_id
+    assert shell("playbook", "show", own_id, "--version", "1").stdout == PLAYBOOK
+    assert f"{own_id}" in shell("playbook", "ls").stdout
+    assert shell("playbook", "rm", own_id).stdout == "removed\n"
+    assert shell("playbook", "show", own_id).returncode == 1
+
+
+def test_wrong_playbook_is_refused_before_it_is_sent(shell: Shell) -> None:
+    found = shell("run", "broken.yaml")
+    assert found.returncode == 2
+    assert "did you mean 'steps'" in found.stderr
+
+
+def test_token_is_kept_where_only_its_owner_reads_it(up: Up, shell: Shell) -> None:
+    token = shell.environment.pop("REWORKER_TOKEN")
+    without = shell("ls")
+    assert without.returncode == 2
+    assert f"reworker login --server {up.url}" in without.stderr
+    found = shell("login", said=f"{token}\n")
+    assert found.returncode == 0, found.stderr
+    assert token not in found.stdout + found.stderr
+    place = shell.home / ".config" / "reworker" / "tokens.json"
+    assert stat.S_IMODE(place.stat().st_mode) == 0o600
+    assert shell("ls").returncode == 0
+    assert shell("whoami").stdout == "ann: admin\n"
+    place.chmod(0o644)
+    open_to_all = shell("ls")
+    assert (open_to_all.returncode, "chmod 600" in open_to_all.stderr) == (2, True)
+    place.chmod(0o600)
+    assert shell("logout").stdout == "forgotten\n"
+    assert shell("ls").returncode == 2
+    assert shell("logout").stdout == "there was none\n"
+
+
+def test_wrong_token_is_not_kept(shell: Shell) -> None:
+    shell.environment.pop("REWORKER_TOKEN")
+    found = shell("login", said="rw_wrong\n")
+    assert found.returncode == 1
+    assert "token" in found.stderr
+    assert not (shell.home / ".config").exists()
+
+
+def test_token_that_may_only_read_starts_nothing(up: Up, shell: Shell) -> None:
+    reader = {"REWORKER_TOKEN": up.token(Scope.READ, name="bob")}
+    assert shell("ls", **reader).returncode == 0
+    for words in (("run", "good.yaml"), ("cancel", "f" * 24), ("playbook", "add", "good.yaml")):
+        found = shell(*words, **reader)
+        assert found.returncode == 1
+        assert "needs the scope" in found.stderr
+
+
+def test_unknown_ids_are_said_to_be_unknown(shell: Shell) -> None:
+    for words in (("show", "f" * 24), ("cancel", "f" * 24), ("logs", "fffff"), ("show", "../x")):
+        found = shell(*words)
+        assert found.returncode == 1
+        assert "no deployment" in found.stderr
+
+
+def test_server_that_is_away_has_an_exit_code_of_its_own(shell: Shell) -> None:
+    found = shell("ls", REWORKER_SERVER=f"http://127.0.0.1:{free_port()}")
+    assert found.returncode == 5
+    assert "gives no answer" in found.stderr
+
+
+def test_database_that_is_typed_comes_before_a_server_of_the_environment(up: Up, shell: Shell) -> None:
+    assert shell("ls", "--db", up.db, REWORKER_TOKEN="").returncode == 0
+    both = shell("ls", "--db", up.db, "--server", up.url)
+    assert (both.returncode, "--db or --server" in both.stderr) == (2, True)
+
+
+@pytest.mark.fault
+def test_following_goes_on_when_the_server_was_killed_and_comes_back(
+    up: Up, shell: Shell, process: Callable[..., Process]
+) -> None:
+    port = free_port()
+    web = ("-m", "reworker", "web", "--db", up.db, "--port", str(port))
+    server = {**shell.environment, "REWORKER_SERVER": f"http://127.0.0.1:{port}"}
+    first = process(*web)
+    first.wait_for_line("ready:")
+    own_id = started(shell, "slow.yaml")
+    watch = process("-m", "reworker", "watch", own_id, environment=server)
+    watch.wait_for_line("started")
+    first.kill9()
+    assert shell("cancel", own_id).returncode == 0
+    process(*web).wait_for_line("ready:")
+    assert watch.wait() == 3
