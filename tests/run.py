@@ -17,7 +17,7 @@ ROOT = Path(__file__).parent.parent
 PARTS = (
     ("integration",),
     ("contract", "docs", "compat"),
-    ("faults", "unit", "test_architecture.py"),
+    ("faults", "unit", "browser", "test_architecture.py"),
 )
 #: files of the first part that the second one runs.
 MOVED = tuple(

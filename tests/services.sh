@@ -15,6 +15,8 @@ else
     [ -x /usr/lib/rabbitmq/bin/rabbitmq-server ] || missing="$missing rabbitmq-server"
     # 15 on Debian 12; the program is not in the path, its folder has the version's number.
     ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$missing postgresql"
+    # The pages are tested in it; without fonts it draws boxes in place of letters.
+    [ -x /usr/bin/chromium ] || missing="$missing chromium fonts-dejavu-core"
 fi
 
 missing="${missing# }"

@@ -110,16 +110,16 @@ class House:
 
 
 @contextmanager
-def house(folder: Path, *, started: datetime | None = None, has_auth: bool = False) -> Iterator[House]:
+def house(folder: Path, *, started_s: float = 0.0, has_auth: bool = False) -> Iterator[House]:
     """Give a house with nothing in it.
 
     Args:
         folder: for its files.
-        started: when its time begins; it passes when the test says so.
+        started_s: how long before now its time begins; it passes when the test says so.
         has_auth: whether people have to log in.
     """
     world = World(folder)
-    world.clock = NowClock(started or datetime.now(UTC))
+    world.clock = NowClock(datetime.now(UTC) - timedelta(seconds=started_s))
     with running(world):
         world.run()
         settings = WebSettings(port=0, has_auth=has_auth)

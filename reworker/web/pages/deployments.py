@@ -29,7 +29,8 @@ def _list(visit: Visit) -> Response:
     asked, before_id = Listing.of(visit.request.query_params), visit.query("before")
     if is_id(asked.q):
         return see_other(visit, f"/deployments/{asked.q}")
-    wanted = asked.wanted(visit.site.clock.now())
+    now = visit.site.clock.now()
+    wanted = asked.wanted(now)
     found = visit.service.deployments(
         limit=PAGE_COUNT + 1, before_id=before_id if is_id(before_id) else "", wanted=wanted
     )
@@ -40,7 +41,7 @@ def _list(visit: Visit) -> Response:
         visit,
         "deployments.html",
         asked=asked,
-        rows=[row_of(one, expected.get(one.row.id)) for one in views],
+        rows=[row_of(one, expected.get(one.row.id), now) for one in views],
         counts=counts,
         total=sum(counts.values()),
         is_first=not before_id,

@@ -91,6 +91,7 @@ class Row(msgspec.Struct, frozen=True):
     took_s: float | None
     trouble: str
     expected: Expectation | None = None
+    is_late: bool = False
 
     @property
     def id(self) -> str:
@@ -98,13 +99,14 @@ class Row(msgspec.Struct, frozen=True):
         return self.view.row.id
 
 
-def row_of(view: DeploymentView, expected: Expectation | None = None) -> Row:
-    """Return a deployment as lists show it."""
+def row_of(view: DeploymentView, expected: Expectation | None = None, now: datetime | None = None) -> Row:
+    """Return a deployment as lists show it; `now` tells whether it is late."""
     state = view.state
     took_s = None
     if state.ended_at is not None and state.started_at is not None:
         took_s = (state.ended_at - state.started_at).total_seconds()
-    return Row(view, progress(view), took_s, _trouble(view), expected)
+    is_late = expected is not None and now is not None and expected.is_late(now)
+    return Row(view, progress(view), took_s, _trouble(view), expected, is_late)
 
 
 def _trouble(view: DeploymentView) -> str:

@@ -58,7 +58,7 @@ def _show(visit: Visit) -> Response:
         visit,
         "now.html",
         needs=needs,
-        running=[row_of(one, expected.get(one.row.id)) for one in opened[:LIST_COUNT]],
+        running=[row_of(one, expected.get(one.row.id), now) for one in opened[:LIST_COUNT]],
         open_count=sum(counts.get(one, 0) for one in GROUPS["open"][1]),
         failed=[row_of(one) for one in failed[:LIST_COUNT]],
         is_empty=not counts,
@@ -119,7 +119,7 @@ def _unroutable(
 
 
 def _cores(rows: Iterable[InstanceRow], now: datetime) -> Iterator[Part]:
-    """Yield how the cores are; one that has stopped long ago is forgotten unless it was the last."""
+    """Yield how the cores are; of those that are away only the last one, when none is alive."""
     rows = sorted(rows, key=lambda one: one.beat_at, reverse=True)
     alive = [one for one in rows if (now - one.beat_at).total_seconds() < MISSED_COUNT * BEAT_S]
     for one in alive:

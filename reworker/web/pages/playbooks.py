@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from http import HTTPStatus
 from typing import Any
+from urllib.parse import urlencode
 
 from starlette.responses import Response
 
@@ -19,6 +20,8 @@ from reworker.web.pages.listing import row_of
 from reworker.web.pages.rendering import page, see_other
 from reworker.web.pages.visits import Visit
 
+#: rows of the list.
+PAGE_COUNT = 100
 #: versions and runs of a playbook that its page lists.
 VERSION_COUNT, RUN_COUNT = 50, 8
 #: what a new playbook begins as.
@@ -41,8 +44,22 @@ def _list(visit: Visit) -> Response:
     q, group = visit.query("q").strip(), visit.query("group").strip()
     rows: list[PlaybookRow] = visit.service.library.playbooks(group=group)
     groups = sorted({one.group for one in rows})
-    shown = [one for one in rows if q.lower() in one.name.lower()]
-    return page(visit, "playbooks.html", rows=shown, total=len(rows), groups=groups, q=q, group=group)
+    found = [one for one in rows if q.lower() in one.name.lower()]
+    first = max(number(visit.query("from")), 0)
+    query = {name: value for name, value in (("q", q), ("group", group)) if value}
+    following = first + PAGE_COUNT
+    more = f"/playbooks?{urlencode({**query, 'from': following})}" if following < len(found) else ""
+    return page(
+        visit,
+        "playbooks.html",
+        rows=found[first:following],
+        found_count=len(found),
+        total=len(rows),
+        groups=groups,
+        q=q,
+        group=group,
+        more=more,
+    )
 
 
 def row_at(visit: Visit, version: int = 0) -> PlaybookRow:
@@ -68,7 +85,7 @@ def rights(visit: Visit, row: PlaybookRow) -> dict[str, bool]:
 
 
 def _show(visit: Visit) -> Response:
-    row, newest = row_at(visit, _number(visit.query("version"))), row_at(visit)
+    row, newest = row_at(visit, number(visit.query("version"))), row_at(visit)
     wanted = DeploymentFilter(playbook_id=row.id)
     runs = visit.service.deployments(limit=RUN_COUNT, wanted=wanted)
     return page(
@@ -83,7 +100,8 @@ def _show(visit: Visit) -> Response:
     )
 
 
-def _number(text: str) -> int:
+def number(text: str) -> int:
+    """Return a number that an address or form gives; 0 of anything else."""
     return int(text) if text.isascii() and text.isdecimal() and len(text) < 10 else 0
 
 
@@ -99,8 +117,8 @@ def _versions(visit: Visit, newest: PlaybookRow) -> list[PlaybookRow]:
 
 def _diff(visit: Visit) -> Response:
     newest = row_at(visit)
-    later = row_at(visit, _number(visit.query("to")) or newest.version)
-    earlier = row_at(visit, _number(visit.query("from")) or max(later.version - 1, 1))
+    later = row_at(visit, number(visit.query("to")) or newest.version)
+    earlier = row_at(visit, number(visit.query("from")) or max(later.version - 1, 1))
     lines = difference(earlier.text, later.text)
     added, removed = counts(lines)
     return page(
@@ -137,7 +155,7 @@ def _edit(visit: Visit) -> Response:
 
 
 def _change(visit: Visit) -> Response:
-    row, text, base = row_at(visit), visit.form.text("text"), _number(visit.form.text("version"))
+    row, text, base = row_at(visit), visit.form.text("text"), number(visit.form.text("version"))
     if (checked := playbook_check.checked(text)).problems or visit.form.text("do") == "check":
         return _editor(visit, row, text, checked=checked, base=base)
     try:

@@ -4,7 +4,10 @@
 //   <main data-live>                 asks for its page again every data-live-s seconds (2); 304 is "as it was".
 //   <main data-live data-stream=URL> asks as soon as the stream of server-sent events says something, and else
 //                                    every 15 s; each event is given to the page as CustomEvent "live:event"
-//                                    with {type, id, data}.
+//                                    with {type, id, data}; the stream itself is main.liveStream,
+//                                    another one (CustomEvent "live:stream") after the page was hidden: a browser
+//                                    has six connections to a server at most, for all of its tabs.
+//   A page without data-live is the last one: nothing more will happen.
 //   <... id=x data-part>             is replaced when it differs; inside it, rows [data-row][id] one by one, so
 //                                    that marks, focus and open details stay.
 
@@ -17,6 +20,7 @@ let failures = 0;
 let timer = 0;
 let isAsking = false;
 let isAskedAgain = false;
+let isOver = false;
 const known = new Map();
 
 function delay_s() {
@@ -26,6 +30,7 @@ function delay_s() {
 
 function plan(seconds) {
   clearTimeout(timer);
+  if (isOver) return;
   timer = setTimeout(ask, seconds * 1000);
 }
 
@@ -67,6 +72,11 @@ function show(fresh) {
     const other = fresh.getElementById(part.id);
     if (other) put(part, other);
   }
+  isOver = !fresh.querySelector("main[data-live]");
+  if (isOver) {
+    stream?.close();
+    document.dispatchEvent(new CustomEvent("live:over"));
+  }
   document.dispatchEvent(new CustomEvent("live:changed"));
 }
 
@@ -79,9 +89,9 @@ function put(old, fresh) {
   const rows = [...fresh.querySelectorAll("[data-row][id]")];
   if (rows.length && rows.every((row) => !row.querySelector("[data-part]"))) keep_rows(old, rows);
   const focused = old.contains(document.activeElement) ? document.activeElement.id : "";
-  const open = [...old.querySelectorAll("details[open][id]")].map((one) => one.id);
+  const details = [...old.querySelectorAll("details[id]")].map((one) => [one.id, one.open]);
   old.replaceWith(document.importNode(fresh, true));
-  open.forEach((id) => document.getElementById(id)?.setAttribute("open", ""));
+  details.forEach(([id, isOpen]) => document.getElementById(id)?.toggleAttribute("open", isOpen));
   if (focused) document.getElementById(focused)?.focus({ preventScroll: true });
   if (window.htmx) window.htmx.process(document.getElementById(fresh.id));
 }
@@ -97,7 +107,8 @@ function keep_rows(old, rows) {
 let stream = null;
 
 function listen(url) {
-  stream = new EventSource(url);
+  stream = main.liveStream = new EventSource(url);
+  document.dispatchEvent(new CustomEvent("live:stream"));
   const tell = (event) => {
     const detail = { type: event.type, id: event.lastEventId, data: event.data };
     document.dispatchEvent(new CustomEvent("live:event", { detail }));
@@ -108,8 +119,17 @@ function listen(url) {
   stream.addEventListener("open", () => plan(0.15));
 }
 
-if (main) {
+function look_again() {
+  if (isOver) return;
+  stream?.close();
+  stream = null;
+  if (document.hidden) return;
   if (main.dataset.stream) listen(main.dataset.stream);
-  document.addEventListener("visibilitychange", () => document.hidden || ask());
+  ask();
+}
+
+if (main) {
+  if (main.dataset.stream && !document.hidden) listen(main.dataset.stream);
+  document.addEventListener("visibilitychange", look_again);
   plan(Number(main.dataset.liveS || 2));
 }
