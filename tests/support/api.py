@@ -39,7 +39,7 @@ def playbook(group: str = "web", name: str = "restart", hosts: str = "[web1]", *
     return f"group: {group}\nname: {name}\n{top}execution:\n- hosts: {hosts}\n  steps: [noop:Do]\n"
 
 
-@dataclass
+@dataclass(eq=False)
 class Api:
     """A server and what stands behind it."""
 

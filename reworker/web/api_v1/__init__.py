@@ -1,6 +1,17 @@
 """Our own API: its operations by what they are about, and the document that describes them."""
 
-from reworker.web.api_v1 import actions, bulk, bus, checking, deployments, history, live, people, playbooks
+from reworker.web.api_v1 import (
+    actions,
+    bulk,
+    bus,
+    checking,
+    deployments,
+    history,
+    live,
+    openapi,
+    people,
+    playbooks,
+)
 from reworker.web.operations import Operation
 from reworker.web.routes import GuardedRoute
 
@@ -16,4 +27,4 @@ OPERATIONS: tuple[Operation, ...] = (
     *people.OPERATIONS,
     *bus.OPERATIONS,
 )
-OPEN_ROUTES: tuple[GuardedRoute, ...] = ()
+OPEN_ROUTES: tuple[GuardedRoute, ...] = (openapi.document_route(OPERATIONS),)

@@ -12,7 +12,7 @@ from reworker.core.principal import Scope
 from reworker.errors import PlaybookInvalid
 from reworker.fsm.parsing import examine, parse
 from reworker.fsm.playbook import dynamic_names
-from reworker.web.api_v1.deployments import Values
+from reworker.web.api_v1.deployments import PlaybookYaml, Values
 from reworker.web.api_v1.history import shown_plan
 from reworker.web.api_v1.playbooks import VersionNumber
 from reworker.web.api_v1.serving import core_of, playbook_id
@@ -28,7 +28,7 @@ class Text(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         text: YAML or JSON.
     """
 
-    text: str
+    text: PlaybookYaml
 
 
 class Wrong(msgspec.Struct, frozen=True):
@@ -66,7 +66,7 @@ class Preview(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         text: YAML or JSON.
     """
 
-    text: str
+    text: PlaybookYaml
     values: Values = {}
 
 

@@ -21,8 +21,21 @@ from reworker.web.api_v1.shapes import Deployment, deployment_of
 from reworker.web.errors import HttpProblem
 from reworker.web.operations import JSON_TYPE, Call, Operation
 
-Reason = Annotated[str, Meta(max_length=1000, description="Why, in a person's words; kept in the history.")]
-Values = Annotated[dict[str, Any], Meta(description="Values by name, for `params` and dynamic names.")]
+Reason = Annotated[
+    str,
+    Meta(
+        max_length=1000, description="Why, in a person's words; kept in the history.", examples=["release 7"]
+    ),
+]
+Values = Annotated[
+    dict[str, Any],
+    Meta(description="Values by name, for `params` and dynamic names.", examples=[{"color": "red"}]),
+]
+#: a text, with what it may look like.
+PlaybookYaml = Annotated[
+    str,
+    Meta(examples=["group: web\nname: restart\nexecution:\n- hosts: [web1]\n  steps: [noop:Do]\n"]),
+]
 Time = Annotated[datetime, Meta(tz=True)]
 _KIND = "deployments"
 
@@ -87,7 +100,7 @@ class NewDeployment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         unattended: nobody can be asked; a doubt fails the deployment.
     """
 
-    text: str = ""
+    text: PlaybookYaml = ""
     playbook_id: str = ""
     version: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
     values: Values = {}

@@ -15,6 +15,7 @@ from starlette.responses import Response
 from reworker.core.principal import Scope
 from reworker.errors import PlaybookNotFound
 from reworker.storage.contract import PlaybookRow
+from reworker.web.api_v1.deployments import PlaybookYaml
 from reworker.web.api_v1.paging import MOST_COUNT, PageQuery, page_from, place_of
 from reworker.web.api_v1.serving import core_of, playbook_id
 from reworker.web.errors import HttpProblem
@@ -135,7 +136,7 @@ class PlaybookText(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
         base_version: that the text was made from; 0 is any. `If-Match` says the same.
     """
 
-    text: str
+    text: PlaybookYaml
     base_version: VersionNumber = 0
 
 
