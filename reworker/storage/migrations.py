@@ -45,6 +45,7 @@ _TO_3 = (
     "ALTER TABLE deployment ADD COLUMN environment VARCHAR NOT NULL DEFAULT ''",
     'CREATE INDEX deployment_by_group ON deployment ("group", id)',
     "CREATE INDEX deployment_by_playbook ON deployment (playbook_id, id)",
+    "CREATE INDEX deployment_by_actor ON deployment (actor, id)",
     'CREATE INDEX deployment_by_place ON deployment ("group", environment, status)',
     "CREATE TABLE token (id VARCHAR(24) NOT NULL PRIMARY KEY, digest VARCHAR(64) NOT NULL UNIQUE,"
     " name VARCHAR NOT NULL, scopes TEXT NOT NULL, limits TEXT NOT NULL, actor VARCHAR NOT NULL,"

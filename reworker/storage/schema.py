@@ -122,6 +122,7 @@ deployment = Table(
     Index("deployment_by_status", "status", "id"),
     Index("deployment_by_group", "group", "id"),
     Index("deployment_by_playbook", "playbook_id", "id"),
+    Index("deployment_by_actor", "actor", "id"),
     Index("deployment_by_request", "request_digest"),
     # With all that is counted, so that no row is read for it.
     Index("deployment_by_place", "group", "environment", "status"),

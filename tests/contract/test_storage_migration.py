@@ -119,6 +119,7 @@ _BACK_TO_2 = (
     *(f"DROP TABLE {name}" for name in ("token", "session", "audit", "saved_view")),
     "DROP INDEX deployment_by_group",
     "DROP INDEX deployment_by_playbook",
+    "DROP INDEX deployment_by_actor",
     "DROP INDEX deployment_by_place",
     "ALTER TABLE deployment DROP COLUMN environment",
     "UPDATE meta SET value = '2' WHERE name = 'schema_version'",

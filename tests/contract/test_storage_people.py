@@ -69,6 +69,14 @@ def test_tokens_are_read_in_pages_newest_first(storage: Storage) -> None:
     assert storage.reader.tokens(limit=9, before_id=rows[3].id) == [rows[2], rows[1], rows[0]]
 
 
+def test_tokens_are_read_by_name(storage: Storage) -> None:
+    rows = [token(1), token(2, name="bob"), token(3)]
+    write(storage, *(lambda unit, row=row: unit.add_token(row) for row in rows))
+    assert storage.reader.tokens(limit=9, name="ann") == [rows[2], rows[0]]
+    assert storage.reader.tokens(limit=9, name="ann", before_id=rows[2].id) == [rows[0]]
+    assert storage.reader.tokens(limit=9, name="eve") == []
+
+
 def test_token_is_revoked_once(storage: Storage) -> None:
     write(storage, lambda unit: unit.add_token(token()))
     own = token().id
