@@ -22,7 +22,9 @@ _COMMON_EXCHANGES = (
     ExchangeSpec(names.CONTROL_EXCHANGE),
     ExchangeSpec(names.DEAD_EXCHANGE, kind="fanout"),
 )
-_DEAD_QUEUE = QueueSpec(names.DEAD_QUEUE)
+#: classic whatever the virtual host's default is: a quorum queue of RabbitMQ 4.0 to 4.2 counts each look at a
+#: letter, and throws it away after some 20. Brokers take one that was declared without a type for the same.
+_DEAD_QUEUE = QueueSpec(names.DEAD_QUEUE, arguments={"x-queue-type": "classic"})
 _DEAD_BINDING = BindingSpec(names.DEAD_EXCHANGE, names.DEAD_QUEUE, "")
 
 
@@ -56,8 +58,8 @@ def core_topology(
     Args:
         exchange: topic exchange of steps, output and notifications.
         job_queue: queue of job requests.
-        queue_type: of its own queues, see `queue_arguments`. The one of dead letters keeps the broker's
-            default, because workers declare it too, and all have to agree.
+        queue_type: of its own queues, see `queue_arguments`. The one of dead letters is classic in any case,
+            because workers declare it too, and all have to agree.
     """
     own = (names.REPLY_QUEUE, names.OUTPUT_QUEUE, job_queue)
     arguments = queue_arguments(queue_type)

@@ -9,15 +9,22 @@ import subprocess
 import sys
 import textwrap
 from collections.abc import Iterator
+from contextlib import closing
 from pathlib import Path
 from typing import Any
 
 import pika
 import pytest
 
+from reworker.bus.browse import QueueBrowser
+from reworker.bus.connection import PikaBus
+from reworker.bus.contract import Outgoing, Properties, publish_and_wait
+from reworker.config import mq_settings
 from reworker.messages import StepHeaders, headers_of_step
+from reworker.topology.model import core_topology, worker_topology
 from tests.integration.cli_support import reworker
 from tests.support.ports import free_port
+from tests.support.rabbitmq import RabbitMQNode
 from tests.support.waiting import wait_until
 
 #: for what does not depend on the broker.
@@ -231,3 +238,32 @@ def test_nothing_is_lost_when_the_command_is_killed_between_its_publish_and_its_
     assert bodies_in(channel, "worker.odd") == [b"a"]
     assert {one["size_bytes"] for one in letters(tmp_path, any_broker_url)} == {1}
     assert bodies_in(channel, "re.dead") == [b"a", b"b"]
+
+
+@pytest.fixture
+def quorum_vhost(rabbitmq: RabbitMQNode) -> Iterator[str]:
+    """Give a virtual host whose queues are quorum queues unless a type is asked for."""
+    vhost = rabbitmq.add_vhost()
+    try:
+        if rabbitmq.evaluate("erlang:function_exported(rabbit_vhost, update_metadata, 3)") != "true":
+            pytest.skip("this version has no default type of a virtual host")
+        metadata = '#{default_queue_type => <<"quorum">>}'
+        rabbitmq.evaluate(f'ok = rabbit_vhost:update_metadata(<<"{vhost}">>, {metadata}, <<"test">>)')
+        yield vhost
+    finally:
+        rabbitmq.delete_vhost(vhost)
+
+
+@pytest.mark.rabbitmq
+def test_letter_stays_however_often_it_is_looked_at_when_queues_are_quorum_queues(
+    rabbitmq: RabbitMQNode, quorum_vhost: str
+) -> None:
+    settings = mq_settings(rabbitmq.url(quorum_vhost))
+    with closing(PikaBus(settings, name="test")) as bus:
+        bus.open(timeout_s=30)
+        bus.declare(core_topology())
+        bus.declare(worker_topology("worker.odd", ["worker.odd"]))
+        publish_and_wait(bus, Outgoing("re.dead", "", b"a letter", Properties(delivery_mode=2)))
+    for _ in range(25):
+        with QueueBrowser(settings, "re.dead") as browser:
+            assert [one.body for one in browser.messages(10)] == [b"a letter"]
