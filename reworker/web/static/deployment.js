@@ -1,0 +1,88 @@
+// The log of a deployment while it is written: new lines are asked for from the server, which alone knows how to
+// show them; the page keeps a limited number. All else about these pages works by itself, or by live.js.
+
+const pane = document.getElementById("lines");
+const button = document.getElementById("follow");
+const poll_s = 2;
+let isFollowing = false;
+let isAsking = false;
+let isAskedAgain = false;
+let timer = 0;
+let isOver = false;
+
+function follow(isOn) {
+  isFollowing = isOn;
+  button.setAttribute("aria-pressed", String(isOn));
+  if (isOn) pane.scrollTop = pane.scrollHeight;
+}
+
+function address() {
+  const query = new URLSearchParams({ after: pane.dataset.last });
+  if (pane.dataset.search) query.set("q", pane.dataset.search);
+  if (pane.dataset.attempt) query.set("attempt", pane.dataset.attempt);
+  return `${pane.dataset.url}?${query}`;
+}
+
+async function take() {
+  const response = await fetch(address(), { headers: { "X-Live": "1" }, cache: "no-store" });
+  if (!response.ok) throw new Error(`status ${response.status}`);
+  const last = response.headers.get("X-Last-No");
+  const isMore = last !== pane.dataset.last;
+  pane.dataset.last = last;
+  const rows = new DOMParser().parseFromString(await response.text(), "text/html").body.children;
+  if (rows.length) show([...rows]);
+  return isMore;
+}
+
+function show(rows) {
+  pane.querySelector("p.none")?.remove();
+  // a line that is there already, after a gap, is not shown twice
+  const fresh = rows.filter((row) => !document.getElementById(row.id));
+  pane.append(...fresh.map((row) => document.importNode(row, true)));
+  // the newest stay; older ones are a page away
+  while (pane.childElementCount > Number(pane.dataset.kept)) pane.firstElementChild.remove();
+  if (isFollowing) pane.scrollTop = pane.scrollHeight;
+  const count = document.querySelector("#log .count");
+  if (count) count.textContent = `${Number(pane.dataset.last).toLocaleString("en")} lines`;
+}
+
+async function ask() {
+  if (document.hidden) return;
+  if (isAsking) {
+    isAskedAgain = true;
+    return;
+  }
+  isAsking = true;
+  isAskedAgain = false;
+  let isMore = false;
+  try {
+    isMore = await take();
+  } catch {
+    // live.js says that the server does not answer; the next turn asks from the same line on
+  }
+  isAsking = false;
+  if (isMore || isAskedAgain || !isOver) plan(isMore || isAskedAgain ? 0.25 : poll_s);
+}
+
+function plan(seconds) {
+  clearTimeout(timer);
+  timer = setTimeout(ask, seconds * 1000);
+}
+
+if (pane && !location.hash.startsWith("#L")) pane.scrollTop = pane.scrollHeight;
+if (pane && button && "follow" in pane.dataset) {
+  button.hidden = false;
+  button.addEventListener("click", () => follow(!isFollowing));
+  pane.addEventListener("wheel", (event) => event.deltaY < 0 && isFollowing && follow(false), { passive: true });
+  document.addEventListener("visibilitychange", () => document.hidden || ask());
+  const main = document.querySelector("main");
+  const follow = () => main.liveStream?.addEventListener("log", () => plan(0.1));
+  follow();
+  document.addEventListener("live:stream", follow);
+  document.addEventListener("live:over", () => {
+    isOver = true;
+    plan(1);
+  });
+  follow(true);
+  plan(poll_s);
+}

@@ -1,0 +1,174 @@
+"""Deployments to look at, made by a real core: running, failed, waiting, taken back, huge."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Iterable, Sequence
+from datetime import UTC, datetime
+
+from reworker.bus.contract import Delivery, Verdict
+from reworker.core.recorder import lines_of
+from reworker.fsm.events import Decision
+from reworker.storage.contract import LogRow
+from reworker.storage.log import SqlLog, log_path
+from tests.browser.house import HOSTILE, House
+from tests.unit.core.kit import Worker
+
+#: a release with a check, two sequences and a way back.
+RELEASE = """\
+group: shop
+name: release the checkout
+environment: production
+execution:
+- description: database
+  hosts: [db1]
+  steps:
+  - shop:Backup: {password: hunter22, to: "amqp://ops:pa55word@vault/backups"}
+  - shop:Migrate: {to: "41"}
+    timeout: 10m
+- description: web servers
+  hosts: [web1, web2, web3, web4, web5, web6]
+  strategy: {batch: 2}
+  steps:
+  - shop:OutOfRotation
+  - shop:Update: {version: "2.9.1"}
+    rollback: {shop:Downgrade: {}}
+  - shop:Restart
+  - shop:InRotation
+"""
+
+
+class Crew(Worker):
+    """Workers for `shop` that take each step a while after it came, and end it a while later."""
+
+    def __init__(self, home: House) -> None:
+        super().__init__(home.world.broker, "shop")
+        self._world = home.world
+        self._came: list[Delivery] = []
+
+    def _on_delivery(self, delivery: Delivery) -> None:
+        delivery.settle(Verdict.ACK)
+        self._came.append(delivery)
+
+    def work(self, rounds: int) -> None:
+        """Do what has come, so many times; of what comes then, only the beginning."""
+        self._world.advance(0.04)
+        for number in range(rounds + 1):
+            came, self._came = self._came, []
+            for place, delivery in enumerate(came):
+                self._world.advance(0.3 + 0.7 * place + number % 3)
+                self.reply({"status": "started"}, delivery.properties.correlation_id)
+                self._world.advance(0.03)
+            if number == rounds:
+                break
+            for place, delivery in enumerate(came):
+                self._world.advance(1.1 + 2.3 * ((number + place) % 4))
+                self.reply({"status": "completed"}, delivery.properties.correlation_id)
+                self._world.advance(0.05)
+
+
+def release(home: House, rounds: int = 10) -> str:
+    """Start a release that has come to its third pair of web servers."""
+    crew = Crew(home)
+    own_id = home.start(RELEASE, actor="alice")
+    crew.work(rounds)
+    write_log(home, own_id, 60)
+    return own_id
+
+
+def failed(home: House) -> str:
+    """Run a deployment in which two of eight hosts fail, which is one too many."""
+    home.workers.step_s = 3
+    home.workers.failing |= {"cache3 Warm", "cache6 Warm"}
+    hosts = [f"cache{number}" for number in range(1, 9)]
+    steps = ["noop:Drain", "noop:Warm", "noop:Serve"]
+    text = _text("warm the caches", hosts, steps, strategy={"batch": 2, "max_failures": 1})
+    own_id = home.start(text, actor="bob")
+    home.run(5)
+    home.workers.failing.clear()
+    return own_id
+
+
+def taken_back(home: House) -> str:
+    """Run a deployment whose second host fails, and whose first is taken back."""
+    home.workers.step_s = 2
+    home.workers.failing.add("edge2 Check")
+    steps = [{"noop:Update": {}, "rollback": {"noop:Downgrade": {}}}, "noop:Check"]
+    own_id = home.start(_text("update the edge", ["edge1", "edge2", "edge3"], steps), actor="carol")
+    home.run(5)
+    home.workers.failing.clear()
+    return own_id
+
+
+def waiting(home: House) -> str:
+    """Start a deployment that waits for an approval and for a decision."""
+    home.workers.doubtful.add("switch1 Reload")
+    approval = {"approval": {"text": "Open the shop to everybody?", "of": 2, "not_self": True}}
+    first = {"description": "switches", "hosts": ["switch1"], "steps": ["noop:Reload", "noop:Check"]}
+    second = {"description": "gate", "hosts": ["gate1"], "steps": [approval, "noop:Open"], "needs": []}
+    whole = {"group": "net", "name": "open the gate", "locks": False, "execution": [first, second]}
+    own_id = home.start(json.dumps(whole), actor="dave")
+    home.run(60)
+    home.workers.doubtful.clear()
+    return own_id
+
+
+def decided(home: House, own_id: str) -> None:
+    """Answer the decision of `waiting`."""
+    home.service.decide(own_id, 0, Decision.COMPLETE, actor="erin", reason="the switch shows the new table")
+    home.world.run()
+
+
+def hostile(home: House) -> str:
+    """Start a deployment whose every name and text tries to be more than text."""
+    name = "".join(one for one in HOSTILE if one.isprintable())
+    steps = [{"noop:Do": {"note": HOSTILE}}, {"approval": name}]
+    whole = {
+        "group": name,
+        "name": name,
+        "locks": False,
+        "execution": [{"description": name, "hosts": ["web1"], "steps": steps}],
+    }
+    own_id = home.start(json.dumps(whole, ensure_ascii=False), actor=HOSTILE)
+    add_lines(home, own_id, [HOSTILE, "\x1b[31mred\x1b[0m \x1b]0;title\x07", "half\rover", "</code></p>"])
+    return own_id
+
+
+def huge(home: House, host_count: int = 1000, step_count: int = 20, done_count: int = 620) -> str:
+    """Start a deployment of many hosts: the first are done, some have failed, the others follow."""
+    hosts = [f"node{number:04}" for number in range(1, host_count + 1)]
+    home.workers.step_s = 0
+    home.workers.failing |= {f"{host} Step07" for host in hosts[5:done_count:97]}
+    busy = hosts[done_count : done_count + 50]
+    home.workers.silent |= {f"{host} Step{place % step_count:02}" for place, host in enumerate(busy)}
+    steps = [{f"noop:Step{number:02}": {}, "idempotent": True} for number in range(step_count)]
+    text = _text("patch the fleet", hosts, steps, strategy={"batch": 50, "max_failures": 30})
+    own_id = home.start(text, actor="alice")
+    home.workers.failing.clear()
+    home.workers.silent.clear()
+    return own_id
+
+
+def write_log(home: House, own_id: str, count: int) -> None:
+    """Write lines as workers do."""
+    words = ("fetched", "unpacked", "checked the sum of", "linked", "restarted")
+    add_lines(home, own_id, (f"{words[number % 5]} part {number} of {count}" for number in range(count)))
+
+
+def add_lines(home: House, own_id: str, texts: Iterable[str], *, chunk_count: int = 1000) -> None:
+    """Write lines of output, from the last number on."""
+    logs = SqlLog(log_path(home.world.path))
+    last = logs.last_lines(own_id, limit=1)
+    first_no = lines_of(last[-1])[-1].no + 1 if last else 1
+    at = datetime.now(UTC)
+    rows = [[1 + place % 3, at, text] for place, text in enumerate(texts)]
+    for start in range(0, len(rows), chunk_count):
+        some = rows[start : start + chunk_count]
+        body = json.dumps(some, default=datetime.isoformat).encode()
+        logs.add([LogRow(own_id, first_no + start, len(some), body)])
+    logs.close()
+
+
+def _text(name: str, hosts: Sequence[str], steps: Sequence[object], **more: object) -> str:
+    sequence = {"hosts": list(hosts), "steps": list(steps), **more}
+    return json.dumps({"group": "fleet", "name": name, "locks": False, "execution": [sequence]})
