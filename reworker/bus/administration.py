@@ -12,6 +12,7 @@ import pika
 from pika.exceptions import AMQPError, ChannelClosedByBroker, ConnectionClosedByBroker
 
 from reworker.bus.contract import BindingSpec, ExchangeSpec, QueueSpec
+from reworker.bus.link import reason_of
 from reworker.bus.parameters import connection_parameters, masked_urls, quiet_pika
 from reworker.config import MqSettings
 from reworker.errors import CannotConnect
@@ -155,5 +156,5 @@ class Administration:
         except (AMQPError, OSError) as error:
             raise self._lost(error) from error
 
-    def _lost(self, error: BaseException) -> CannotConnect:
-        return CannotConnect(masked_urls(self._settings), str(error) or type(error).__name__, 1)
+    def _lost(self, error: Exception) -> CannotConnect:
+        return CannotConnect(masked_urls(self._settings), reason_of(error), 1)

@@ -78,11 +78,13 @@ def counter(folder: Path, mq: str | None, *, management: str = "") -> Iterator[C
         app = create_app(site)
         with WebServer(app, settings, on_stop=app.state.watcher.end) as server:
             made = Counter(server.url, access, desk)
-            yield made
-            made.close()
-        if desk is not None:
-            desk.close()
-        access.close()
+            try:
+                yield made
+            finally:
+                made.close()
+                access.close()
+                if desk is not None:
+                    desk.close()
 
 
 @contextmanager
