@@ -12,7 +12,6 @@ import json
 from logging import Logger
 from typing import Any, NamedTuple
 
-from reworker.bus.parameters import connection_parameters
 from reworker.clock import SystemClock, iso
 from reworker.config import MqSettings, mq_settings
 from reworker.errors import ConnectionLost
@@ -60,6 +59,8 @@ class ClassicHooks:
         The text is word for word that of 2014, TLS version included, because suites compare it; the
         connection itself uses today's TLS, and the log says so in words of its own.
         """
+        from reworker.bus.parameters import connection_parameters  # loads pika; nobody else here needs it
+
         settings = mq_config if isinstance(mq_config, MqSettings) else mq_settings(mq_config)
         host, port = settings.addresses()[0]
         tls = "t&ssl_options={ssl_version=ssl.PROTOCOL_TLSv1}" if settings.tls else "f"

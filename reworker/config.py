@@ -14,7 +14,6 @@ from typing import Any
 from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 
 import msgspec
-import yaml
 
 from reworker.errors import ConfigError
 from reworker.layers import Layered
@@ -128,8 +127,8 @@ class MqSettings(msgspec.Struct, frozen=True):
 
 #: characters of a file of settings; one without an end is a device or a mistake.
 FILE_LIMIT_CHARACTERS = 1 << 20
-#: how PyYAML fails, also on dates that do not exist and on deep nesting.
-_UNPARSABLE = (yaml.YAMLError, AttributeError, RecursionError, TypeError, ValueError)
+#: how PyYAML fails beside its own errors, on dates that do not exist and on deep nesting.
+_UNPARSABLE = (AttributeError, RecursionError, TypeError, ValueError)
 
 
 def load_mapping(path: str | os.PathLike[str]) -> dict[str, Any]:
@@ -160,11 +159,13 @@ def place_in(path: str) -> Callable[[str], str]:
     """Return a function from a key of a file to ``file:line``; the file is read when it is asked."""
 
     def place_of(key: str) -> str:
+        import yaml
+
         try:
             text = Path(path).read_text(encoding="utf-8-sig").replace("\t", " ")
             nodes = getattr(yaml.compose(text, Loader=yaml.SafeLoader), "value", ())
             line: int = next(name.start_mark.line for name, _ in nodes if name.value == key)
-        except (OSError, StopIteration, *_UNPARSABLE):
+        except (OSError, StopIteration, yaml.YAMLError, *_UNPARSABLE):
             return path
         return f"{path}:{line + 1}"
 
@@ -172,11 +173,20 @@ def place_in(path: str) -> Callable[[str], str]:
 
 
 def _parsed(text: str) -> Any:
-    """JSON first: YAML refuses the tabs that JSON files may be indented with."""
+    """JSON first: YAML refuses the tabs that JSON files may be indented with.
+
+    Raises:
+        ValueError, AttributeError, RecursionError, TypeError: it is neither.
+    """
     try:
         return json.loads(text)
     except ValueError:
-        return yaml.safe_load(text)
+        import yaml  # a quarter of what a worker loads; those with JSON and a URL do without
+
+        try:
+            return yaml.safe_load(text)
+        except yaml.YAMLError as error:
+            raise ValueError(str(error)) from error
 
 
 def mq_settings(

@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 from reworker.errors import JobCancelled, JobFailed
 from reworker.jobs.attempt import Attempt
@@ -14,6 +13,9 @@ from reworker.jobs.steps import StepMethod, arguments_of, step_for, suggestion
 from reworker.jobs.trying import tries_of
 from reworker.messages import Reply, Step
 from reworker.output import Output
+
+if TYPE_CHECKING:
+    import asyncio
 
 
 def run_step(worker: Any, methods: Mapping[str, StepMethod], attempt: Attempt, output: Output) -> None:
@@ -61,6 +63,7 @@ def _method_for(methods: Mapping[str, StepMethod], name: Any) -> StepMethod:
 
 def _awaited(work: Awaitable[Any], attempt: Attempt) -> Any:
     """Run a coroutine to its end on an event loop of its own."""
+    import asyncio  # most workers have no such step, and a quarter of their import would go to it
 
     async def supervised() -> Any:
         loop, task = asyncio.get_running_loop(), asyncio.current_task()

@@ -3,10 +3,9 @@
 from __future__ import annotations
 
 import re
-import ssl
 from collections.abc import Mapping
 from pathlib import Path
-from typing import Any, TypeVar
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
@@ -14,6 +13,9 @@ from reworker.config import Secret
 from reworker.errors import ConfigError
 from reworker.jobs.settings import PROPERTIES
 from reworker.jobs.steps import suggestion
+
+if TYPE_CHECKING:
+    import ssl
 
 T = TypeVar("T", bound=msgspec.Struct)
 
@@ -79,6 +81,8 @@ def tls_context(ca: str | None = None) -> ssl.SSLContext:
     Raises:
         ValueError: the file cannot be used.
     """
+    import ssl  # most plugins need none of it, and start faster without
+
     try:
         context = ssl.create_default_context(cafile=ca)
     except (OSError, ssl.SSLError) as error:

@@ -13,8 +13,6 @@ from functools import partial
 from logging import Logger
 from typing import Any, Protocol
 
-from reworker.bus.canary import canary_of
-from reworker.bus.connection import PikaBus
 from reworker.bus.contract import Bus, DeclareMode, TopologySpec
 from reworker.clock import SystemClock
 from reworker.config import MqSettings
@@ -333,6 +331,10 @@ def open_bus(settings: MqSettings, name: str, suffix: str) -> Bus:
         name: of the connection, as the broker shows it.
         suffix: of the worker's control queues; the bus sends itself messages by one more of that kind.
     """
+    # They load pika, which takes as long as everything else of a worker: asking one for its steps needs none.
+    from reworker.bus.canary import canary_of
+    from reworker.bus.connection import PikaBus
+
     queue = names.control_queue(suffix, new_id(SystemClock().now()))
     return PikaBus(settings, name=name, canary=canary_of(settings, queue))
 
