@@ -22,6 +22,8 @@ _NUMBERS = frozenset(
 )
 _OVERFLOWS = frozenset({"drop-head", "reject-publish", "reject-publish-dlx"})
 _TYPES = frozenset({"classic", "quorum"})
+#: what it means when an argument is not there: a queue that says so is the same. Source: RabbitMQ 3.10, 4.3.
+UNSAID = {"x-queue-type": "classic"}
 #: what a type of queue refuses. Source: RabbitMQ 3.10.
 _UNSUPPORTED = {"classic": ("x-delivery-limit",), "quorum": ("x-max-priority", "x-queue-mode")}
 
@@ -53,7 +55,7 @@ def queue_options(arguments: Table, name: str, vhost: str) -> QueueOptions:
         problem = _problem(key, value)
         if problem:
             raise precondition_failed(f"invalid arg '{key}' for queue '{name}' in vhost '{vhost}': {problem}")
-    kind = arguments.get("x-queue-type", "classic")
+    kind = arguments.get("x-queue-type", UNSAID["x-queue-type"])
     for key in _UNSUPPORTED[kind]:
         if key in arguments:
             raise precondition_failed(

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import TYPE_CHECKING
 
 from reworker.broker import properties
-from reworker.broker.arguments import queue_options
+from reworker.broker.arguments import UNSAID, queue_options
 from reworker.broker.codec import Table, decode_table, text
 from reworker.broker.consumers import Consumer
 from reworker.broker.dead_letter import dead_lettered, is_cycle
@@ -196,7 +196,8 @@ class VHost:
         for word in ("durable", "auto_delete"):
             self._must_equal(word, "queue", name, getattr(wanted, word), getattr(found, word))
         for key in sorted(wanted.arguments.keys() | found.arguments.keys(), key=str):
-            self._must_equal(key, "queue", name, wanted.arguments.get(key), found.arguments.get(key))
+            received, current = (one.arguments.get(key, UNSAID.get(key)) for one in (wanted, found))
+            self._must_equal(key, "queue", name, received, current)
         found.touch()
         return found
 
