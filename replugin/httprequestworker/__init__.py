@@ -18,7 +18,7 @@ from __future__ import annotations
 import contextlib
 import ipaddress
 import re
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from typing import Any
 from urllib.parse import quote
 
@@ -43,6 +43,46 @@ MASK = "***"
 HOST = re.compile(r"[A-Za-z0-9]([A-Za-z0-9._-]{0,252}[A-Za-z0-9])?")
 Expected = int | list[int] | None
 Data = dict[str, Any]
+
+
+def _asking(method: str, words: str) -> Callable[..., Data]:
+    """Return the step of a method that sends no body; `words` are for people, in its schema."""
+
+    def ask(
+        self: HttpRequestWorker,
+        job: Job,
+        *,
+        url: str,
+        headers: Headers | None = None,
+        expect: Expected = None,
+    ) -> Data:
+        return self._request(job, method, url, headers, expect)
+
+    return _step_of(method, words, ask)
+
+
+def _sending(method: str, words: str) -> Callable[..., Data]:
+    """Return the step of a method that sends a body; see `_asking`."""
+
+    def send(
+        self: HttpRequestWorker,
+        job: Job,
+        *,
+        url: str,
+        headers: Headers | None = None,
+        expect: Expected = None,
+        body: str | None = None,
+        json: Any = None,
+    ) -> Data:
+        content = _content(body, json)
+        return self._request(job, method, url, _with_type(headers, json), expect, content=content)
+
+    return _step_of(method, words, send)
+
+
+def _step_of(method: str, words: str, function: Callable[..., Data]) -> Callable[..., Data]:
+    function.__doc__ = words
+    return step(method.capitalize(), idempotent=method in REPEATABLE)(function)
 
 
 class HttpRequestWorker(Worker):
@@ -73,66 +113,12 @@ class HttpRequestWorker(Worker):
         if values.get("body") is not None and values.get("json") is not None:
             yield "body, json: give one of them"
 
-    @step("Get", idempotent=True)
-    def get(self, job: Job, *, url: str, headers: Headers | None = None, expect: Expected = None) -> Data:
-        """Get `url`; a status from 200 to 299 is success, or one that `expect` lists."""
-        return self._request(job, "GET", url, headers, expect)
-
-    @step("Head", idempotent=True)
-    def head(self, job: Job, *, url: str, headers: Headers | None = None, expect: Expected = None) -> Data:
-        """Get what is said of `url`, without its body."""
-        return self._request(job, "HEAD", url, headers, expect)
-
-    @step("Delete", idempotent=True)
-    def delete(self, job: Job, *, url: str, headers: Headers | None = None, expect: Expected = None) -> Data:
-        """Delete what `url` names."""
-        return self._request(job, "DELETE", url, headers, expect)
-
-    @step("Put", idempotent=True)
-    def put(
-        self,
-        job: Job,
-        *,
-        url: str,
-        headers: Headers | None = None,
-        expect: Expected = None,
-        body: str | None = None,
-        json: Any = None,
-    ) -> Data:
-        """Put a text or a JSON value at `url`."""
-        return self._request(job, "PUT", url, _with_type(headers, json), expect, content=_content(body, json))
-
-    @step("Post")
-    def post(
-        self,
-        job: Job,
-        *,
-        url: str,
-        headers: Headers | None = None,
-        expect: Expected = None,
-        body: str | None = None,
-        json: Any = None,
-    ) -> Data:
-        """Post a text or a JSON value to `url`."""
-        return self._request(
-            job, "POST", url, _with_type(headers, json), expect, content=_content(body, json)
-        )
-
-    @step("Patch")
-    def patch(
-        self,
-        job: Job,
-        *,
-        url: str,
-        headers: Headers | None = None,
-        expect: Expected = None,
-        body: str | None = None,
-        json: Any = None,
-    ) -> Data:
-        """Change what `url` names by a text or a JSON value."""
-        return self._request(
-            job, "PATCH", url, _with_type(headers, json), expect, content=_content(body, json)
-        )
+    get = _asking("GET", "Get `url`; a status from 200 to 299 is success, or one that `expect` lists.")
+    head = _asking("HEAD", "Get what is said of `url`, without its body.")
+    delete = _asking("DELETE", "Delete what `url` names.")
+    put = _sending("PUT", "Put a text or a JSON value at `url`.")
+    post = _sending("POST", "Post a text or a JSON value to `url`.")
+    patch = _sending("PATCH", "Change what `url` names by a text or a JSON value.")
 
     def _request(
         self,

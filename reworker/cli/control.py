@@ -4,8 +4,8 @@ from __future__ import annotations
 
 import json
 import threading
-from collections.abc import Sequence
-from typing import TYPE_CHECKING
+from collections.abc import Callable, Sequence
+from typing import TYPE_CHECKING, Any, TypeVar
 
 import click
 import msgspec
@@ -21,6 +21,8 @@ from reworker.messages import Control, Pong, encode
 if TYPE_CHECKING:
     from reworker.bus.contract import Bus
 
+F = TypeVar("F", bound=Callable[..., Any])
+
 #: seconds in which workers answer a ping.
 WAIT_S = 1.0
 
@@ -33,6 +35,12 @@ wait_option = click.option(
     type=click.FloatRange(0.1),
     help="Seconds to listen.",
 )
+
+
+def _order_options(function: F) -> F:
+    """Add what an order to all processes of a worker takes."""
+    options = mq_option(reason_option(wait_option(output_option(function))))
+    return click.argument("name")(options)
 
 
 @click.group()
@@ -52,25 +60,17 @@ def ping(name: str, mq: str, wait_s: float, output: str) -> None:
 
 
 @control.command()
-@click.argument("name")
-@mq_option
-@reason_option
-@wait_option
-@output_option
-def pause(name: str, mq: str, reason: str, wait_s: float, output: str) -> None:
+@_order_options
+def pause(**order: Any) -> None:
     """Have all processes of worker NAME take no new steps; what runs goes on."""
-    _tell("pause", name, _signed(reason), mq, wait_s, output)
+    _tell("pause", **order)
 
 
 @control.command()
-@click.argument("name")
-@mq_option
-@reason_option
-@wait_option
-@output_option
-def resume(name: str, mq: str, reason: str, wait_s: float, output: str) -> None:
+@_order_options
+def resume(**order: Any) -> None:
     """Have all processes of worker NAME take new steps again."""
-    _tell("resume", name, _signed(reason), mq, wait_s, output)
+    _tell("resume", **order)
 
 
 @control.command()
@@ -93,10 +93,10 @@ def _signed(reason: str) -> str:
     return f"{reason} ({user_name()})" if reason else user_name()
 
 
-def _tell(verb: str, name: str, reason: str, mq: str, wait_s: float, output: str) -> None:
+def _tell(verb: str, name: str, *, mq: str, reason: str, wait_s: float, output: str) -> None:
     """Send a message, then show how those stand that have got it."""
     with connected_bus(mq, name="reworker control") as bus:
-        order_workers(bus, verb, name, reason)
+        order_workers(bus, verb, name, _signed(reason))
         _show(_pongs(bus, name, wait_s), output)
 
 
