@@ -29,7 +29,7 @@ test: $(VENV)/.for-test ## Install what the tests need, then run all of them.
 test-all: $(VENV)/.for-test ## As test, with many more moments of failure, then on RabbitMQ 4.0 and 4.3.
 	@tests/services.sh
 	@tests/brokers.sh
-	REWORKER_FAULT_MOMENTS=100 REWORKER_SIEGE_STRIKES=20 $(BIN)/python -m pytest --ignore=tests/bench $(PYTEST_ARGS)
+	REWORKER_FAULT_MOMENTS=100 REWORKER_SIEGE_STRIKES=20 REWORKER_API_EXAMPLES=100 $(BIN)/python -m pytest --ignore=tests/bench $(PYTEST_ARGS)
 	REWORKER_RABBITMQ=4.0 $(BIN)/python -m pytest $(OF_VERSION_4) $(PYTEST_ARGS)
 	REWORKER_RABBITMQ=4.3 $(BIN)/python -m pytest $(OF_VERSION_4) $(PYTEST_ARGS)
 

@@ -43,6 +43,7 @@ setup(
             "httpx>=0.27",
             "hypothesis>=6",
             "mock>=5",
+            "openapi-spec-validator>=0.7",
             "opentelemetry-sdk>=1.24",
             "playwright>=1.49",
             "prometheus-client>=0.20",

@@ -159,9 +159,9 @@ class Watcher:
         if own:
             self._wake_changed(await run_in_threadpool(self._marks_of, own, logged))
         if any(not one.own_id for one in self._followers):
-            changed = await run_in_threadpool(self.feed.read)
+            changed, was_ready = await run_in_threadpool(self.feed.read), self.feed.is_ready
             self.feed.add(changed)
-            self._wake(*([""] if changed else []))
+            self._wake(*([""] if changed or not was_ready else []))
 
     def _marks_of(self, own: Collection[str], logged: Collection[str]) -> dict[str, tuple[int, int]]:
         versions = {row.id: row.version for row in self._source.heads(own)}
@@ -191,6 +191,8 @@ class Feed:
         self._lost_number = 0
         #: of the last change.
         self.number = 0
+        #: changes from now on are noticed; before that, a reader must not read the list.
+        self.is_ready = False
 
     def read(self) -> list[DeploymentView]:
         """Return what has changed since the last call; on one thread at a time."""
@@ -210,7 +212,8 @@ class Feed:
         return [self._source.deployment(own_id) for own_id in changed[:READ_COUNT]]
 
     def add(self, views: Iterable[DeploymentView]) -> None:
-        """Keep what has changed; on the event loop."""
+        """Keep what `read` has returned; on the event loop."""
+        self.is_ready = True
         for view in views:
             self.number += 1
             self._changes[view.row.id] = Change(self.number, view, self._show(view))
@@ -230,6 +233,7 @@ class Feed:
     def forget(self) -> None:
         """Forget what was at work: nobody looks any more."""
         self._known, self._newest, self._lost_number = {}, "", self.number
+        self.is_ready = False
 
 
 def _earlier(own_id: str, by_s: float) -> str:

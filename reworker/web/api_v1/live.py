@@ -34,8 +34,8 @@ from reworker.web.streams import Change, Follower, Watcher
 HEARTBEAT_S = 15.0
 #: seconds after which a stream ends, so that its token is looked at again; browsers come back by themselves.
 LIFE_S = 600.0
-#: rows of a kind that are read at once.
-PART_COUNT = 200
+#: rows of a kind that are read at once; lines are stored in chunks of about as many.
+PART_COUNT = 1000
 #: seconds that lines of output may come after the end of their deployment.
 LAST_LINES_S = 1.0
 #: milliseconds after which a browser comes back.
@@ -80,8 +80,8 @@ class Reading:
         """Return what has come since the last call, or the first part of it; then `has_more` is true."""
         view = self.core.deployment(self.own_id)
         chunks = [*self._events(), *(self._lines() if self.has_log else ())]
-        is_state_due = view.row.version != self.version and self.seq >= view.row.last_seq
-        if is_state_due:
+        is_caught_up = not self.has_more and self.seq >= view.row.last_seq
+        if is_caught_up and view.row.version != self.version:
             self.version = view.row.version
             chunks.append(_event("state", self._id, msgspec.json.encode(deployment_of(view))))
         self.is_over = view.is_over and self.version == view.row.version
@@ -194,10 +194,10 @@ async def _list_stream(call: Call) -> AsyncIterator[bytes]:
     with watcher.following() as follower:
         yield f"retry: {RETRY_MS}\n\n".encode()
         while clock.mono_s() < ends_at_mono_s and not watcher.is_ended:
-            if seen < 0 or feed.has_lost(seen):
+            if feed.is_ready and (seen < 0 or feed.has_lost(seen)):
                 seen = feed.number
                 yield _event("reset", f"{epoch}.{seen}", b"{}")
-            for change in feed.after(seen):
+            for change in feed.after(seen) if feed.is_ready else ():
                 seen = change.number
                 if _may_see(call.who, change):
                     yield _event("change", f"{epoch}.{seen}", change.data)
