@@ -110,19 +110,22 @@ class House:
 
 
 @contextmanager
-def house(folder: Path, *, started_s: float = 0.0, has_auth: bool = False) -> Iterator[House]:
+def house(
+    folder: Path, *, started_s: float = 0.0, has_auth: bool = False, is_tls: bool = False
+) -> Iterator[House]:
     """Give a house with nothing in it.
 
     Args:
         folder: for its files.
         started_s: how long before now its time begins; it passes when the test says so.
         has_auth: whether people have to log in.
+        is_tls: the outside speaks HTTPS, with a server before us.
     """
     world = World(folder)
     world.clock = NowClock(datetime.now(UTC) - timedelta(seconds=started_s))
     with running(world):
         world.run()
-        settings = WebSettings(port=0, has_auth=has_auth)
+        settings = WebSettings(port=0, has_auth=has_auth, is_tls=is_tls)
         access = Access(world.storage, world.clock)
         site = WebSite(world.core.service, access, world.clock, settings, probe=lambda: Report("web"))
         app = create_app(site)

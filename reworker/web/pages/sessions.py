@@ -56,7 +56,11 @@ def _link_form(visit: Visit) -> Response:
 
 
 def _use_link(visit: Visit) -> Response:
-    first = visit.site.access.use_link(visit.path("secret"), address_of(visit.site, visit.request))
+    try:
+        first = visit.site.access.use_link(visit.path("secret"), address_of(visit.site, visit.request))
+    except NotAuthenticated:
+        problem = "The link has been used or has expired, or there is an admin token already."
+        return page(visit, "login.html", status=HTTPStatus.UNAUTHORIZED, next="/", problem=problem)
     response = page(visit, "link.html", secret="", text=first.text)
     return _with_session(visit, response, first.cookie)
 
