@@ -46,6 +46,8 @@ WORK_S, LADDER_S, PLUGIN_S = 5.0, 15.0, 60.0
 PONG_S, FORGET_S = 0.3, 60.0
 #: queues that are counted one by one; beyond that the plugin's older figures do.
 COUNTED_COUNT = 300
+#: workers whose queues for further tries are searched, each of which has a dozen possible names.
+LADDER_COUNT = 40
 #: deployments that count: those that are open, and the last that have ended up to so many steps.
 OPEN_COUNT, ENDED_COUNT, ENDED_STEP_COUNT = 900, 100, 20_000
 
@@ -209,7 +211,7 @@ class BusWatch:
         if self._clock.mono_s() - self._ladder_at_mono_s >= LADDER_S:
             self._ladder_at_mono_s = self._clock.mono_s() if self._found else float("-inf")
             readers = sorted({*heard, *(one for one in self._found if kind_of(one) == "worker")})
-            wanted += (name for queue in readers for name in ladder_of(queue))
+            wanted += (name for queue in readers[:LADDER_COUNT] for name in ladder_of(queue))
         return list(dict.fromkeys(wanted))
 
     def _counted(self, figures: dict[str, QueueFigures] | None, wanted: Iterable[str]) -> dict[str, Counts]:

@@ -65,9 +65,11 @@ class Counter:
 
 
 @contextmanager
-def counter(folder: Path, mq: str | None, *, management: str = "") -> Iterator[Counter]:
+def counter(
+    folder: Path, mq: str | None, *, management: str = "", has_auth: bool = True
+) -> Iterator[Counter]:
     """Serve a database, with a desk when a broker is named."""
-    clock, settings = SystemClock(), WebSettings(port=0)
+    clock, settings = SystemClock(), WebSettings(port=0, has_auth=has_auth)
     with opened_storage(f"sqlite:///{folder / 'desk.db'}") as (storage, logs):
         access = Access(storage, clock)
         desk = None
