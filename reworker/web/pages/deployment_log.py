@@ -67,7 +67,7 @@ class LogPage(msgspec.Struct, frozen=True):
     is_end: bool = True
 
 
-def log_page(read: Read, total: int, query: LogQuery, count: int) -> LogPage:
+def log_page(read: Read, total: int, query: LogQuery, count: int, *, scan_count: int = SCAN_COUNT) -> LogPage:
     """Return the lines that are asked for, `count` at most.
 
     Args:
@@ -75,10 +75,11 @@ def log_page(read: Read, total: int, query: LogQuery, count: int) -> LogPage:
         total: number of its last line; 0 without lines.
         query: which.
         count: of lines.
+        scan_count: lines that are looked at, at most, for those that fit.
     """
     end = _end(total, query, count)
     if query.is_filtered:
-        return _found(read, total, query, end, count)
+        return _found(read, total, query, end, count=count, scan_count=scan_count)
     first = max(end - count, 0)
     lines = tuple(line for line in read(first, end - first) if line.no <= end) if end > first else ()
     older = lines[0].no if lines and lines[0].no > 1 else 0
@@ -92,10 +93,10 @@ def _end(total: int, query: LogQuery, count: int) -> int:
     return min(query.before - 1, total) if query.before else total
 
 
-def _found(read: Read, total: int, query: LogQuery, end: int, count: int) -> LogPage:
+def _found(read: Read, total: int, query: LogQuery, end: int, *, count: int, scan_count: int) -> LogPage:
     """Look for lines from the end on backwards, up to a number of them that takes no long time."""
     found: list[LogLine] = []
-    place, last = end, max(end - SCAN_COUNT, 0)
+    place, last = end, max(end - scan_count, 0)
     while place > last and len(found) < count:
         first = max(place - CHUNK_COUNT, last)
         chunk = [line for line in read(first, place - first) if line.no <= place]
