@@ -332,12 +332,27 @@ class Bus(Protocol):
         ...
 
 
-def publish_and_wait(bus: Bus, message: Outgoing, *, deadline_s: float = PUBLISH_DEADLINE_S) -> None:
-    """Publish and wait for the confirm; never call it on the I/O thread.
+class Publisher(Protocol):
+    """The part of a bus that publishes."""
+
+    def publish(
+        self,
+        message: Outgoing,
+        on_done: Callable[[Published], None] | None = None,
+        *,
+        deadline_s: float = PUBLISH_DEADLINE_S,
+    ) -> None:
+        """See `Bus.publish`."""
+        ...
+
+
+def publish_and_tell(
+    bus: Publisher, message: Outgoing, *, deadline_s: float = PUBLISH_DEADLINE_S
+) -> Published:
+    """Publish, wait for what becomes of it and return that; never call it on the I/O thread.
 
     Raises:
-        Unroutable: no queue is bound for the routing key.
-        PublishNotConfirmed: refused, lost, or the deadline passed.
+        TypeError, ValueError: AMQP cannot carry it.
     """
     done = threading.Event()
     results: list[Published] = []
@@ -348,7 +363,17 @@ def publish_and_wait(bus: Bus, message: Outgoing, *, deadline_s: float = PUBLISH
 
     bus.publish(message, on_done, deadline_s=deadline_s)
     done.wait()
-    result = results[0]
+    return results[0]
+
+
+def publish_and_wait(bus: Publisher, message: Outgoing, *, deadline_s: float = PUBLISH_DEADLINE_S) -> None:
+    """Publish and wait for the confirm; never call it on the I/O thread.
+
+    Raises:
+        Unroutable: no queue is bound for the routing key.
+        PublishNotConfirmed: refused, lost, or the deadline passed.
+    """
+    result = publish_and_tell(bus, message, deadline_s=deadline_s)
     if result.outcome is Outcome.RETURNED:
         raise Unroutable(message.exchange, message.routing_key)
     if result.outcome is not Outcome.CONFIRMED:

@@ -104,7 +104,7 @@ class Model:
             self.queues[spec.name] = MemoryQueue(spec, owner if spec.exclusive else None)
         elif queue.owner not in (None, owner):
             raise TopologyMismatch(spec.name, LOCKED, str(spec), "exclusive to another connection")
-        elif queue.spec != spec:
+        elif _with_type(queue.spec) != _with_type(spec):
             raise TopologyMismatch(spec.name, PRECONDITION_FAILED, str(spec), str(queue.spec))
 
     def bind(self, spec: BindingSpec) -> None:
@@ -212,3 +212,8 @@ def with_death(stored: Stored, queue: str) -> dict[str, Any]:
     headers.setdefault("x-first-death-reason", "rejected")
     headers.setdefault("x-first-death-exchange", stored.exchange)
     return headers
+
+
+def _with_type(spec: QueueSpec) -> QueueSpec:
+    """Return what a broker takes a queue for: classic unless it says otherwise."""
+    return msgspec.structs.replace(spec, arguments={"x-queue-type": "classic", **spec.arguments})

@@ -7,7 +7,7 @@ counts as well, for messages that must keep their place and for a broker that ta
 
 from __future__ import annotations
 
-from reworker.bus.contract import Outcome
+from reworker.bus.contract import Outcome, publish_and_tell
 from reworker.jobs.attempt import Attempt
 from reworker.jobs.returning import (
     DELIVERY_COUNT_HEADER,
@@ -15,7 +15,6 @@ from reworker.jobs.returning import (
     copy_of,
     key_of,
     number_in,
-    publish_and_tell,
 )
 from reworker.topology.names import OUTPUT_KEY
 

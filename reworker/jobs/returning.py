@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import threading
 from collections.abc import Mapping
 from typing import Any
 
@@ -146,21 +145,3 @@ def copy_of(
     )
     may_repeat = headers.get("x-idempotent") is True or not owes_status(key)
     return Outgoing("", queue, delivery.body if body is None else body, properties, may_resend=may_repeat)
-
-
-def publish_and_tell(bus: Publisher, message: Outgoing) -> Published:
-    """Publish a copy and wait for what becomes of it; not on the I/O thread.
-
-    Raises:
-        TypeError, ValueError: AMQP cannot carry it.
-    """
-    done = threading.Event()
-    results: list[Published] = []
-
-    def on_done(result: Published) -> None:
-        results.append(result)
-        done.set()
-
-    bus.publish(message, on_done)
-    done.wait()
-    return results[0]

@@ -14,7 +14,8 @@ from dataclasses import dataclass, field
 from logging import Logger
 from typing import Any, Protocol
 
-from reworker.bus.contract import PUBLISH_DEADLINE_S, DeclareMode, Outgoing, Published, TopologySpec
+from reworker.bus import contract
+from reworker.bus.contract import DeclareMode, TopologySpec
 from reworker.clock import Clock, SystemClock
 from reworker.jobs.settings import WorkerSettings
 from reworker.jobs.tally import JobTally
@@ -27,18 +28,8 @@ ROOM_COUNT = 1_000
 CANCELLED_COUNT = 10_000
 
 
-class Publisher(Protocol):
+class Publisher(contract.Publisher, Protocol):
     """What a job needs of a bus."""
-
-    def publish(
-        self,
-        message: Outgoing,
-        on_done: Callable[[Published], None] | None = None,
-        *,
-        deadline_s: float = PUBLISH_DEADLINE_S,
-    ) -> None:
-        """See `bus.contract.Bus.publish`."""
-        ...
 
     def declare(self, topology: TopologySpec, mode: DeclareMode = DeclareMode.DECLARE) -> None:
         """See `bus.contract.Bus.declare`."""

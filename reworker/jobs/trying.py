@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
-from reworker.bus.contract import Outcome, Published
+from reworker.bus.contract import Outcome, Published, publish_and_tell
 from reworker.errors import BusError, JobRetry, MessageError
 from reworker.jobs.attempt import Attempt
 from reworker.jobs.retry import policy_of
@@ -16,7 +16,6 @@ from reworker.jobs.returning import (
     copy_of,
     declare_delay,
     number_in,
-    publish_and_tell,
     rounded_s,
 )
 from reworker.messages import NOT_AFTER_HEADER, Reply, encode, seconds_in

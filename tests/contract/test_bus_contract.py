@@ -260,6 +260,13 @@ def test_two_consumers_share_a_queue(bus: Bus) -> None:
     assert {first.wait_for(1)[0].body, second.wait_for(1)[0].body} == {b"1", b"2"}
 
 
+def test_queue_that_says_it_is_classic_is_the_same_as_one_that_says_nothing(bus: Bus) -> None:
+    classic = {"x-queue-type": "classic"}
+    for name, arguments in (("bed.said", (classic, {})), ("bed.unsaid", ({}, classic))):
+        for one in arguments:
+            bus.declare(TopologySpec(queues=(QueueSpec(name, arguments=one),)))
+
+
 def test_declare_raises_when_a_queue_has_other_arguments(bus: Bus) -> None:
     other = TopologySpec(queues=(QueueSpec(QUEUE, arguments={"x-max-length": 5}),))
     with pytest.raises(TopologyMismatch) as caught:
