@@ -10,6 +10,7 @@ import sys
 import threading
 from collections.abc import Callable, Iterable, Sequence
 
+from reworker.execution import Performer, may_repeat
 from reworker.jobs.attempt import Attempt
 from reworker.messages import Reply
 from reworker.pool.children import children_of, end_trees
@@ -24,17 +25,13 @@ LEAVE_S = 0.5
 LAST_WORDS_S = 10.0
 
 
-def last_word(attempt: Attempt, text: str) -> None:
+def last_word(worker: Performer, attempt: Attempt, text: str) -> None:
     """Answer a job that has not ended and will not be waited for, and settle it.
 
     What is idempotent has failed: it may be done again. Of anything else nobody knows what it has done.
     """
     if attempt.owes_status:
-        headers, method = attempt.headers, attempt.method
-        is_idempotent = bool(headers and headers.is_idempotent) or bool(
-            method and method.options.is_idempotent
-        )
-        may_say_unknown = headers is not None and not is_idempotent
+        may_say_unknown = attempt.headers is not None and not may_repeat(worker, attempt)
         attempt.reply(Reply("unknown", reason=text) if may_say_unknown else Reply("failed", message=text))
     attempt.finish()
 
@@ -59,11 +56,14 @@ def leave_process(logger: logging.Logger, instances: Sequence[Instance]) -> None
         os._exit(AT_ONCE_EXIT_CODE)
 
 
-def end_process(logger: logging.Logger, attempt: Attempt, text: str, close: Callable[[], None]) -> None:
+def end_process(
+    logger: logging.Logger, worker: Performer, attempt: Attempt, text: str, close: Callable[[], None]
+) -> None:
     """End this process because of one job, so that it is replaced: children, last words, exit code 75.
 
     Args:
         logger: is told.
+        worker: that runs it.
         attempt: that does not end.
         text: why, for its reply.
         close: takes no new work, waits for the reply and closes the bus.
@@ -73,7 +73,7 @@ def end_process(logger: logging.Logger, attempt: Attempt, text: str, close: Call
     try:
         logger.error("%s: %s; this process ends, to be replaced", attempt.correlation_id, text)
         end_trees(children_of(os.getpid()), signal.SIGKILL)
-        last_word(attempt, text)
+        last_word(worker, attempt, text)
         close()
         logging.shutdown()
     finally:

@@ -273,7 +273,7 @@ class WorkerPool:
         for instance, attempt in attempts:
             if instance.station.current is attempt:
                 end_trees(children_of_thread(instance.thread.native_id), signal.SIGKILL)
-                last_word(attempt, "the worker stopped before the job ended")
+                last_word(instance.worker, attempt, "the worker stopped before the job ended")
 
     def _settle(self, limit_s: float) -> None:
         station = self.station
@@ -295,9 +295,9 @@ class WorkerPool:
         text = f"did not end when its time was up, and was given up after {age_s:.0f} s"
         log_stacks(self._logger, self.instances, f"{attempt.correlation_id} {text}")
         if self._owns_process:
-            end_process(self._logger, attempt, text, lambda: self._leave_broker(attempt))
+            end_process(self._logger, instance.worker, attempt, text, lambda: self._leave_broker(attempt))
         self._logger.error("%s is lost with it: others in this process go on", instance.thread.name)
-        last_word(attempt, text)
+        last_word(instance.worker, attempt, text)
 
     def _leave_broker(self, attempt: Attempt) -> None:
         for instance in self.instances:
