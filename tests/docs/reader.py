@@ -22,7 +22,7 @@ CHANGING = (
     (re.compile(r"\b(\d{4}-\d\d-\d\dT)?\d\d:\d\d:\d\d\.\d{3}Z?"), "TIME"),
     (re.compile(r"\bin \d+\.\d s"), "in N s"),
 )
-SHOWN_PORT, SHOWN_SMTP_PORT = "5672", "2525"
+SHOWN_PORT, SHOWN_SMTP_PORT, SHOWN_HTTP_PORT = "5672", "2525", "8080"
 COMMAND_S = 60.0
 
 
@@ -36,7 +36,7 @@ class Reader:
 
     def __init__(self, folder: Path, start: Callable[..., Process]) -> None:
         self.folder, self._start = folder, start
-        self._port, self._smtp_port = str(free_port()), str(free_port())
+        self._port, self._smtp_port, self._http_port = (str(free_port()) for _ in range(3))
         self._background: list[Process] = []
         self._last_id = ""
         self._variables: dict[str, str] = {}
@@ -106,12 +106,15 @@ class Reader:
         assert not missing, f"{said}\nnot found in it: {', '.join(missing)}"
 
     def _behold(self, output: str) -> None:
-        ids = re.findall(r"^([0-9a-f]{24}) (?:completed|failed|waits)", output, re.MULTILINE)
+        ids = re.findall(
+            r"^(?:{\"id\":\")?([0-9a-f]{24})(?:\"| completed| failed| waits)", output, re.MULTILINE
+        )
         self._last_id = ids[-1] if ids else self._last_id
 
     def _own(self, text: str) -> str:
         """Put this reader's port and deployment in the place of those that the page shows."""
         own = text.replace(SHOWN_PORT, self._port).replace(SHOWN_SMTP_PORT, self._smtp_port)
+        own = own.replace(SHOWN_HTTP_PORT, self._http_port)
         own = re.sub(r"\b[0-9a-f]{24}\b", self._last_id, own) if self._last_id else own
         own = re.sub(r"^reworker up\b", f"reworker up --mq-port {self._port}", own)
         own = re.sub(r"^reworker broker\b", f"reworker broker --port {self._port}", own)
