@@ -14,7 +14,7 @@ from tests.browser.house import House, fill, furnish, house
 from tests.conftest import require_server
 
 #: seconds before now at which the time of a furnished house begins, which then passes until about now.
-FURNISHED_S = 13_850
+FURNISHED_S = 10_310
 
 Open = Callable[..., Eyes]
 

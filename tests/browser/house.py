@@ -4,13 +4,16 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from datetime import UTC, datetime, timedelta
 from pathlib import Path
 
 import msgspec
 
+from reworker import __version__
 from reworker.bus.contract import Delivery, Verdict
+from reworker.clock import SystemClock
+from reworker.config import mq_settings
 from reworker.core.access import Access
 from reworker.core.audit import AuditEntry, Outcome, audit_row
 from reworker.core.batch import Batch, Request
@@ -20,8 +23,10 @@ from reworker.core.submission import Origin, new_playbook, new_row, plan_of
 from reworker.fsm.events import CancelRequested, Submitted
 from reworker.host.health import Report
 from reworker.ids import new_id
+from reworker.storage.contract import InstanceRow
 from reworker.web.app import create_app
 from reworker.web.context import Site as WebSite
+from reworker.web.desk import BusDesk
 from reworker.web.server import WebServer
 from reworker.web.settings import WebSettings
 from tests.unit.core.kit import FakeClock, World, running
@@ -52,7 +57,8 @@ execution:
   strategy: {{batch: 2}}
   steps:
   - noop:OutOfRotation
-  - noop:Update: {{dynamic: [version], rollback: {{noop:Downgrade: {{}}}}}}
+  - noop:Update: {{dynamic: [version]}}
+    rollback: {{noop:Downgrade: {{}}}}
   - noop:InRotation
 """
 
@@ -100,8 +106,11 @@ class House:
         self.workers = Workers(world)
         self.token = access.create_token("alice", [Scope.ADMIN])[1]
 
-    def start(self, text: str, actor: str = "alice", **dynamic: object) -> str:
-        own_id = self.service.submit(text, dynamic, actor=actor)
+    def start(
+        self, text: str, actor: str = "alice", *, playbook_id: str | None = None, **dynamic: object
+    ) -> str:
+        draft = self.service.library.draft(text, dynamic, "playbook")
+        own_id = self.service.start(draft, Origin(actor=actor, playbook_id=playbook_id))
         self.world.run()
         return own_id
 
@@ -111,7 +120,12 @@ class House:
 
 @contextmanager
 def house(
-    folder: Path, *, started_s: float = 0.0, has_auth: bool = False, is_tls: bool = False
+    folder: Path,
+    *,
+    started_s: float = 0.0,
+    has_auth: bool = False,
+    is_tls: bool = False,
+    mq: str = "",
 ) -> Iterator[House]:
     """Give a house with nothing in it.
 
@@ -120,18 +134,22 @@ def house(
         started_s: how long before now its time begins; it passes when the test says so.
         has_auth: whether people have to log in.
         is_tls: the outside speaks HTTPS, with a server before us.
+        mq: URL of a broker, for the page about workers; empty is none.
     """
     world = World(folder)
     world.clock = NowClock(datetime.now(UTC) - timedelta(seconds=started_s))
-    with running(world):
+    settings = WebSettings(port=0, has_auth=has_auth, is_tls=is_tls)
+    with running(world), ExitStack() as stack:
         world.run()
-        settings = WebSettings(port=0, has_auth=has_auth, is_tls=is_tls)
-        access = Access(world.storage, world.clock)
-        site = WebSite(world.core.service, access, world.clock, settings, probe=lambda: Report("web"))
-        app = create_app(site)
-        with WebServer(app, settings, on_stop=app.state.watcher.end) as server:
-            yield House(world, access, server.url)
-        access.close()
+        access = stack.enter_context(closing(Access(world.storage, world.clock)))
+        desk = stack.enter_context(_desk(world, access, mq)) if mq else None
+        site = WebSite(world.core.service, access, world.clock, settings, desk, lambda: Report("web"))
+        server = stack.enter_context(WebServer(create_app(site), settings))
+        yield House(world, access, server.url)
+
+
+def _desk(world: World, access: Access, mq: str) -> BusDesk:
+    return BusDesk(mq_settings(mq), world.storage.reader, SystemClock(), access.note)
 
 
 def playbook_text(name: str, *steps: object, hosts: tuple[str, ...] = ("web1",), **more: object) -> str:
@@ -184,22 +202,25 @@ def furnish(home: House) -> dict[str, str]:
     home.service.library.store(text.replace("batch: 2", "batch: 3"), actor="bob", playbook_id=row.id)
     home.service.library.store(playbook_text("restart the search", hosts=("find1", "find2")), actor="carol")
     home.service.library.store(playbook_text("rotate certificates", hosts=("web1",)), actor="alice")
-    ids = {"playbook": row.id, **_past(home, text)}
+    ids = {"playbook": row.id, **_past(home, text, row.id)}
     ids["decision"] = _doubtful(home)
     ids["approval"] = home.start(
         playbook_text("open the new shop", {"approval": "Open the shop to everybody?"}, hosts=("edge1",)),
         actor="carol",
     )
     ids["unroutable"] = home.start(playbook_text("flush the caches", "varnish:Ban"), actor="bob")
-    ids["running"] = _running(home, text)
+    ids["running"] = _running(home, text, row.id)
+    with home.world.storage.begin() as unit:
+        now = home.world.clock.now()
+        unit.beat(InstanceRow("core-1", "ops1", 4711, __version__, now - timedelta(hours=30), now))
     return ids
 
 
-def _past(home: House, text: str) -> dict[str, str]:
+def _past(home: House, text: str, playbook_id: str) -> dict[str, str]:
     """Run what took its time some hours ago, and failed once."""
     home.workers.step_s = 35
     for number in range(3):
-        home.start(text, actor="alice", version=f"2.{number}")
+        home.start(text, playbook_id=playbook_id, version=f"2.{number}")
         home.run(2000)
     home.workers.failing.add("web2 Check")
     failed = home.start(playbook_text("check the billing", "noop:Check", hosts=("web1", "web2")), actor="bob")
@@ -214,9 +235,9 @@ def _doubtful(home: House) -> str:
     return own_id
 
 
-def _running(home: House, text: str) -> str:
+def _running(home: House, text: str, playbook_id: str) -> str:
     """Start a roll-out whose third pair of hosts takes its time."""
     home.workers.silent.update({"app05 Update", "app06 Update"})
-    own_id = home.start(text, actor="alice", version="2.3")
+    own_id = home.start(text, playbook_id=playbook_id, version="2.3")
     home.run(40)
     return own_id

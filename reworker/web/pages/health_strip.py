@@ -33,8 +33,9 @@ def bus_parts(visit: Visit) -> Iterator[Part]:
         yield Part("bus", look.state, look.reason[:REASON_CHARACTERS], look.away_since)
         return
     yield Part("bus", "ok")
-    silent = [one.worker for one in look.workers if one.state == SILENT]
-    answering = len(look.workers) - len(silent)
+    # one of which neither queue nor machine is known is no process, but a name in the history
+    silent = [one.worker for one in look.workers if one.state == SILENT and one.host]
+    answering = sum(one.state != SILENT for one in look.workers)
     yield Part(
         "workers", "ok" if answering else "away", f"{answering} answer" if answering else "none answers"
     )
