@@ -3,13 +3,21 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Sequence
-from datetime import UTC, datetime
+from collections.abc import Iterable, Iterator, Sequence
+from dataclasses import replace
+from datetime import UTC, datetime, timedelta
+
+import msgspec
 
 from reworker.bus.contract import Delivery, Verdict
+from reworker.core import codec
 from reworker.core.recorder import lines_of
+from reworker.fsm import ranges
+from reworker.fsm.deployment import Attempt, Deployment, Track
 from reworker.fsm.events import Decision
-from reworker.storage.contract import LogRow
+from reworker.fsm.states import AttemptStatus
+from reworker.ids import attempt_id
+from reworker.storage.contract import AttemptRow, Changes, LogRow
 from reworker.storage.log import SqlLog, log_path
 from tests.browser.house import HOSTILE, House
 from tests.unit.core.kit import Worker
@@ -135,18 +143,79 @@ def hostile(home: House) -> str:
 
 
 def huge(home: House, host_count: int = 1000, step_count: int = 20, done_count: int = 620) -> str:
-    """Start a deployment of many hosts: the first are done, some have failed, the others follow."""
+    """Store a deployment of many hosts, as a core leaves it: some are done, some failed, some are at work.
+
+    It is written as rows; to have a core do it would take a minute.
+    """
     hosts = [f"node{number:04}" for number in range(1, host_count + 1)]
-    home.workers.step_s = 0
-    home.workers.failing |= {f"{host} Step07" for host in hosts[5:done_count:97]}
-    busy = hosts[done_count : done_count + 50]
-    home.workers.silent |= {f"{host} Step{place % step_count:02}" for place, host in enumerate(busy)}
     steps = [{f"noop:Step{number:02}": {}, "idempotent": True} for number in range(step_count)]
     text = _text("patch the fleet", hosts, steps, strategy={"batch": 50, "max_failures": 30})
+    home.workers.silent |= {f"{host} Step00" for host in hosts}
     own_id = home.start(text, actor="alice")
-    home.workers.failing.clear()
     home.workers.silent.clear()
+    with home.world.storage.begin() as unit:
+        row = unit.deployments({own_id})[own_id]
+        attempts = list(_history(own_id, row.created_at, hosts, step_count, done_count))
+        state = _midway(codec.decode_snapshot(row.snapshot), attempts)
+        saved = msgspec.structs.replace(row, snapshot=codec.encode_snapshot(state), version=row.version + 1)
+        unit.save(Changes(saved=[saved], attempts=attempts))
     return own_id
+
+
+def _history(
+    own_id: str, start: datetime, hosts: Sequence[str], step_count: int, done_count: int
+) -> Iterator[AttemptRow]:
+    """Yield the attempts of the hosts that are done, of the few that failed, and of fifty at work."""
+    number = 0
+    for place, host in enumerate(hosts[: done_count + 50]):
+        failing = 7 if place < done_count and place % 97 == 5 else step_count
+        open_step = place % step_count if place >= done_count else step_count
+        for offset in range(min(failing, open_step, step_count - 1) + 1):
+            number += 1
+            status = {failing: "failed", open_step: "started"}.get(offset, "completed")
+            yield _attempt(own_id, number, start, place * step_count + offset, host, status)
+
+
+def _attempt(own_id: str, number: int, start: datetime, index: int, host: str, status: str) -> AttemptRow:
+    at = start + timedelta(seconds=0.05 * number)
+    return AttemptRow(
+        id=attempt_id(own_id, number),
+        deployment_id=own_id,
+        number=number,
+        step_index=index,
+        step="noop:Step",
+        host=host,
+        status=status,
+        tries=1,
+        worker="noopworker",
+        message="no disk left" if status == "failed" else "",
+        percent=40.0 if status == "started" else None,
+        data=b"null",
+        created_at=at,
+        sent_at=at + timedelta(seconds=0.02),
+        started_at=at + timedelta(seconds=0.2 + number % 7 / 10),
+        ended_at=None if status == "started" else at + timedelta(seconds=1 + number % 5),
+    )
+
+
+def _midway(state: Deployment, attempts: Sequence[AttemptRow]) -> Deployment:
+    """Return the snapshot that belongs to these attempts."""
+    by_status: dict[str, list[AttemptRow]] = {}
+    for one in attempts:
+        by_status.setdefault(one.status, []).append(one)
+    at_work = by_status.get("started", [])
+    return replace(
+        state,
+        completed=ranges.of(one.step_index for one in by_status["completed"]),
+        completed_count=len(by_status["completed"]),
+        failed_count=len(by_status.get("failed", [])),
+        attempt_count=len(attempts),
+        attempts=tuple(
+            Attempt(number=one.number, step_index=one.step_index, status=AttemptStatus.STARTED)
+            for one in at_work
+        ),
+        tracks=tuple(Track(index=one.step_index, tries=1) for one in at_work),
+    )
 
 
 def write_log(home: House, own_id: str, count: int) -> None:

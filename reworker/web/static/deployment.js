@@ -76,9 +76,9 @@ if (pane && button && "follow" in pane.dataset) {
   pane.addEventListener("wheel", (event) => event.deltaY < 0 && isFollowing && follow(false), { passive: true });
   document.addEventListener("visibilitychange", () => document.hidden || ask());
   const main = document.querySelector("main");
-  const follow = () => main.liveStream?.addEventListener("log", () => plan(0.1));
-  follow();
-  document.addEventListener("live:stream", follow);
+  const listen = () => main.liveStream?.addEventListener("log", () => plan(0.1));
+  listen();
+  document.addEventListener("live:stream", listen);
   document.addEventListener("live:over", () => {
     isOver = true;
     plan(1);
