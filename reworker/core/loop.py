@@ -250,8 +250,8 @@ class Loop:
 
     def _committed(self, batch: Batch) -> None:
         changes = batch.changes
+        self._publisher.offer(changes.outbox_added)  # before the rest: workers wait for it
         batch.remember()
-        self._publisher.offer(changes.outbox_added)
         self._timers.note(changes.timers_set)
         self._counters.add("events", len(changes.events))
         if self._on_events is not None:

@@ -7,6 +7,7 @@ send many rows at once, are converted element by element.
 from __future__ import annotations
 
 from collections.abc import Callable, Iterable, Sequence
+from itertools import starmap
 from operator import attrgetter
 from typing import Any
 
@@ -61,8 +62,10 @@ class SetStatement:
         rows = rows.render_derived(with_types=True)
         #: it has one parameter, what `encoded` returns.
         self.text = str(make({one.name: rows.c[one.name] for one in wanted}).compile(dialect=dialect))
-        self._names = [one.name for one in wanted]
-        self._fields = attrgetter(*self._names)
+        names = [str(one.name) for one in wanted]
+        self._fields = attrgetter(*names)
+        #: what is encoded of each row; half as dear as a dict.
+        self._encodable = msgspec.defstruct("Encodable", [(name, Any) for name in names])
         self._texts = [place for place, one in enumerate(wanted) if isinstance(one.type, AnyText)]
         found = ((place, _processor(one, dialect)) for place, one in enumerate(wanted))
         self._converts = [(place, convert) for place, convert in found if convert is not None]
@@ -105,10 +108,7 @@ class SetStatement:
         return text
 
     def _encoded(self, found: Iterable[Values]) -> str:
-        names = self._names
-        return _encoder.encode(
-            [dict(zip(names, row, strict=True)) for row in zip(*found, strict=True)]
-        ).decode()
+        return _encoder.encode(list(starmap(self._encodable, zip(*found, strict=True)))).decode()
 
 
 def _processor(one: Column[Any], dialect: psycopg.dialect) -> Callable[[Any], Any] | None:
