@@ -18,7 +18,7 @@ class Draft:
 
     def __init__(self, plan: Plan, deployment: Deployment, at: datetime) -> None:
         self.plan = plan
-        self.deployment = deployment
+        self.deployment = self._before = deployment
         self.at = at
         self.commands: list[Command] = []
 
@@ -38,8 +38,11 @@ class Draft:
         self.commands.append(command)
 
     def change(self, **fields: Any) -> None:
-        """Change fields of the snapshot."""
-        self.deployment = changed(self.deployment, **fields)
+        """Change fields of the snapshot: of a copy, which nobody else has until the event is done."""
+        if self.deployment is self._before:
+            self.deployment = changed(self.deployment, **fields)
+        else:
+            vars(self.deployment).update(fields)
 
     def move(self, trigger: Trigger) -> bool:
         """Make the deployment's transition; False, with nothing changed, when the table has none."""

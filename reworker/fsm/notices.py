@@ -16,6 +16,8 @@ class Notices(Draft):
 
     def notify_step(self, step: PlannedStep, phase: str, detail: str = "") -> None:
         """Send what the step asks for at this phase."""
+        if phase not in step.notify:
+            return
         where = f" on {step.host}" if step.host else ""
         self._notify(step.notify, phase, f"step: {step.key}{where}", detail)
 
