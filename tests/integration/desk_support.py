@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, closing, contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -70,23 +70,18 @@ def counter(
 ) -> Iterator[Counter]:
     """Serve a database, with a desk when a broker is named."""
     clock, settings = SystemClock(), WebSettings(port=0, has_auth=has_auth)
-    with opened_storage(f"sqlite:///{folder / 'desk.db'}") as (storage, logs):
-        access = Access(storage, clock)
+    with ExitStack() as stack:
+        storage, logs = stack.enter_context(opened_storage(f"sqlite:///{folder / 'desk.db'}"))
+        access = stack.enter_context(closing(Access(storage, clock)))
         desk = None
         if mq is not None:
-            desk = BusDesk(mq_settings(mq), storage.reader, clock, access.note, management=management)
+            made = BusDesk(mq_settings(mq), storage.reader, clock, access.note, management=management)
+            desk = stack.enter_context(made)
         service = Service(storage, logs, clock)
         site = Site(service, access, clock, settings, desk=desk, probe=lambda: Report("web"))
         app = create_app(site)
-        with WebServer(app, settings, on_stop=app.state.watcher.end) as server:
-            made = Counter(server.url, access, desk)
-            try:
-                yield made
-            finally:
-                made.close()
-                access.close()
-                if desk is not None:
-                    desk.close()
+        server = stack.enter_context(WebServer(app, settings, on_stop=app.state.watcher.end))
+        yield stack.enter_context(closing(Counter(server.url, access, desk)))
 
 
 @contextmanager
