@@ -31,6 +31,15 @@ def test_rows_change_and_marks_stay_when_something_happens(home: House, eyes: Op
     expect(window.page).to_have_title("Deployments · reworker")
 
 
+def test_rows_change_though_events_never_pause(home: House, eyes: Open) -> None:
+    window = eyes(home.url).go("/deployments")
+    window.evaluate(
+        "setInterval(() => document.querySelector('main').liveStream.dispatchEvent(new Event('change')), 40)"
+    )
+    own_id = home.start(playbook_text("while it rains"))
+    expect(window.find(f"#d{own_id} .status")).to_have_text("completed")
+
+
 def test_first_page_says_what_needs_people_when_something_waits(home: House, eyes: Open) -> None:
     window = eyes(home.url).go("/")
     assert "First steps" in window.text()

@@ -8,6 +8,7 @@ import msgspec
 from starlette.responses import Response
 
 from reworker.core.batch import Applied
+from reworker.core.places import place_of_row
 from reworker.core.principal import Scope
 from reworker.core.reads import DeploymentView
 from reworker.errors import ConfigError, DeploymentNotFound, Forbidden, NotResumable, ReworkerError
@@ -96,7 +97,7 @@ def _found(visit: Visit, ids: Iterable[str]) -> list[DeploymentView]:
 
 
 def _verdict(visit: Visit, act: str, view: DeploymentView) -> Verdict:
-    if reason := visit.who.refusal(BULK[act]):
+    if reason := visit.who.refusal(BULK[act], place_of_row(view.row)):
         return Verdict(view, reason)
     if act == "cancel":
         return Verdict(view, "it is over" if view.is_over else "")

@@ -15,9 +15,12 @@ const main = document.querySelector("main[data-live]");
 const state = document.getElementById("live-state");
 const quiet_s = 15;
 const slowest_s = 20;
+const least_ms = 1000;
 let tag = "";
 let failures = 0;
 let timer = 0;
+let dueAt = 0;
+let askedAt = 0;
 let isAsking = false;
 let isAskedAgain = false;
 let isOver = false;
@@ -28,13 +31,20 @@ function delay_s() {
   return stream && stream.readyState === EventSource.OPEN ? quiet_s : Number(main.dataset.liveS || 2);
 }
 
+// An earlier moment that is planned stays: events that come all the time must not put it off for ever. Between two
+// requests is a second at least, so that a busy system is not kept busy by those who look at it.
 function plan(seconds) {
+  if (isOver) return clearTimeout(timer);
+  const at = Math.max(Date.now() + seconds * 1000, askedAt + least_ms);
+  if (timer && dueAt <= at) return;
   clearTimeout(timer);
-  if (isOver) return;
-  timer = setTimeout(ask, seconds * 1000);
+  dueAt = at;
+  timer = setTimeout(ask, at - Date.now());
 }
 
 async function ask() {
+  clearTimeout(timer);
+  timer = 0;
   if (document.hidden) return;
   if (isAsking) {
     isAskedAgain = true;
@@ -42,6 +52,7 @@ async function ask() {
   }
   isAsking = true;
   isAskedAgain = false;
+  askedAt = Date.now();
   try {
     await take(await fetch(location.href, { headers: { "X-Live": "1", "If-None-Match": tag }, cache: "no-store" }));
     failures = 0;
