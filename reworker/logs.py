@@ -148,7 +148,7 @@ class LineFormatter(logging.Formatter):
         return "\n".join(escaped(line) for line in super().formatStack(stack_info).split("\n"))
 
 
-class RedactingHandler(logging.StreamHandler[TextIO]):
+class RedactedLog(logging.StreamHandler[TextIO]):
     """The handler of `setup`: writes records to a stream, and learns what must not be in them.
 
     Args:
@@ -164,7 +164,7 @@ class RedactingHandler(logging.StreamHandler[TextIO]):
 def hide(*secrets: str) -> None:
     """Have the log show these no more; for whoever reads a secret after `setup`, such as a new password."""
     for handler in logging.getLogger().handlers:
-        if isinstance(handler, RedactingHandler):
+        if isinstance(handler, RedactedLog):
             handler.redactor.learn(secrets)
 
 
@@ -194,7 +194,7 @@ def setup(
     """
     redact = redactor or Redactor()
     make = JsonFormatter if is_json else LineFormatter
-    handler = RedactingHandler(stream or sys.stderr, redact)
+    handler = RedactedLog(stream or sys.stderr, redact)
     handler.setFormatter(make(lambda text: redact(without_url_passwords(text))))
     handler.addFilter(CorrelationFilter())
     root = logging.getLogger()

@@ -67,13 +67,6 @@ def test_queue_declare_is_refused_when_it_differs(peer: Peer, changed: dict[str,
     assert (code, text.split("'")[0]) == (406, "PRECONDITION_FAILED - inequivalent arg ")
 
 
-def test_queue_declare_may_say_that_it_is_classic_or_leave_it_out(peer: Peer) -> None:
-    classic = {"x-queue-type": "classic"}
-    for first, second in ({}, classic), (classic, {}):
-        queue = peer.queue(durable=True, arguments=first)
-        assert peer.channel.queue_declare(queue, durable=True, arguments=second).method.queue == queue
-
-
 def test_queue_gets_a_name_from_the_server_when_it_has_none(peer: Peer) -> None:
     name = peer.channel.queue_declare("", exclusive=True).method.queue
     assert name.startswith("amq.gen-")
