@@ -72,10 +72,10 @@ def test_queue_of_another_name_is_ours_when_a_worker_reads_it() -> None:
 def test_rates_are_taken_over_the_window() -> None:
     rates = Rates(window_s=10)
     assert rates.of("q") == (None, None, None)
-    for second, published in enumerate((0, 100, 200, 300)):
-        counts = Counts(ready=second, published=published, taken=published // 2)
-        rates.note(second * 5.0, {"q": counts})
-    assert rates.of("q") == (20.0, 10.0, 0.2), "from the look 10 s before the last"
+    for number, published in enumerate((0, 1000, 1200, 1400)):
+        counts = Counts(ready=2 * number, published=published, taken=published // 2)
+        rates.note(number * 5.0, {"q": counts})
+    assert rates.of("q") == (40.0, 20.0, 0.4), "from the look 10 s before the last"
     assert rates.of("other") == (None, None, None)
 
 
