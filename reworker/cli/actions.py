@@ -104,6 +104,22 @@ def resume(
             sys.exit(follow(service, own_id, "text", db))
 
 
+@click.command()
+@click.argument("deployment")
+@scope_options
+@click.option("--follow", "is_followed", is_flag=True, help="Follow it to its end; exit codes as for `run`.")
+@reason_option
+@core_option
+def retry(deployment: str, scope: Scope, is_followed: bool, reason: str, db: str) -> None:
+    """Do again what DEPLOYMENT, which has ended, did not do; `resume` can change the playbook as well."""
+    with opened_service(db) as service:
+        own_id = service.retry(full_id(service, deployment), scope, actor=user_name(), reason=reason)
+        click.echo(own_id)
+        click.echo(_begun(service, own_id), err=True)
+        if is_followed:
+            sys.exit(follow(service, own_id, "text", db))
+
+
 def _edited(playbook: str | None, dynamic: Pairs) -> tuple[str, dict[str, Any]]:
     """Return the text of the edited playbook, or an empty one, and the new values."""
     if playbook is None:

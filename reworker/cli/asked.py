@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 
 import msgspec
 
-from reworker.core import history
+from reworker.core import history, submission
 from reworker.core.service import DeploymentView, Service
 from reworker.core.waiting import as_now
 from reworker.fsm.rules_json import rules_from_json
@@ -17,6 +17,7 @@ if TYPE_CHECKING:
     from reworker.core.recorder import LogLine
     from reworker.core.resumption import Scope
     from reworker.core.service import AttemptView, EventView
+    from reworker.core.submission import Terms
     from reworker.fsm.events import Decision
     from reworker.fsm.plan import Plan
     from reworker.fsm.rules import Rules
@@ -48,29 +49,8 @@ class AskedLibrary(Protocol):
         ...
 
 
-class Asked(Protocol):
-    """Deployments; what is not explained here is as in `core.service.Service`."""
-
-    #: seconds between two looks while following.
-    look_s: float
-
-    @property
-    def library(self) -> AskedLibrary:
-        """Stored playbooks."""
-        ...
-
-    def submit(
-        self,
-        text: str,
-        dynamic: Mapping[str, Any] | None = None,
-        *,
-        actor: str = "",
-        unattended: bool = False,
-        idempotency_key: str = "",
-        source: str = "playbook",
-    ) -> str:
-        """Start a deployment; return its id."""
-        ...
+class AskedReads(Protocol):
+    """Reading deployments; what is not explained here is as in `core.service.Service`."""
 
     def deployment(self, deployment_id: str) -> DeploymentView:
         """Return a deployment."""
@@ -110,6 +90,31 @@ class Asked(Protocol):
 
     def problems(self, deployment_id: str) -> list[str]:
         """Return what is wrong with the history of a deployment."""
+        ...
+
+
+class Asked(AskedReads, Protocol):
+    """All that commands ask about deployments and stored playbooks."""
+
+    #: seconds between two looks while following.
+    look_s: float
+
+    @property
+    def library(self) -> AskedLibrary:
+        """Stored playbooks."""
+        ...
+
+    def begin(
+        self,
+        text: str,
+        dynamic: Mapping[str, Any],
+        *,
+        actor: str,
+        terms: Terms,
+        playbook_id: str = "",
+        source: str = "playbook",
+    ) -> str:
+        """Start a deployment of a text, or of the stored playbook that it is of; return its id."""
         ...
 
     def cancel(self, deployment_id: str, *, actor: str = "", reason: str = "") -> Result:
@@ -157,6 +162,21 @@ class LocalCore(Service):
     """The service on a database, with what only commands ask."""
 
     look_s = LOCAL_LOOK_S
+
+    def begin(
+        self,
+        text: str,
+        dynamic: Mapping[str, Any],
+        *,
+        actor: str,
+        terms: Terms,
+        playbook_id: str = "",
+        source: str = "playbook",
+    ) -> str:
+        """Start a deployment; see `Asked` and `Service.submit`."""
+        asked = submission.asked_for(actor, terms.idempotency_key, is_unattended=terms.is_unattended)
+        origin = msgspec.structs.replace(asked, playbook_id=playbook_id or None, reason=terms.reason)
+        return self.start(self.library.draft(text, dynamic, source), origin)
 
     def ids_beginning(self, text: str, limit: int) -> list[str]:
         """Return ids that begin with a text; see `Asked`."""

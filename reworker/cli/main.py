@@ -28,6 +28,7 @@ COMMANDS = {
     "broker": "reworker.cli.broker:broker",
     "cancel": "reworker.cli.actions:cancel",
     "control": "reworker.cli.control:control",
+    "completion": "reworker.cli.completion:completion",
     "config": "reworker.cli.config:config",
     "core": "reworker.cli.core:core",
     "dead": "reworker.cli.dead:dead",
@@ -42,12 +43,14 @@ COMMANDS = {
     "logs": "reworker.cli.show:logs",
     "ls": "reworker.cli.show:ls",
     "new": "reworker.cli.new:new",
+    "params": "reworker.cli.params:params",
     "pause": "reworker.cli.actions:pause",
     "plan": "reworker.cli.playbooks:plan",
     "playbook": "reworker.cli.stored:playbook",
     "prune": "reworker.cli.prune:prune",
     "refuse": "reworker.cli.actions:refuse",
     "resume": "reworker.cli.actions:resume",
+    "retry": "reworker.cli.actions:retry",
     "run": "reworker.cli.run:run",
     "schema": "reworker.cli.schema:schema",
     "show": "reworker.cli.show:show",
@@ -60,6 +63,9 @@ COMMANDS = {
     "whoami": "reworker.cli.login:whoami",
     "worker": "reworker.cli.worker:worker",
 }
+
+#: set by a shell that completes.
+COMPLETION = "_REWORKER_COMPLETE"
 
 EXIT_OK, EXIT_FAILED, EXIT_USAGE, EXIT_CANCELLED, EXIT_WAITING, EXIT_UNREACHABLE = range(6)
 #: Ctrl-C while following: the outcome is not known yet. Source: shells give 128 + SIGINT.
@@ -109,6 +115,9 @@ def exit_code(error: ReworkerError) -> int:
 
 def main() -> None:
     """Run the command line; errors of ours end in one line on stderr and an exit code."""
+    if COMPLETION in os.environ:
+        # it tells click how our words are to be read
+        import_module(COMMANDS["completion"].partition(":")[0])
     try:
         cli()
     except StopRequested:

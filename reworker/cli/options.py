@@ -15,6 +15,8 @@ from reworker.errors import PlaybookInvalid
 from reworker.logs import Redactor, setup
 
 F = TypeVar("F", bound=Callable[..., Any])
+#: see `shell_complete` of click.
+Complete = Callable[[click.Context, click.Parameter, str], list[str]]
 
 #: where `reworker` keeps its database unless it is told otherwise; relative to the current folder.
 DEFAULT_DB = "sqlite:///state/reworker.db"
@@ -145,13 +147,26 @@ def health_option(function: F) -> F:
     return click.option("--health", metavar="ADDRESS", help=help_text)(function)
 
 
-def dynamic_option(function: F) -> F:
-    """Add ``-e NAME=VALUE``, which may be repeated."""
+def dynamic_options(complete: Complete | None) -> Callable[[F], F]:
+    """Add ``-e NAME=VALUE``, which may be repeated.
+
+    Args:
+        complete: says to a shell what may follow.
+    """
     help_text = "Dynamic value; VALUE is read as in a playbook, so 3 is a number and '\"3\"' a text."
-    option = click.option(
-        "-e", "--set", "dynamic", metavar="NAME=VALUE", multiple=True, callback=_pairs, help=help_text
+    return click.option(
+        *("-e", "--set", "dynamic"),
+        metavar="NAME=VALUE",
+        multiple=True,
+        callback=_pairs,
+        shell_complete=complete,
+        help=help_text,
     )
-    return option(function)
+
+
+def dynamic_option(function: F) -> F:
+    """Add ``-e NAME=VALUE``; see `dynamic_options`."""
+    return dynamic_options(None)(function)
 
 
 class Pairs(dict[str, Any]):

@@ -15,6 +15,7 @@ from reworker.core.batch import Applied, Result
 from reworker.core.recorder import LogLine
 from reworker.core.resumption import Scope
 from reworker.core.service import AttemptView, DeploymentView, EventView
+from reworker.core.submission import Terms
 from reworker.errors import NothingChanged
 from reworker.fsm.deployment import Deployment
 from reworker.fsm.events import Decision
@@ -29,32 +30,13 @@ PAGE_COUNT = 1000
 Json = Mapping[str, Any]
 
 
-class RemoteCore:
-    """Asks a server; one thread. Who acts is who the token belongs to: `actor` is not sent."""
-
-    look_s = SERVER_LOOK_S
+class RemoteReads:
+    """Reads from a server; one thread."""
 
     def __init__(self, client: ServerClient) -> None:
         self._client = client
-        #: stored playbooks.
-        self.library = RemoteLibrary(client)
         #: last id of a page -> the server's cursor behind it.
         self._cursors: dict[str, str] = {}
-
-    def submit(
-        self,
-        text: str,
-        dynamic: Mapping[str, Any] | None = None,
-        *,
-        actor: str = "",
-        unattended: bool = False,
-        idempotency_key: str = "",
-        source: str = "playbook",
-    ) -> str:
-        """Start a deployment; one, however often the network fails. See `Asked`."""
-        body = {"text": text, "values": dict(dynamic or {}), "unattended": unattended}
-        key = idempotency_key or uuid.uuid4().hex
-        return str(self._client.ask("POST", "/deployments", body, key=key)["id"])
 
     def deployment(self, deployment_id: str) -> DeploymentView:
         """Return a deployment; see `Asked`."""
@@ -110,6 +92,33 @@ class RemoteCore:
     def problems(self, deployment_id: str) -> list[str]:
         """Have the server prove the history; see `Asked`."""
         return list(self._client.get(f"/deployments/{part(deployment_id)}/verify")["problems"])
+
+
+class RemoteCore(RemoteReads):
+    """Asks a server; one thread. Who acts is who the token belongs to: `actor` is not sent."""
+
+    look_s = SERVER_LOOK_S
+
+    def __init__(self, client: ServerClient) -> None:
+        super().__init__(client)
+        #: stored playbooks.
+        self.library = RemoteLibrary(client)
+
+    def begin(
+        self,
+        text: str,
+        dynamic: Mapping[str, Any],
+        *,
+        actor: str,
+        terms: Terms,
+        playbook_id: str = "",
+        source: str = "playbook",
+    ) -> str:
+        """Start a deployment; one, however often the network fails. See `Asked`."""
+        body = {"values": dict(dynamic), "unattended": terms.is_unattended, "reason": terms.reason}
+        body |= {"playbook_id": playbook_id} if playbook_id else {"text": text}
+        key = terms.idempotency_key or uuid.uuid4().hex
+        return str(self._client.ask("POST", "/deployments", body, key=key)["id"])
 
     def cancel(self, deployment_id: str, *, actor: str = "", reason: str = "") -> Result:
         """Ask for its end; see `Asked`."""

@@ -5,13 +5,18 @@ from __future__ import annotations
 import os
 import sys
 import threading
+from collections.abc import Callable
+from functools import wraps
+from typing import Any
 
 import click
 
 from reworker.cli.asked import Asked
+from reworker.cli.completion import complete_pair
 from reworker.cli.events import with_skips
 from reworker.cli.main import EXIT_CANCELLED, EXIT_DETACHED, EXIT_FAILED, EXIT_OK, EXIT_WAITING
-from reworker.cli.options import Pairs, core_option, dynamic_option, output_option, user_name
+from reworker.cli.options import Pairs, core_option, dynamic_options, output_option, user_name
+from reworker.cli.params import Chosen, complete_playbook, is_stored, stored_playbook
 from reworker.cli.playbooks import parse_or_exit, read_playbook
 from reworker.cli.progress import view_for
 from reworker.cli.selection import full_id
@@ -19,6 +24,7 @@ from reworker.cli.waits import counted, db_words, place, waits
 from reworker.cli.wiring import name_of_database, opened_service
 from reworker.core import parameters
 from reworker.core.service import AttemptView, DeploymentView
+from reworker.core.submission import Terms
 from reworker.fsm.plan import Plan
 from reworker.fsm.states import AttemptStatus, DeploymentStatus
 from reworker.logs import escaped
@@ -36,31 +42,57 @@ EXIT_CODES = {
 }
 
 
+def terms_options(function: Callable[..., None]) -> Callable[..., None]:
+    """Add how a deployment is asked for, which becomes `terms`."""
+
+    @wraps(function)
+    def command(*, reason: str, unattended: bool, key: str, **others: Any) -> None:
+        function(terms=Terms(key, is_unattended=unattended, reason=reason), **others)
+
+    options = (
+        click.option("--key", default="", help="Idempotency key: the same key starts one deployment only."),
+        click.option("--unattended", is_flag=True, help="Nobody can be asked: a doubt fails the deployment."),
+        click.option("--reason", default="", help="Why; kept in the history."),
+    )
+    for one in options:
+        command = one(command)
+    return command
+
+
 @click.command()
-@click.argument("playbook")
-@dynamic_option
+@click.argument("playbook", shell_complete=complete_playbook)
+@dynamic_options(complete_pair)
 @core_option
 @output_option
-@click.option("--unattended", is_flag=True, help="Nobody can be asked: a doubt fails the deployment.")
-@click.option("--key", default="", help="Idempotency key: the same key starts one deployment only.")
+@terms_options
 @click.option("--detach", is_flag=True, help="Print the id and return at once.")
 def run(
-    playbook: str, dynamic: Pairs, db: str, output: str, unattended: bool, key: str, detach: bool
+    playbook: str,
+    dynamic: Pairs,
+    db: str,
+    output: str,
+    terms: Terms,
+    detach: bool,
 ) -> None:
-    """Run PLAYBOOK (a file, or - for standard input) and follow it to its end.
+    """Run PLAYBOOK and follow it to its end; `reworker params PLAYBOOK` says which values it takes.
+
+    PLAYBOOK is a file, or - for standard input, or the id of a stored playbook.
 
     Ctrl-C stops following, not the deployment. Exit codes: 0 completed, 1 failed, 2 wrong input,
     3 cancelled, 4 waits for a person, 5 unreachable, 130 stopped following.
     """
-    text = read_playbook(playbook)
-    parsed = parse_or_exit(text, playbook)
+    # a file is read first: who made a mistake in it should not have to start a core to learn that
+    chosen = None if is_stored(playbook) else Chosen(read_playbook(playbook))
+    parsed = chosen and parse_or_exit(chosen.text, playbook)
     with opened_service(db) as service:
-        deployment_id = service.submit(
-            text.decode("utf-8-sig"),
+        chosen = chosen or stored_playbook(service, playbook)
+        parsed = parsed or parse_or_exit(chosen.text, playbook)
+        deployment_id = service.begin(
+            chosen.text.decode("utf-8-sig"),
             parameters.as_typed(parsed, dynamic, dynamic.texts),
             actor=user_name(),
-            unattended=unattended,
-            idempotency_key=key,
+            terms=terms,
+            playbook_id=chosen.id,
             source=playbook,
         )
         if detach:

@@ -33,6 +33,11 @@ def full_id(service: Asked, text: str) -> str:
     return _only(found, text, "DEPLOYMENT")
 
 
+def is_beginning(text: str) -> bool:
+    """Tell whether a text may be an id or the beginning of one."""
+    return is_id(text) or _BEGINNING.fullmatch(text) is not None
+
+
 def full_playbook_id(service: Asked, text: str) -> str:
     """Return the id of the stored playbook that `text` is the beginning of the id of; else `text` itself.
 

@@ -134,7 +134,7 @@ def test_deployment_is_paused_resumed_and_cancelled(shell: Shell) -> None:
     assert shell("resume", own_id).stdout == "resumed\n"
     assert shell("cancel", own_id).stdout == "cancelling\n"
     assert shell("watch", own_id).returncode == 3
-    continued = shell("resume", own_id, "--hosts", "b")
+    continued = shell("retry", own_id, "--hosts", "b")
     assert continued.returncode == 0, continued.stderr
     assert shell("cancel", continued.stdout.strip()).returncode == 0
 
@@ -146,6 +146,10 @@ def test_playbook_is_stored_and_removed(shell: Shell) -> None:
     assert shell("playbook", "add", "good.yaml", "--id", own_id[:18]).stdout.strip() == own_id
     assert shell("playbook", "show", own_id, "--version", "1").stdout == PLAYBOOK
     assert f"{own_id}" in shell("playbook", "ls").stdout
+    assert shell("params", own_id[:20]).stdout == "it takes no values\n"
+    deployment = shell("run", own_id[:20], "--detach", "--reason", "because").stdout.strip()
+    assert shell("watch", deployment).returncode == 0
+    assert "because" in shell("show", deployment).stdout
     assert shell("playbook", "rm", own_id).stdout == "removed\n"
     assert shell("playbook", "show", own_id).returncode == 1
 
