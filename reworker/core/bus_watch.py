@@ -30,7 +30,7 @@ from reworker.core.bus_look import (
 from reworker.core.plugin_search import login_of, plugins_beside
 from reworker.core.roll_call import Heard, RollCall, commands_on
 from reworker.core.upkeep import open_ids
-from reworker.errors import BusError, ConfigError, StorageError, TopologyMismatch
+from reworker.errors import BusError, ConfigError, ConnectionLost, StorageError, TopologyMismatch
 from reworker.storage.contract import Reader
 from reworker.storage.work_contract import WorkRow
 from reworker.topology import names
@@ -123,8 +123,11 @@ class BusWatch:
 
     def _heard(self) -> list[Heard]:
         """Ping the workers, and return what they have answered to earlier pings."""
-        if self._call is None:
+        if self._call is None or self._bus is None:
             return []
+        health = self._bus.health()
+        if not health.is_connected:
+            raise ConnectionLost(f"the broker went away: {health.last_error}")
         is_answered = self._call.ask(deadline_s=CONNECT_S)
         self._call.forget(FORGET_S)
         if is_answered and not self._call.heard():
