@@ -8,6 +8,7 @@ let isFollowing = false;
 let isAsking = false;
 let isAskedAgain = false;
 let timer = 0;
+let due_ms = 0;
 let isOver = false;
 
 function follow(isOn) {
@@ -47,6 +48,7 @@ function show(rows) {
 }
 
 async function ask() {
+  timer = 0;
   if (document.hidden) return;
   if (isAsking) {
     isAskedAgain = true;
@@ -64,8 +66,12 @@ async function ask() {
   if (isMore || isAskedAgain || !isOver) plan(isMore || isAskedAgain ? 0.25 : poll_s);
 }
 
+// Events only bring the next look forward: a flood of them must not put it off for ever.
 function plan(seconds) {
+  const at_ms = Date.now() + seconds * 1000;
+  if (timer && due_ms <= at_ms) return;
   clearTimeout(timer);
+  due_ms = at_ms;
   timer = setTimeout(ask, seconds * 1000);
 }
 
