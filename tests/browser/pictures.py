@@ -9,6 +9,7 @@ from pathlib import Path
 
 from playwright.sync_api import Browser, sync_playwright
 
+from tests.browser import deployments
 from tests.browser.conftest import FURNISHED_S
 from tests.browser.eyes import CHROMIUM, FLAGS
 from tests.browser.house import House, furnish, house
@@ -80,6 +81,9 @@ def main() -> None:
             take(browser, home, "playbook-run", f"/playbooks/{ids['playbook']}/run preview")
             take(browser, home, "playbook-changes", f"/playbooks/{ids['playbook']}/diff")
             take(browser, home, "workers", "/workers")
+            release = f"/deployments/{deployments.release(home)}"
+            take(browser, home, "deployment-release", release)
+            take(browser, home, "deployment-fleet", f"/deployments/{deployments.huge(home)}", theme="dark")
             browser.close()
 
 
