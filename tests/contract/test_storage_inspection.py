@@ -9,13 +9,14 @@ import pytest
 
 from reworker.errors import StorageUnavailable
 from reworker.storage.contract import LockRow, Storage
+from reworker.storage.schema import SCHEMA_VERSION
 from tests.contract.storage_kit import NOW, OTHER, OWN, message, save, timer
 
 
 def test_report_names_the_engine_and_finds_nothing_wrong(storage: Storage) -> None:
     report = storage.report()
     assert report.engine.startswith(("SQLite 3", "PostgreSQL 1"))
-    assert "schema 2" in report.engine
+    assert f"schema {SCHEMA_VERSION}" in report.engine
     assert report.size_bytes > 0
     assert report.problems == ()
 

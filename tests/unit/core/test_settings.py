@@ -26,7 +26,7 @@ def test_environment_wins_over_the_file() -> None:
 
 
 def test_queues_of_the_core_have_the_type_that_is_set() -> None:
-    of_type = {"re.replies": "quorum", "re.output": "quorum", "jobs": "quorum", "re.dead": None}
+    of_type = {"re.replies": "quorum", "re.output": "quorum", "jobs": "quorum", "re.dead": "classic"}
     queues = core_settings({"queue_type": "quorum", "job_queue": "jobs"}, {}).topology().queues
     assert {one.name: one.arguments.get("x-queue-type") for one in queues} == of_type
 

@@ -127,6 +127,7 @@ plans = st.builds(
     locks=tuples,
     timeout_s=st.none() | numbers,
     notice=st.none() | notices,
+    environment=words,
 )
 
 
