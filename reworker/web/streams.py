@@ -25,6 +25,10 @@ from reworker.storage.contract import HeadRow
 
 logger = logging.getLogger(__name__)
 
+#: seconds without an event after which a comment is sent, so that nobody on the way gives up the connection.
+HEARTBEAT_S = 15.0
+#: seconds after which a stream ends, so that its token is looked at again; browsers come back by themselves.
+LIFE_S = 600.0
 #: seconds between two looks, at least and at most.
 LOOK_S, SLOW_LOOK_S = 0.2, 1.0
 #: how many times longer than a look the pause after it is, within these bounds.
@@ -103,10 +107,14 @@ class Watcher:
         source: what is looked at.
         show: makes what readers of the list get of a deployment.
         clock: of this machine.
+
+    Its streams send a comment after `heartbeat_s` without an event, and end after `life_s`.
     """
 
+    heartbeat_s, life_s = HEARTBEAT_S, LIFE_S
+
     def __init__(self, source: Source, show: Callable[[DeploymentView], bytes], clock: Clock) -> None:
-        self._source, self._clock = source, clock
+        self._source, self.clock = source, clock
         self._followers: set[Follower] = set()
         self._marks: dict[str, tuple[int, int]] = {}
         self._task: asyncio.Task[None] | None = None
@@ -138,7 +146,7 @@ class Watcher:
     async def _watch(self) -> None:
         took_s = 0.0
         while self._followers and not self.is_ended:
-            began_mono_s, before_s = self._clock.mono_s(), took_s
+            began_mono_s, before_s = self.clock.mono_s(), took_s
             try:
                 await self._look()
             except StorageError as error:
@@ -147,7 +155,7 @@ class Watcher:
             except Exception:  # top of the task
                 logger.exception("streams stand still")
                 await asyncio.sleep(AWAY_S)
-            took_s = self._clock.mono_s() - began_mono_s
+            took_s = self.clock.mono_s() - began_mono_s
             # the shorter of two: a single long look says nothing but that the machine had other work
             await asyncio.sleep(min(max(LOOK_S, min(took_s, before_s) * REST_RATIO), SLOW_LOOK_S))
         self._marks.clear()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import re
 import socket
@@ -74,6 +75,14 @@ class Stream:
         found = [self.next()]
         while found[-1][0] != kind:
             found.append(self.next())
+        return found
+
+    def rest(self) -> list[tuple[str, str, Any]]:
+        """Return the events to the end, be it a cut."""
+        found = []
+        with contextlib.suppress(httpx.HTTPError, EOFError):
+            while True:
+                found.append(self.next())
         return found
 
 
@@ -196,6 +205,58 @@ def test_list_stream_tells_of_changes_that_may_be_seen(api: Api) -> None:
             assert kinds(stream.take(1)) == ["reset"]
 
 
+def test_idle_stream_says_that_it_is_there_and_ends_so_that_its_token_is_looked_at(tmp_path: Path) -> None:
+    with serving(tmp_path) as api:
+        api.watcher.heartbeat_s, api.watcher.life_s = 0.05, 1.0
+        own_id, client = api.start(), api.client(Scope.READ)
+        for path in (f"/deployments/{own_id}/stream", "/stream"):
+            text = client.get(path).text
+            assert text.count(": still here\n\n") >= 2
+            assert "event: end" not in text
+            assert text.startswith("retry: 1000\n\n")
+
+
+def test_stream_goes_on_after_the_server_was_killed(process: Callable[..., Process], tmp_path: Path) -> None:
+    url = f"sqlite:///{tmp_path / 'killed.db'}"
+    storage, logs = open_storage(url), open_logs(url)
+    access, service = Access(storage, SystemClock()), Service(storage, logs, SystemClock())
+    headers = {"Authorization": f"Bearer {access.create_token('watcher', [Scope.READ])[1]}"}
+    own_id = service.submit(playbook())
+    service.pause(own_id)
+    events: list[tuple[str, str, Any]] = []
+    for act in (service.resume, service.pause):
+        server, (host, port) = web_process(process, url)
+        last = events[-1][1] if events else ""
+        with (
+            httpx.Client(base_url=f"http://{host}:{port}/api/v1", headers=headers, timeout=30) as client,
+            following(client, f"/deployments/{own_id}/stream", last) as stream,
+        ):
+            events += stream.until("state")
+            act(own_id)
+            server.kill9()
+            events += stream.rest()
+    server, (host, port) = web_process(process, url)
+    with (
+        httpx.Client(base_url=f"http://{host}:{port}/api/v1", headers=headers, timeout=30) as client,
+        following(client, f"/deployments/{own_id}/stream", events[-1][1]) as stream,
+    ):
+        events += stream.until("state")
+    seen = [data["seq"] for kind, _, data in events if kind == "event"]
+    assert seen == [one.seq for one in service.events(own_id)] == [1, 2, 3, 4, 5]
+    assert events[-1][2]["status"] == service.deployment(own_id).state.status == "paused"
+    access.close()
+    storage.close()
+    logs.close()
+
+
+def web_process(process: Callable[..., Process], url: str) -> tuple[Process, tuple[str, int]]:
+    """Start a server in a process of its own; return it and where it listens."""
+    server = process("-m", "reworker", "web", "--db", url, "--port", "0")
+    found = re.search(r"http://([\w.]+):(\d+)", str(server.wait_for_line(r"ready: http://(\S+)")))
+    assert found is not None
+    return server, (found[1], int(found[2]))
+
+
 def test_stream_needs_a_token_that_may_see_the_deployment(api: Api, own_id: str) -> None:
     path = f"/deployments/{own_id}/stream"
     assert api.anybody().get(path).status_code == 401
@@ -216,11 +277,9 @@ def test_streams_end_with_the_server_at_once(tmp_path: Path) -> None:
             with following(client, path) as stream:
                 stream.next()
                 begun.wait(10)
-                try:
-                    while True:
-                        stream.next()
-                except EOFError:
-                    return "ended"
+                with pytest.raises(EOFError):
+                    stream.take(1000)
+                return "ended"
 
         ends = [pool.submit(follow, path) for path in (f"/deployments/{own_id}/stream", "/stream")]
         begun.wait(10)
@@ -258,13 +317,11 @@ def test_1000_idle_streams_cost_little(process: Callable[..., Process], tmp_path
     access, service = Access(storage, SystemClock()), Service(storage, logs, SystemClock())
     token = access.create_token("idler", [Scope.READ])[1]
     ids = [service.submit(playbook(hosts=f"[h{number}]")) for number in range(20)]
-    server = process("-m", "reworker", "web", "--db", url, "--port", "0")
-    ready = server.wait_for_line(r"ready: http://(\S+)")
-    host, _, port = re.search(r"http://([\w.]+):(\d+)", str(ready)).group(0)[7:].partition(":")
+    server, place = web_process(process, url)
     with ExitStack() as stack:
-        warm = open_streams(stack, (host, int(port)), ids[:10], token, 10)
+        warm = open_streams(stack, place, ids[:10], token, 10)
         before = resident_bytes(server.pid)
-        streams = open_streams(stack, (host, int(port)), ids, token, IDLE_COUNT)
+        streams = open_streams(stack, place, ids, token, IDLE_COUNT)
         idle = wait_until(lambda: idle_part(server.pid), 30, "streams that do nothing", poll_s=0.5)
         grown = resident_bytes(server.pid) - before
         print(f"{IDLE_COUNT} idle streams: {grown >> 20} MiB, {idle:.1%} of a processor")

@@ -22,6 +22,7 @@ from reworker.web.app import create_app
 from reworker.web.context import Site
 from reworker.web.server import WebServer
 from reworker.web.settings import WebSettings
+from reworker.web.streams import Watcher
 
 #: a playbook that does nothing, on two hosts.
 PLAYBOOK = """\
@@ -48,6 +49,7 @@ class Api:
     logs: LogStore
     service: Service
     access: Access
+    watcher: Watcher
     clients: list[httpx.Client] = field(default_factory=list)
 
     def token(self, *scopes: Scope, limits: Limits | None = None, name: str = "somebody") -> str:
@@ -92,7 +94,22 @@ def serving(folder: Path, url: str = "", **settings: Any) -> Iterator[Api]:
         site = Site(service, access, clock, web, probe=lambda: Report("web"))
         app = create_app(site)
         server = stack.enter_context(WebServer(app, web, on_stop=app.state.watcher.end))
-        made = Api(server.url, storage, logs, service, access)
+        made = Api(server.url, storage, logs, service, access, app.state.watcher)
         yield made
         for one in made.clients:
             one.close()
+
+
+def refused(answer: httpx.Response, status: int, name: str) -> str:
+    """Check a problem document; return what it says."""
+    assert answer.status_code == status, answer.text
+    assert answer.headers["content-type"] == "application/problem+json"
+    problem = answer.json()
+    assert problem["type"] == f"urn:reworker:problem:{name}"
+    assert problem["status"] == status
+    return str(problem["detail"])
+
+
+def count(api: Api) -> int:
+    """Return how many deployments there are."""
+    return sum(api.service.reader.counts_by_status().values())

@@ -30,10 +30,6 @@ from reworker.web.errors import problem_of
 from reworker.web.operations import Call, NoQuery, Operation
 from reworker.web.streams import Change, Follower, Watcher
 
-#: seconds without an event after which a comment is sent, so that nobody on the way gives up the connection.
-HEARTBEAT_S = 15.0
-#: seconds after which a stream ends, so that its token is looked at again; browsers come back by themselves.
-LIFE_S = 600.0
 #: rows of a kind that are read at once; lines are stored in chunks of about as many.
 PART_COUNT = 1000
 #: seconds that lines of output may come after the end of their deployment.
@@ -162,7 +158,7 @@ def position_of(text: str, core: GuardedService, own_id: str) -> tuple[int, int]
 
 async def _deployment_stream(call: Call, reading: Reading) -> AsyncIterator[bytes]:
     watcher, clock = _watcher(call), call.site.clock
-    ends_at_mono_s = clock.mono_s() + LIFE_S
+    ends_at_mono_s = clock.mono_s() + watcher.life_s
     with watcher.following(reading.own_id, has_log=reading.has_log) as follower:
         yield f"retry: {RETRY_MS}\n\n".encode()
         while clock.mono_s() < ends_at_mono_s and not watcher.is_ended:
@@ -172,13 +168,16 @@ async def _deployment_stream(call: Call, reading: Reading) -> AsyncIterator[byte
             if reading.is_over and not (reading.has_log and await follower.changed(LAST_LINES_S)):
                 yield _event("end", "", b"{}")
                 return
-            async for beat in _beats(follower, reading.is_over):
+            # one that is over waited for its last lines above
+            async for beat in _beats(watcher, follower, 0 if reading.is_over else ends_at_mono_s):
                 yield beat
 
 
-async def _beats(follower: Follower, is_over: bool) -> AsyncIterator[bytes]:
-    """Yield a comment now and then until something changes."""
-    while not is_over and not await follower.changed(HEARTBEAT_S):
+async def _beats(watcher: Watcher, follower: Follower, ends_at_mono_s: float) -> AsyncIterator[bytes]:
+    """Yield a comment now and then until something changes, or until the end."""
+    while (left_s := ends_at_mono_s - watcher.clock.mono_s()) > 0:
+        if await follower.changed(min(watcher.heartbeat_s, left_s)):
+            return
         yield _BEAT
 
 
@@ -188,21 +187,30 @@ def _follow_all(call: Call) -> Response:
 
 async def _list_stream(call: Call) -> AsyncIterator[bytes]:
     watcher, clock = _watcher(call), call.site.clock
-    feed, epoch = watcher.feed, watcher.epoch
-    ends_at_mono_s = clock.mono_s() + LIFE_S
-    seen = _number_in(call.request.headers.get("last-event-id", ""), epoch, feed.number)
+    ends_at_mono_s = clock.mono_s() + watcher.life_s
+    seen = _number_in(call.request.headers.get("last-event-id", ""), watcher.epoch, watcher.feed.number)
     with watcher.following() as follower:
         yield f"retry: {RETRY_MS}\n\n".encode()
         while clock.mono_s() < ends_at_mono_s and not watcher.is_ended:
-            if feed.is_ready and (seen < 0 or feed.has_lost(seen)):
-                seen = feed.number
-                yield _event("reset", f"{epoch}.{seen}", b"{}")
-            for change in feed.after(seen) if feed.is_ready else ():
-                seen = change.number
-                if _may_see(call.who, change):
-                    yield _event("change", f"{epoch}.{seen}", change.data)
-            async for beat in _beats(follower, is_over=False):
+            news, seen = _news(call.who, watcher, seen)
+            yield news
+            async for beat in _beats(watcher, follower, ends_at_mono_s):
                 yield beat
+
+
+def _news(who: Principal, watcher: Watcher, seen: int) -> tuple[bytes, int]:
+    """Return what a reader of the list gets who has seen the changes up to a number, and the new number."""
+    feed, epoch, chunks = watcher.feed, watcher.epoch, []
+    if not feed.is_ready:
+        return b"", seen
+    if seen < 0 or feed.has_lost(seen):
+        seen = feed.number
+        chunks.append(_event("reset", f"{epoch}.{seen}", b"{}"))
+    for change in feed.after(seen):
+        seen = change.number
+        if _may_see(who, change):
+            chunks.append(_event("change", f"{epoch}.{seen}", change.data))
+    return b"".join(chunks), seen
 
 
 def _number_in(text: str, epoch: str, last: int) -> int:
