@@ -81,9 +81,15 @@ def main() -> None:
             take(browser, home, "playbook-run", f"/playbooks/{ids['playbook']}/run preview")
             take(browser, home, "playbook-changes", f"/playbooks/{ids['playbook']}/diff")
             take(browser, home, "workers", "/workers")
-            release = f"/deployments/{deployments.release(home)}"
+            release = f"/deployments/{deployments.release(home)}#matrix"
             take(browser, home, "deployment-release", release)
-            take(browser, home, "deployment-fleet", f"/deployments/{deployments.huge(home)}", theme="dark")
+            take(
+                browser,
+                home,
+                "deployment-fleet",
+                f"/deployments/{deployments.huge(home)}#matrix",
+                theme="dark",
+            )
             browser.close()
 
 
