@@ -99,10 +99,17 @@ def _settings(host: str, port: int | None, no_auth: bool, trust: dict[str, Any])
 @click.option(
     "--mq", envvar="REWORKER_MQ", metavar="FILE_OR_URL", help="Broker, for queues and dead letters."
 )
+@click.option(
+    "--management",
+    envvar="REWORKER_MANAGEMENT",
+    default="",
+    metavar="URL",
+    help="The broker's management plugin, for rates and what is unacknowledged.",
+)
 @db_option
 @web_options(8080)
 @log_options
-def web(mq: str | None, db: str, web_settings: WebSettings, log: LogChoice) -> None:
+def web(mq: str | None, management: str, db: str, web_settings: WebSettings, log: LogChoice) -> None:
     """Serve the HTTP API and the dashboard until SIGTERM.
 
     It works on the database; a core may run here or on another machine.
@@ -112,7 +119,7 @@ def web(mq: str | None, db: str, web_settings: WebSettings, log: LogChoice) -> N
     with (
         stop_signals(stop_request.make),
         existing_storage(db) as stores,
-        running_web(stores, web_settings, mq=mq) as side,
+        running_web(stores, web_settings, mq=mq, management=management) as side,
     ):
         click.echo(f"ready: {side.url}")
         echo_link(side)

@@ -37,6 +37,7 @@ def running_web(
     settings: WebSettings,
     *,
     mq: str | None = None,
+    management: str = "",
     service: Service | None = None,
     probe: Probe | None = None,
 ) -> Iterator[WebSide]:
@@ -46,6 +47,7 @@ def running_web(
         stores: the database and the lines of output.
         settings: where it listens, whom it trusts.
         mq: file or URL of the broker, for queues and dead letters; None is none.
+        management: URL of its management plugin; empty looks for it at its usual port.
         service: of a core in this process, which notices at once what was asked; None makes one.
         probe: of the core in this process; None asks the database.
 
@@ -73,7 +75,7 @@ def running_web(
             access,
             clock,
             settings,
-            desk=stack.enter_context(_desk(mq, storage, access)) if mq else None,
+            desk=stack.enter_context(_desk(mq, management, storage, access)) if mq else None,
             probe=probe or DatabaseProbe(storage.reader),
         )
         app = create_app(site)
@@ -82,12 +84,12 @@ def running_web(
         yield WebSide(server, f"{server.url}/login/{secret}" if secret else "")
 
 
-def _desk(mq: str, storage: Storage, access: Access) -> BusDesk:
+def _desk(mq: str, management: str, storage: Storage, access: Access) -> BusDesk:
     from reworker.config import mq_settings, with_password_of
     from reworker.web.desk import BusDesk
 
     settings = with_password_of(mq_settings(mq), os.environ)
-    return BusDesk(settings, storage.reader, SystemClock(), access.note)
+    return BusDesk(settings, storage.reader, SystemClock(), access.note, management=management)
 
 
 def _allow_connections() -> None:
