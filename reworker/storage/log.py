@@ -58,7 +58,7 @@ class LogTable:
         # From the chunk that holds the next line on: a follower must not read the whole log each time.
         start = select(func.max(_L.c.first_no)).where(is_own, _L.c.first_no <= after_no + 1)
         is_from = _L.c.first_no >= func.coalesce(start.scalar_subquery(), 0)
-        return self._until(_SELECT.where(is_own, is_from, is_after).order_by(_L.c.first_no), limit)
+        return self._until(_SELECT.where(is_own, is_from, is_after).order_by(_L.c.first_no), limit, after_no)
 
     def last_lines(self, deployment_id: str, *, limit: int) -> list[LogRow]:
         """Return the last chunks, in order; see `contract.LogStore.last_lines`."""
@@ -72,14 +72,14 @@ class LogTable:
             rows = connection.execute(query.where(_L.c.deployment_id.in_(list(deployment_ids))))
             return {row[0]: row[1] for row in rows}
 
-    def _until(self, query: Select[Any], limit: int) -> list[LogRow]:
-        """Return rows until they hold so many lines; each holds one at least."""
+    def _until(self, query: Select[Any], limit: int, after_no: int = 0) -> list[LogRow]:
+        """Return rows until they hold so many lines after a number; each holds one at least."""
         found: list[LogRow] = []
         count = 0
         with translated(f"reading {self._source}"), self._readers.begin() as connection:
             for row in connection.execute(query.limit(limit)):
                 found.append(LogRow(*row))
-                count += found[-1].line_count
+                count += found[-1].line_count - max(after_no + 1 - found[-1].first_no, 0)
                 if count >= limit:
                     break
         return found

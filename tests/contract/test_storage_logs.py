@@ -27,6 +27,7 @@ def test_log_gives_the_chunks_that_hold_lines_after_a_number(logs: LogStore) -> 
     assert logs.lines("a", after_no=2) == ROWS[:2], "the first chunk holds line 3"
     assert logs.lines("a", after_no=3) == [ROWS[1]]
     assert logs.lines("a", limit=2) == [ROWS[0]]
+    assert logs.lines("a", after_no=2, limit=2) == ROWS[:2], "one line of the first chunk is not enough"
     assert logs.lines("a", after_no=5) == []
     assert logs.lines("b") == [ROWS[2]]
 
