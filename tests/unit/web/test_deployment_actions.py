@@ -115,8 +115,9 @@ def test_completed_deployment_offers_nothing(world: World) -> None:
 
 def test_approval_says_what_follows_and_refusal_what_is_taken_back(world: World) -> None:
     Site(world)
-    steps = ({"noop:Do": {}, "rollback": {"noop:Undo": {}}}, {"approval": "Open it?"}, "noop:Open")
-    view, plan = seen(world, submitted(world, text(*steps)))
+    step = {"noop:Do": {}, "rollback": {"noop:Undo": {}}}
+    playbook = text(step, {"approval": "Open it?"}, "noop:Open")
+    view, plan = seen(world, submitted(world, playbook))
     attempt = asked(view, "approve")
     assert preview(ACTIONS["approve"], view, plan, attempt) == ["It goes on on web1 with: noop:Open."]
     (line,) = preview(ACTIONS["refuse"], view, plan, attempt)

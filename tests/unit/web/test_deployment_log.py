@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from datetime import UTC, datetime
+from typing import Any
 
 import pytest
 
@@ -35,7 +36,7 @@ class Shelf:
         word = "Error" if no % self.every == 0 else "fine"
         return LogLine(no, no % 3, AT, f"{word} {no}")
 
-    def page(self, count: int = 100, *, scan_count: int = 20_000, **asked: int | str) -> LogPage:
+    def page(self, count: int = 100, *, scan_count: int = 20_000, **asked: Any) -> LogPage:
         return log_page(self.read, self.count, LogQuery(**asked), count, scan_count=scan_count)
 
 
@@ -51,7 +52,8 @@ def test_tail_reads_no_more_than_it_shows() -> None:
 
 
 def test_older_pages_follow_each_other_without_a_gap() -> None:
-    shelf, before, found = Shelf(250), 0, []
+    shelf, before = Shelf(250), 0
+    found: list[int] = []
     while True:
         page = shelf.page(before=before)
         found = numbers(page) + found

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 
 from reworker.fsm.deployment import Attempt, Deployment
@@ -35,7 +37,7 @@ def mark(number: int, index: int, status: str, role: str = "step", percent: floa
     return MarkRow(number, index, role, status, percent)
 
 
-def drawn(plan: Plan, cells: bytearray, *, is_over: bool = False, **asked: int | str) -> list[SequenceView]:
+def drawn(plan: Plan, cells: bytearray, *, is_over: bool = False, **asked: Any) -> list[SequenceView]:
     return matrix(plan, cells, is_over=is_over, percents={}, query=MatrixQuery(**asked))
 
 
