@@ -162,7 +162,7 @@ def _approve(attempt: Attempt, plan: Plan) -> Iterator[str]:
     following = range(attempt.step_index + 1, attempt.step_index + size - offset)
     if following:
         keys = [plan.step(index).key for index in following[:STEP_COUNT]]
-        yield f"It goes on{place(step.host)} with: {_listed(tuple(keys), len(following))}."
+        yield f"{step.host or 'It'} goes on with: {_listed(tuple(keys), len(following))}."
     else:
         yield f"This is the last step{place(step.host)}."
 

@@ -119,7 +119,7 @@ def test_approval_says_what_follows_and_refusal_what_is_taken_back(world: World)
     playbook = text(step, {"approval": "Open it?"}, "noop:Open")
     view, plan = seen(world, submitted(world, playbook))
     attempt = asked(view, "approve")
-    assert preview(ACTIONS["approve"], view, plan, attempt) == ["It goes on on web1 with: noop:Open."]
+    assert preview(ACTIONS["approve"], view, plan, attempt) == ["web1 goes on with: noop:Open."]
     (line,) = preview(ACTIONS["refuse"], view, plan, attempt)
     assert "noop:Undo on web1" in line
     (wait,) = waits(view, plan)[0]
