@@ -33,14 +33,16 @@ def showcase(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Showcase]:
         yield home, {name: getattr(deployments, name)(home) for name in makers}
 
 
-def look_at(light: Eyes, dark: Eyes, path: str) -> list[str]:
+def look_at(light: Eyes, dark: Eyes, path: str, *, has_contrast: bool = True) -> list[str]:
     """Return what keeps people from using a page: in light, and in dark on a narrow screen.
 
     Of many rows alike, contrast says nothing new, and takes most of the time: it is asked for in dark alone,
     and where pages differ in both.
     """
     found = light.go(path).barriers(has_contrast=False)
-    found += dark.go(path).barriers(CONTRAST)
+    dark.go(path)
+    if has_contrast:
+        found += dark.barriers(CONTRAST)
     if wide := dark.overflow():
         found.append(f"wider than a narrow screen by {wide} pixels")
     return [f"{path}: {one}" for one in found]
@@ -61,7 +63,9 @@ def test_pages_about_a_deployment_have_no_barrier(showcase: Showcase, eyes: Open
     paths = [f"/deployments/{ids['release']}{tab}" for tab in TABS]
     paths += [f"/deployments/{ids['waiting']}/{name}" for name in ("approve", "decide")]
     paths += [f"/deployments/{ids['failed']}/retry", f"/deployments/{ids['huge']}/hosts?group=live"]
-    assert [one for path in paths for one in look_at(light, dark, path)] == []
+    colourful = ("/log", "/plan", "/attempts/2", "/decide", "/retry")
+    found = [look_at(light, dark, path, has_contrast=path.endswith(colourful)) for path in paths]
+    assert [one for some in found for one in some] == []
 
 
 def test_no_stored_text_runs_on_any_page_about_a_deployment(showcase: Showcase, eyes: Open) -> None:

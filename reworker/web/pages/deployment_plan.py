@@ -7,7 +7,7 @@ from typing import Any
 
 import msgspec
 
-from reworker.core.plan_words import approval_words, conditions, failure_words, told_words
+from reworker.core.plan_words import conditions, failure_words, told_words
 from reworker.fsm.plan import Plan, PlannedStep
 from reworker.fsm.playbook import OnUnknown, Step
 from reworker.fsm.rules import Rules
@@ -147,8 +147,3 @@ def _short(step: Step) -> str:
 
 def _json(value: Any) -> str:
     return msgspec.json.encode(masked("", value)).decode("utf-8")
-
-
-def approval_of(step: PlannedStep) -> str:
-    """Return who must approve a step, and what, in words."""
-    return approval_words(step)

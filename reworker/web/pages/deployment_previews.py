@@ -15,7 +15,6 @@ from reworker.fsm import ranges
 from reworker.fsm.deployment import Attempt, Deployment
 from reworker.fsm.events import Decision
 from reworker.fsm.plan import Plan, Role
-from reworker.fsm.playbook import SequenceKind
 from reworker.fsm.states import (
     DEPLOYMENT_TRANSITIONS,
     AttemptStatus,
@@ -246,8 +245,3 @@ def asked_attempt(state: Deployment, number: int, action: Action) -> Attempt | N
 def _is_answer(attempt: Attempt, action: Action) -> bool:
     is_doubt = attempt.status is AttemptStatus.UNKNOWN
     return is_doubt if action.name == "decide" else attempt.role is Role.APPROVAL and not is_doubt
-
-
-def is_rerun(plan: Plan) -> bool:
-    """Tell whether a continuing deployment does something anew: checks and actions belong to each one."""
-    return any(one.kind is not SequenceKind.EXECUTION for one in plan.sequences)
