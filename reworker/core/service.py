@@ -21,8 +21,8 @@ from reworker.core.library import Library
 from reworker.core.memory import Memory
 from reworker.core.past import past_of
 from reworker.core.reads import PAGE_COUNT, AttemptView, DeploymentView, EventView, Reads
-from reworker.core.saved_views import SavedViews
 from reworker.core.resumption import Resumption, Scope, resumption
+from reworker.core.saved_views import SavedViews
 from reworker.errors import NotResumable, StaleVersion
 from reworker.fsm.deployment import Attempt
 from reworker.fsm.events import (
