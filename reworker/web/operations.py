@@ -59,6 +59,7 @@ class Operation:
     Args:
         do: does it, on a thread of its own; returns an `answer`, or a response it made itself.
         scope: that the token needs; where it may be used is for `do` to ask.
+        also: scopes that are enough as well.
         summary: in a line.
         query: a Struct with defaults.
         body: a Struct, or None for none.
@@ -77,6 +78,7 @@ class Operation:
     summary: str
     tag: str
     description: str = ""
+    also: tuple[Scope, ...] = ()
     query: type[msgspec.Struct] = NoQuery
     body: type[msgspec.Struct] | None = None
     answer: Any = None
@@ -110,13 +112,15 @@ def _route(path: str, by_method: Mapping[str, Operation]) -> GuardedRoute:
 async def _perform(operation: Operation, request: Request) -> Response:
     site = site_of(request)
     who = await principal_of(site, request)
-    if reason := who.refusal(operation.scope):
+    reason = who.refusal(operation.scope)
+    if reason and not any(who.may(one) for one in operation.also):
         await run_in_threadpool(_deny, site, who, operation, request, reason)
     raw, body = b"", None
     if operation.body is not None:
         require_type(request)
         raw = await read_body(request, operation.body_bytes)
-        body = converted(json_of(raw), operation.body, "body")
+        # a large body takes a second, in which everybody else would wait
+        body = await run_in_threadpool(_body, raw, operation.body)
     query = _query(request, operation.query)
     call = Call(site, who, request.path_params, query, body, request, raw)
     found = await run_in_threadpool(operation.do, call)
@@ -125,6 +129,10 @@ async def _perform(operation: Operation, request: Request) -> Response:
     if operation.answer is None:
         return Response(status_code=operation.status)
     return Response(msgspec.json.encode(found), operation.status, media_type=operation.media_type)
+
+
+def _body(raw: bytes, kind: type[msgspec.Struct]) -> Any:
+    return converted(json_of(raw), kind, "body")
 
 
 def _deny(site: Site, who: Principal, operation: Operation, request: Request, reason: str) -> None:

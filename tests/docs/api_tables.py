@@ -9,6 +9,7 @@ import re
 import sys
 from collections.abc import Iterable
 
+from reworker.core.principal import Scope
 from reworker.web import api_v1
 from reworker.web.api_v1 import openapi
 from reworker.web.operations import Operation
@@ -42,7 +43,8 @@ def tables() -> str:
 
 def _row(one: Operation) -> str:
     words = f"{one.summary}. {one.description}".strip().replace("\n", " ").replace("..", ".")
-    return f"| `{one.method} {one.path}` | {words} | {one.scope} | {_taken(one)} |"
+    scopes = "any" if set(one.also) == set(Scope) else ", ".join(dict.fromkeys((one.scope, *one.also)))
+    return f"| `{one.method} {one.path}` | {words} | {scopes} | {_taken(one)} |"
 
 
 def _taken(one: Operation) -> str:

@@ -159,3 +159,13 @@ def test_saved_views_are_of_who_saves_them(api: Api, admin: httpx.Client) -> Non
     assert api.client(Scope.READ, name="other").get("/views").json()["items"] == []
     assert admin.delete("/views/mine").status_code == 204
     refused(admin.delete("/views/mine"), 404, "view-not-found")
+
+
+def test_token_that_may_run_may_look_at_what_it_runs(api: Api) -> None:
+    client = api.client(Scope.RUN)
+    started = client.post("/deployments", json={"text": playbook(hosts="[seen]")})
+    assert started.status_code == 201
+    assert client.get(f"/deployments/{started.json()['id']}").status_code == 200
+    assert client.get("/me").json()["scopes"] == ["run"]
+    refused(client.get("/audit"), 403, "forbidden")
+    refused(client.get("/queues"), 403, "forbidden")

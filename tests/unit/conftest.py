@@ -52,10 +52,8 @@ def tmp_path(memory_folder: Path, folder_numbers: Iterator[int]) -> Iterator[Pat
     shutil.rmtree(folder)
 
 
-@pytest.fixture(scope="session", autouse=True)
-def no_trust_store() -> Iterator[None]:
+@pytest.fixture(autouse=True)
+def no_trust_store(monkeypatch: pytest.MonkeyPatch) -> None:
     """Read no certificates of the system: no unit test connects, and each reading takes a while."""
-    with pytest.MonkeyPatch.context() as patch:
-        patch.setenv("SSL_CERT_FILE", os.devnull)
-        patch.setenv("SSL_CERT_DIR", os.devnull)
-        yield
+    monkeypatch.setenv("SSL_CERT_FILE", os.devnull)
+    monkeypatch.setenv("SSL_CERT_DIR", os.devnull)

@@ -11,6 +11,7 @@ from msgspec import Meta
 from starlette.responses import Response
 
 from reworker.core import submission
+from reworker.core.places import SEEING
 from reworker.core.principal import Scope
 from reworker.core.waiting import as_now
 from reworker.fsm.states import DeploymentStatus
@@ -195,6 +196,7 @@ OPERATIONS = (
         path="/deployments",
         do=_list,
         scope=Scope.READ,
+        also=SEEING,
         summary="List deployments, newest first",
         tag="deployment",
         query=DeploymentQuery,
@@ -233,6 +235,7 @@ OPERATIONS = (
         path="/deployments/{deployment_id}",
         do=_get,
         scope=Scope.READ,
+        also=SEEING,
         summary="Get a deployment",
         tag="deployment",
         query=DeploymentParts,

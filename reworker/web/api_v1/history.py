@@ -9,6 +9,7 @@ import msgspec
 from msgspec import Meta
 
 from reworker.core import history
+from reworker.core.places import SEEING
 from reworker.core.principal import Scope
 from reworker.core.step_messages import StepMessage, step_message
 from reworker.fsm.plan import Plan
@@ -200,6 +201,7 @@ def _read(
         path=f"/deployments/{{deployment_id}}/{name}",
         do=do,
         scope=Scope.READ,
+        also=SEEING,
         summary=summary,
         tag="history",
         answer=answer,

@@ -23,6 +23,7 @@ from reworker.errors import DeploymentNotFound, ReworkerError
 from reworker.storage.contract import HeadRow
 from reworker.web.api_v1.history import Number
 from reworker.web.api_v1.paging import MOST_COUNT
+from reworker.web.api_v1.permits import Permit
 from reworker.web.api_v1.serving import core_of, deployment_id
 from reworker.web.api_v1.shapes import deployment_of, event_of, line_of
 from reworker.web.context import Site
@@ -158,10 +159,11 @@ def position_of(text: str, core: GuardedService, own_id: str) -> tuple[int, int]
 
 async def _deployment_stream(call: Call, reading: Reading) -> AsyncIterator[bytes]:
     watcher, clock = _watcher(call), call.site.clock
-    ends_at_mono_s = clock.mono_s() + watcher.life_s
+    ends_at_mono_s, permit = clock.mono_s() + watcher.life_s, Permit(call, watcher.check_s)
     with watcher.following(reading.own_id, has_log=reading.has_log) as follower:
         yield f"retry: {RETRY_MS}\n\n".encode()
         while clock.mono_s() < ends_at_mono_s and not watcher.is_ended:
+            await permit.renew()
             yield await run_in_threadpool(reading.part)
             if reading.has_more:
                 continue
@@ -169,16 +171,27 @@ async def _deployment_stream(call: Call, reading: Reading) -> AsyncIterator[byte
                 yield _event("end", "", b"{}")
                 return
             # one that is over waited for its last lines above
-            async for beat in _beats(watcher, follower, 0 if reading.is_over else ends_at_mono_s):
+            async for beat in _beats(watcher, follower, permit, 0 if reading.is_over else ends_at_mono_s):
                 yield beat
 
 
-async def _beats(watcher: Watcher, follower: Follower, ends_at_mono_s: float) -> AsyncIterator[bytes]:
-    """Yield a comment now and then until something changes, or until the end."""
-    while (left_s := ends_at_mono_s - watcher.clock.mono_s()) > 0:
-        if await follower.changed(min(watcher.heartbeat_s, left_s)):
+async def _beats(
+    watcher: Watcher, follower: Follower, permit: Permit, ends_at_mono_s: float
+) -> AsyncIterator[bytes]:
+    """Yield a comment now and then until something changes, or until the end.
+
+    Raises:
+        NotAuthenticated, Forbidden: who follows may no more.
+    """
+    clock = watcher.clock
+    beat_mono_s = clock.mono_s() + watcher.heartbeat_s
+    while (left_s := ends_at_mono_s - clock.mono_s()) > 0:
+        if await follower.changed(min(beat_mono_s - clock.mono_s(), permit.left_s, left_s)):
             return
-        yield _BEAT
+        await permit.renew()
+        if clock.mono_s() >= beat_mono_s:
+            beat_mono_s = clock.mono_s() + watcher.heartbeat_s
+            yield _BEAT
 
 
 def _follow_all(call: Call) -> Response:
@@ -187,14 +200,15 @@ def _follow_all(call: Call) -> Response:
 
 async def _list_stream(call: Call) -> AsyncIterator[bytes]:
     watcher, clock = _watcher(call), call.site.clock
-    ends_at_mono_s = clock.mono_s() + watcher.life_s
+    ends_at_mono_s, permit = clock.mono_s() + watcher.life_s, Permit(call, watcher.check_s)
     seen = _number_in(call.request.headers.get("last-event-id", ""), watcher.epoch, watcher.feed.number)
     with watcher.following() as follower:
         yield f"retry: {RETRY_MS}\n\n".encode()
         while clock.mono_s() < ends_at_mono_s and not watcher.is_ended:
+            await permit.renew()
             news, seen = _news(call.who, watcher, seen)
             yield news
-            async for beat in _beats(watcher, follower, ends_at_mono_s):
+            async for beat in _beats(watcher, follower, permit, ends_at_mono_s):
                 yield beat
 
 
@@ -256,6 +270,7 @@ OPERATIONS = (
         path="/deployments/{deployment_id}/stream",
         do=_follow,
         scope=Scope.READ,
+        also=SEEING,
         summary="Follow a deployment",
         description=(
             "Server-sent events: `event` and `log` are what `events` and `log` list, `state` is the "
@@ -272,6 +287,7 @@ OPERATIONS = (
         path="/stream",
         do=_follow_all,
         scope=Scope.READ,
+        also=SEEING,
         summary="Follow all deployments",
         description=(
             "Server-sent events: `reset` says to read the list now, `change` is a deployment that changed."

@@ -88,7 +88,8 @@ def document(operations: Iterable[Operation]) -> dict[str, Any]:
 
 
 def _operation(one: Operation) -> dict[str, Any]:
-    words = f"{one.description}\n\nNeeds the scope `{one.scope}`.".strip()
+    scopes = " or ".join(f"`{scope}`" for scope in (one.scope, *one.also))
+    words = f"{one.description}\n\nNeeds the scope {scopes}.".strip()
     found: dict[str, Any] = {
         "operationId": operation_id(one),
         "summary": one.summary,

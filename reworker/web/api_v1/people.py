@@ -282,7 +282,14 @@ def _cores(call: Call) -> Cores:
 
 OPERATIONS = (
     Operation(
-        method="GET", path="/me", do=_me, scope=Scope.READ, summary="Say who asks", tag="people", answer=Me
+        method="GET",
+        path="/me",
+        do=_me,
+        scope=Scope.READ,
+        also=tuple(Scope),
+        summary="Say who asks",
+        tag="people",
+        answer=Me,
     ),
     Operation(
         method="GET",

@@ -12,6 +12,7 @@ import msgspec
 from msgspec import Meta
 from starlette.responses import Response
 
+from reworker.core.guarded_library import SEEING
 from reworker.core.principal import Scope
 from reworker.errors import PlaybookNotFound
 from reworker.storage.contract import PlaybookRow
@@ -259,6 +260,7 @@ OPERATIONS = (
         path="/playbooks",
         do=_list,
         scope=Scope.READ,
+        also=SEEING,
         summary="List playbooks, newest first",
         description=f"The newest {MOST_COUNT} playbooks are looked at.",
         tag="playbook",
@@ -281,6 +283,7 @@ OPERATIONS = (
         path="/playbooks/{playbook_id}",
         do=_get,
         scope=Scope.READ,
+        also=SEEING,
         summary="Get the newest version of a playbook",
         tag="playbook",
         answer=Playbook,
@@ -314,6 +317,7 @@ OPERATIONS = (
         path="/playbooks/{playbook_id}/versions",
         do=_versions,
         scope=Scope.READ,
+        also=SEEING,
         summary="List the versions of a playbook, newest first",
         tag="playbook",
         query=VersionQuery,
@@ -325,6 +329,7 @@ OPERATIONS = (
         path="/playbooks/{playbook_id}/versions/{version}",
         do=_get_version,
         scope=Scope.READ,
+        also=SEEING,
         summary="Get a version of a playbook",
         tag="playbook",
         answer=Playbook,
@@ -335,6 +340,7 @@ OPERATIONS = (
         path="/playbooks/{playbook_id}/diff",
         do=_diff,
         scope=Scope.READ,
+        also=SEEING,
         summary="Compare two versions of a playbook",
         tag="playbook",
         query=DiffQuery,
