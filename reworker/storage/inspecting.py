@@ -61,7 +61,7 @@ def _work(deployment_ids: Collection[str], since: datetime) -> Select[Any]:
             func.max(func.coalesce(_A.c.ended_at, _A.c.started_at)),
             *(count(_A.c.sent_at), count(_A.c.started_at)),
         )
-        .where(_A.c.deployment_id.in_(deployment_ids))
+        .where(_A.c.deployment_id.in_(deployment_ids), _A.c.role != "approval")
         .group_by(_A.c.step, _A.c.status, _A.c.worker)
     )
 

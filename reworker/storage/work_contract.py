@@ -39,7 +39,7 @@ class WorkReader(Protocol):
     """The part of a reader that is about the work of workers."""
 
     def work(self, deployment_ids: Collection[str], since: datetime) -> list[WorkRow]:
-        """Return the attempts of these deployments, summed up.
+        """Return the attempts of these deployments, summed up; approvals are the work of no worker.
 
         Args:
             deployment_ids: at most a thousand.

@@ -6,16 +6,19 @@ from datetime import timedelta
 
 import msgspec
 
-from reworker.storage.contract import Storage
+from reworker.storage.contract import AttemptRow, Storage
 from reworker.storage.work_contract import WorkRow
 from tests.contract.storage_kit import NOW, OTHER, OWN, attempt, deployment, save
 
 
 def test_attempts_are_summed_up_by_step_status_and_worker(storage: Storage) -> None:
-    def one(number: int, status: str, worker: str = "", **ago_s: float) -> object:
+    def one(number: int, status: str, worker: str = "", **ago_s: float) -> AttemptRow:
         times = {name: NOW - timedelta(seconds=value) for name, value in ago_s.items()}
         return msgspec.structs.replace(attempt(status, number), worker=worker, **times)
 
+    consent = msgspec.structs.replace(
+        one(5, "completed", "alice", ended_at=5), step="approval", role="approval"
+    )
     save(storage, created=[(deployment(), b"{}"), (deployment(OTHER), b"{}")])
     save(
         storage,
@@ -25,6 +28,7 @@ def test_attempts_are_summed_up_by_step_status_and_worker(storage: Storage) -> N
             one(3, "started", "h:1:0", sent_at=200, started_at=90),
             one(4, "completed", "h:1:0", sent_at=300, started_at=290, ended_at=5),
             attempt("sent", 1, OTHER),
+            consent,
         ],
     )
     found = storage.reader.work([OWN], NOW - timedelta(seconds=60))
