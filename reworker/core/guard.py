@@ -25,11 +25,12 @@ class Deed:
         who: does it.
         action: a word of the API, such as ``deployment.cancel``.
         target: id of what it is done to; empty is what is not there yet.
+        why: what who asks says of it; empty is nothing.
     """
 
-    def __init__(self, access: Access, who: Principal, action: str, target: str) -> None:
+    def __init__(self, access: Access, who: Principal, action: str, target: str, why: str = "") -> None:
         self._access, self._who = access, who
-        self.action, self.target = action, target
+        self.action, self.target, self.why = action, target, why
         #: `note` was called.
         self.is_noted = False
 
@@ -59,7 +60,8 @@ class Deed:
             target, detail = result.id, f"version {result.version} of {result.group} / {result.name}"
         else:
             target, detail = result, f"continues {target}" if target else ""
-        self._access.note_in(unit, entry_by(self._who, self.action, target, outcome, detail))
+        words = "; ".join(filter(None, (detail, self.why)))
+        self._access.note_in(unit, entry_by(self._who, self.action, target, outcome, words))
 
     def keep(self, outcome: Outcome, detail: str) -> None:
         """Keep how it went, in a transaction of its own; a failure to do so changes nothing."""
@@ -84,9 +86,9 @@ class Guard:
         self.access, self.who = access, who
 
     @contextmanager
-    def doing(self, action: str, target: str = "") -> Iterator[Deed]:
+    def doing(self, action: str, target: str = "", why: str = "") -> Iterator[Deed]:
         """Keep in the audit that what the block does is denied or fails; `Deed.note` keeps the rest."""
-        deed = Deed(self.access, self.who, action, target)
+        deed = Deed(self.access, self.who, action, target, why)
         try:
             yield deed
         except Forbidden as error:

@@ -161,7 +161,7 @@ class GuardedService:
             KeyReused: the idempotency key has started another request.
             ConfigError: the idempotency key is too long.
         """
-        with self.guard.doing("deployment.start") as deed:
+        with self.guard.doing("deployment.start", why=terms.reason) as deed:
             deed.require(Scope.RUN)
             origin = submission.asked_by(self.who, terms, playbook_id)
             before = self._started(origin)
@@ -196,7 +196,7 @@ class GuardedService:
 
         Who asks must be allowed what was done there as well as what is to be done.
         """
-        with self.guard.doing("deployment.retry", deployment_id) as deed:
+        with self.guard.doing("deployment.retry", deployment_id, reason) as deed:
             self._admit(deed, (Scope.RUN,))
             found = self._service.continuation(
                 deployment_id, scope, text=text, dynamic=dynamic, source=source
@@ -214,6 +214,7 @@ class GuardedService:
             "deployment.cancel",
             deployment_id,
             (Scope.CANCEL,),
+            reason,
             lambda core: core.cancel(deployment_id, actor=self.who.name, reason=reason),
         )
 
@@ -223,6 +224,7 @@ class GuardedService:
             "deployment.pause",
             deployment_id,
             (Scope.RUN, Scope.CANCEL),
+            reason,
             lambda core: core.pause(deployment_id, actor=self.who.name, reason=reason),
         )
 
@@ -232,6 +234,7 @@ class GuardedService:
             "deployment.resume",
             deployment_id,
             (Scope.RUN,),
+            reason,
             lambda core: core.resume(deployment_id, actor=self.who.name, reason=reason),
         )
 
@@ -241,6 +244,7 @@ class GuardedService:
             "deployment.decide",
             deployment_id,
             (Scope.APPROVE,),
+            f"{decision}: {reason}" if reason else str(decision),
             lambda core: core.decide(deployment_id, attempt, decision, actor=self.who.name, reason=reason),
         )
 
@@ -250,6 +254,7 @@ class GuardedService:
             "deployment.approve",
             deployment_id,
             (Scope.APPROVE,),
+            reason,
             lambda core: core.approve(deployment_id, attempt, actor=self.who.name, reason=reason),
         )
 
@@ -259,11 +264,12 @@ class GuardedService:
             "deployment.refuse",
             deployment_id,
             (Scope.APPROVE,),
+            reason,
             lambda core: core.refuse(deployment_id, attempt, actor=self.who.name, reason=reason),
         )
 
-    def _act(self, action: str, deployment_id: str, scopes: tuple[Scope, ...], act: Act) -> Result:
-        with self.guard.doing(action, deployment_id) as deed:
+    def _act(self, action: str, deployment_id: str, scopes: tuple[Scope, ...], why: str, act: Act) -> Result:
+        with self.guard.doing(action, deployment_id, why) as deed:
             self._admit(deed, scopes)
             result = act(self._service.with_note(deed.note))
             if not deed.is_noted:

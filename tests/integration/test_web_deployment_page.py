@@ -115,6 +115,9 @@ def test_second_cancel_says_that_nothing_was_changed(home: House) -> None:
             home.run()
     done = home.world.storage.reader.audit(limit=10, target=own_id, action="deployment.cancel")
     assert sorted(one.outcome for one in done) == ["done", "failed"]
+    details = {one.outcome: one.detail for one in done}
+    assert details["done"] == "twice"
+    assert details["failed"].endswith("; twice")
 
 
 def test_file_has_all_lines_escaped(home: House, waiting: str) -> None:
