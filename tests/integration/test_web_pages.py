@@ -167,6 +167,32 @@ def test_nothing_is_started_when_values_do_not_fit(
     assert all(one.row.name != "misfit" for one in home.service.deployments())
 
 
+def test_another_version_is_not_started_than_the_form_has_shown(home: House, visitor: Visitor) -> None:
+    row = home.service.library.store(playbook_text("shown"), actor="alice")
+    client, path = visitor(Scope.READ, Scope.RUN), f"/playbooks/{row.id}/run"
+    data = {**run_form(client, row.id), "version": "1", "reason": "kept words"}
+    assert 'name="version" value="1"' in client.get(path).text
+    home.service.library.store(playbook_text("shown no more"), actor="bob", playbook_id=row.id)
+    for do in ("preview", "start"):
+        answer = client.post(path, data={**data, "do": do})
+        assert answer.status_code == 409
+        assert "Somebody has stored version 2 meanwhile" in answer.text
+        assert "kept words" in answer.text
+    assert all("shown" not in one.row.name for one in home.service.deployments())
+    assert client.post(path, data={**data, "version": "2"}).status_code == 303
+
+
+def test_lists_count_the_steps_that_completed_when_a_deployment_has_failed(
+    home: House, visitor: Visitor
+) -> None:
+    home.workers.failing.add("web1 Check")
+    row = home.service.library.store(playbook_text("half done", "noop:Do", "noop:Check"), actor="alice")
+    home.start(row.text, playbook_id=row.id)
+    client = visitor(Scope.READ)
+    for path in ("/deployments?q=half", f"/playbooks/{row.id}"):
+        assert '<span class="number">1<span class="faint">/2</span></span>' in client.get(path).text, path
+
+
 def test_a_change_is_not_lost_when_somebody_else_was_faster(home: House, visitor: Visitor) -> None:
     row = home.service.library.store(playbook_text("shared"), actor="alice")
     home.service.library.store(playbook_text("shared by bob"), actor="bob", playbook_id=row.id)

@@ -55,11 +55,6 @@ class Progress(msgspec.Struct, frozen=True):
     skipped: int
     at_work: int
 
-    @property
-    def over(self) -> int:
-        """How many steps need nothing more."""
-        return min(self.completed + self.failed + self.skipped, self.total)
-
 
 class Expectation(msgspec.Struct, frozen=True):
     """When it should end, by earlier runs: `usual_s` is the median of `run_count` of them."""

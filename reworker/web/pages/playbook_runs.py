@@ -18,7 +18,7 @@ from reworker.storage.contract import PlaybookRow
 from reworker.web.errors import HttpProblem
 from reworker.web.pages.doors import page_route
 from reworker.web.pages.plan_preview import blocks
-from reworker.web.pages.playbooks import row_at
+from reworker.web.pages.playbooks import number, row_at
 from reworker.web.pages.rendering import page, see_other
 from reworker.web.pages.run_form import Field, fields_of, values_of
 from reworker.web.pages.visits import Visit
@@ -45,6 +45,9 @@ def _run(visit: Visit) -> Response:
     if not 1 <= len(key) <= KEY_CHARACTERS:
         raise HttpProblem(400, "no-key", "the form has lost its key: open it anew")
     values = values_of(visit.form, fields)
+    if number(visit.form.text("version", str(row.version))) != row.version:
+        problem = f"Somebody has stored version {row.version} meanwhile: look at its plan, then start it."
+        return _page(visit, row, fields, key=key, problem=problem, status=HTTPStatus.CONFLICT)
     try:
         if visit.form.text("do") == "preview":
             plan = visit.service.library.draft(row.text, values, row.name).plan

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from typing import Any
 
 import msgspec
@@ -14,6 +14,8 @@ from reworker.web.pages.visits import Form
 
 #: what stands before the name of a parameter in the name of its field.
 PREFIX = "param."
+#: how what is no plain value is typed.
+_TYPED = {"list": "One value a line.", "json": "As JSON."}
 #: types of JSON Schema -> how a browser asks for them; others are typed as JSON.
 _KINDS = {"string": "text", "integer": "integer", "number": "number", "boolean": "boolean", "array": "list"}
 
@@ -44,6 +46,25 @@ class Field(msgspec.Struct, frozen=True):
     def field_name(self) -> str:
         """The name that the form sends."""
         return PREFIX + self.name
+
+    @property
+    def help(self) -> str:
+        """What stands below the field: what it is for, how it is typed, what it takes; empty is nothing."""
+        return " ".join(self._sentences())
+
+    def _sentences(self) -> Iterator[str]:
+        if hint := self.hint.strip():
+            yield hint if hint.endswith((".", "!", "?", ":")) else f"{hint}."
+        if self.kind in _TYPED:
+            yield _TYPED[self.kind]
+        if self.lowest is not None and self.highest is not None:
+            yield f"From {self.lowest} to {self.highest}."
+        elif self.lowest is not None:
+            yield f"At least {self.lowest}."
+        elif self.highest is not None:
+            yield f"At most {self.highest}."
+        if self.is_required:
+            yield "Required."
 
 
 def fields_of(playbook: Playbook, rules: Rules, given: Mapping[str, str] | None = None) -> list[Field]:

@@ -97,3 +97,20 @@ def test_list_keeps_what_it_knows_when_an_address_asks() -> None:
     assert (asked.q, asked.status, asked.since, len(asked.actor)) == ("a&b", "failed", "", 200)
     assert Listing.of({"status": "evil"}) == Listing()
     assert Listing(q="a&b", status="open").url(status="") == "/deployments?q=a%26b"
+
+
+@pytest.mark.parametrize(
+    ("schema", "words"),
+    [
+        ({"type": "string"}, "Required."),
+        ({"type": "string", "default": ""}, ""),
+        ({"type": "string", "description": "What to say"}, "What to say. Required."),
+        ({"type": "array", "description": "Who hears of it?"}, "Who hears of it? One value a line."),
+        ({"type": "object", "default": {}}, "As JSON."),
+        ({"type": "integer", "minimum": 0, "maximum": 9, "default": 0}, "From 0 to 9."),
+        ({"type": "integer", "minimum": 1, "default": 2}, "At least 1."),
+        ({"type": "number", "maximum": 0.5, "default": 0}, "At most 0.5."),
+    ],
+)
+def test_field_says_what_it_takes(schema: dict[str, Any], words: str) -> None:
+    assert field(schema).help == words
