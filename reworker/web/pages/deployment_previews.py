@@ -135,7 +135,8 @@ def _cancel(view: DeploymentView, plan: Plan) -> Iterator[str]:
     if left - len(live) > 0:
         yield f"{steps_words(left - len(live))} will not be done."
     if state.completed_count:
-        yield f"{steps_words(state.completed_count)} stay done: a cancel takes nothing back."
+        stay = "stays" if state.completed_count == 1 else "stay"
+        yield f"{steps_words(state.completed_count)} {stay} done: a cancel takes nothing back."
     if plan.locks and state.fence:
         yield f"Its locks are given up once it has ended: {_listed(plan.locks)}."
 
@@ -143,7 +144,8 @@ def _cancel(view: DeploymentView, plan: Plan) -> Iterator[str]:
 def _pause(state: Deployment, plan: Plan) -> Iterator[str]:
     live = [one for one in state.attempts if one.status.is_live]
     if live:
-        yield f"{steps_words(len(live), 'under way')} going on to their end: {_named(live, plan)}."
+        how = "goes on to its" if len(live) == 1 else "go on to their"
+        yield f"{steps_words(len(live))} under way {how} end: {_named(live, plan)}."
     yield "Nothing new is sent until somebody resumes it."
     if plan.locks and state.fence:
         yield f"It keeps its locks meanwhile: {_listed(plan.locks)}."

@@ -44,7 +44,10 @@ function show(rows) {
   while (pane.childElementCount > Number(pane.dataset.kept)) pane.firstElementChild.remove();
   if (isFollowing) pane.scrollTop = pane.scrollHeight;
   const count = document.querySelector("#log .count");
-  if (count) count.textContent = `${Number(pane.dataset.last).toLocaleString("en")} lines`;
+  if (count) {
+    const lines = Number(pane.dataset.last);
+    count.textContent = `${lines.toLocaleString("en")} ${lines === 1 ? "line" : "lines"}`;
+  }
 }
 
 async function ask() {
