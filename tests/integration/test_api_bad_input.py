@@ -48,6 +48,12 @@ def test_body_over_the_limit_is_refused_by_its_length(admin: httpx.Client, api: 
     assert count(api) == before
 
 
+def test_key_that_is_there_twice_is_found_at_once_among_very_many(admin: httpx.Client) -> None:
+    keys = [*(f'"{number:x}":0' for number in range(200_000)), '"30d3f":0']
+    body = "{" + ",".join(keys) + "}"
+    assert "30d3f" in refused(admin.post("/playbooks/validate", content=body, headers=JSON), 400, "not-json")
+
+
 def test_chunks_without_end_are_refused_when_they_are_too_many(admin: httpx.Client) -> None:
     def chunks() -> Iterator[bytes]:
         yield b'{"text": "'
