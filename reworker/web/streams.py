@@ -27,8 +27,10 @@ logger = logging.getLogger(__name__)
 
 #: seconds without an event after which a comment is sent, so that nobody on the way gives up the connection.
 HEARTBEAT_S = 15.0
-#: seconds after which a stream ends, so that its token is looked at again; browsers come back by themselves.
+#: seconds after which a stream ends; browsers come back by themselves.
 LIFE_S = 600.0
+#: seconds after which the token of a stream is looked at again: how long a revoked one goes on reading.
+CHECK_S = 4.0
 #: seconds between two looks, at least and at most.
 LOOK_S, SLOW_LOOK_S = 0.2, 1.0
 #: how many times longer than a look the pause after it is, within these bounds.
@@ -108,10 +110,11 @@ class Watcher:
         show: makes what readers of the list get of a deployment.
         clock: of this machine.
 
-    Its streams send a comment after `heartbeat_s` without an event, and end after `life_s`.
+    Its streams send a comment after `heartbeat_s` without an event, look at their token every `check_s`, and
+    end after `life_s`.
     """
 
-    heartbeat_s, life_s = HEARTBEAT_S, LIFE_S
+    heartbeat_s, life_s, check_s = HEARTBEAT_S, LIFE_S, CHECK_S
 
     def __init__(self, source: Source, show: Callable[[DeploymentView], bytes], clock: Clock) -> None:
         self._source, self.clock = source, clock

@@ -10,7 +10,7 @@ import threading
 from collections.abc import Callable, Iterator
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import ExitStack, contextmanager
-from datetime import UTC, datetime
+from datetime import UTC, datetime, timedelta
 from pathlib import Path
 from typing import Any
 from urllib.parse import urlsplit
@@ -262,6 +262,43 @@ def test_stream_needs_a_token_that_may_see_the_deployment(api: Api, own_id: str)
     assert api.anybody().get(path).status_code == 401
     assert api.client(Scope.WORKER).get(path).status_code == 403
     assert api.client(Scope.READ, limits=Limits(groups=("other",))).get(path).status_code == 403
+
+
+def end_of(client: httpx.Client, path: str, then: Callable[[], object]) -> str:
+    """Follow, do something, and return the name of the problem with which the stream ends."""
+    with following(client, path) as stream:
+        stream.next()
+        then()
+        return str(stream.until("problem")[-1][2]["name"])
+
+
+@pytest.mark.parametrize("path", ["/deployments/{}/stream", "/stream"])
+def test_streams_end_soon_after_their_token_was_revoked(tmp_path: Path, path: str) -> None:
+    with serving(tmp_path) as api:
+        api.watcher.check_s = 0.1
+        where = path.format(api.start())
+        view, text = api.access.create_token("leaver", [Scope.READ])
+        client = api.anybody(headers={"Authorization": f"Bearer {text}"})
+        assert end_of(client, where, lambda: api.access.revoke(view.id)) == "not-authenticated"
+        secret = api.access.open_session(api.token(Scope.READ))
+        browser = api.anybody(cookies={"reworker": secret})
+        assert end_of(browser, where, lambda: api.access.close_session(secret)) == "not-authenticated"
+
+
+def test_streams_end_when_their_token_does_though_much_happens(tmp_path: Path) -> None:
+    with serving(tmp_path) as api:
+        api.watcher.check_s = 0.1
+        ends_at = SystemClock().now() + timedelta(seconds=2)
+        text = api.access.create_token("guest", [Scope.READ], expires_at=ends_at)[1]
+        client = api.anybody(headers={"Authorization": f"Bearer {text}"})
+        with following(client, "/stream") as stream:
+            for _ in range(1000):
+                api.start()
+                if stream.next()[0] == "problem":
+                    break
+            else:
+                pytest.fail("the stream goes on after the end of its token")
+        assert SystemClock().now() >= ends_at
 
 
 def test_streams_end_with_the_server_at_once(tmp_path: Path) -> None:
