@@ -13,10 +13,12 @@ HEAD_S = 15.0
 
 
 class PatientProtocol(H11Protocol):
-    """Uvicorn's protocol, with a limit for what it waits for without one: the head of a request.
+    """Uvicorn's protocol, with a limit for what it waits for without one.
+
+    That is the head of a request, and the rest of a body after the answer.
 
     Args:
-        head_s: seconds for it.
+        head_s: seconds for either.
         base: what the base is made with.
     """
 
@@ -33,10 +35,15 @@ class PatientProtocol(H11Protocol):
     def data_received(self, data: bytes) -> None:
         """Take what came; the wait ends with the whole head."""
         super().data_received(data)
-        if self.conn.their_state is not h11.IDLE:
+        if not self._is_waiting():
             self._disarm()
         elif self._head_task is None and self.timeout_keep_alive_task is None:
             self._arm()
+
+    def _is_waiting(self) -> bool:
+        """Tell whether the client is to send a head, or the rest of a body that was answered already."""
+        is_unread = self.conn.our_state is h11.DONE and self.conn.their_state is h11.SEND_BODY
+        return is_unread or self.conn.their_state is h11.IDLE
 
     def connection_lost(self, exc: Exception | None) -> None:
         """End the wait."""

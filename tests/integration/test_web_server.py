@@ -28,10 +28,15 @@ async def _echo(request: Request) -> Response:
     return PlainTextResponse(await request.body())
 
 
+async def _refuse(_: Request) -> Response:
+    return PlainTextResponse("no", 401)
+
+
 @pytest.fixture
 def server() -> Iterator[WebServer]:
-    """Serve an application that says what it was told; heads may take half a second."""
-    app = Starlette(routes=[Route("/", _echo, methods=["GET", "POST"])])
+    """Serve an application that says what it was told, or refuses it; heads may take half a second."""
+    routes = [Route("/", _echo, methods=["GET", "POST"]), Route("/no", _refuse, methods=["POST"])]
+    app = Starlette(routes=routes)
     with WebServer(app, WebSettings(port=0), head_s=HEAD_S) as made:
         yield made
 
@@ -68,6 +73,24 @@ def test_connection_is_closed_when_a_second_head_never_ends(server: WebServer) -
         assert read_until(slow, b"\r\n\r\n").startswith(b"HTTP/1.1 200")
         slow.sendall(b"GET / HTTP/1.1\r\n")
         assert slow.recv(100) == b""
+
+
+def test_connection_is_closed_when_a_body_never_ends_that_was_answered(server: WebServer) -> None:
+    with client(server) as slow:
+        slow.sendall(b"POST /no HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\na")
+        assert read_until(slow, b"\r\n\r\nno").startswith(b"HTTP/1.1 401")
+        wait_until(lambda: is_closed_on_another_byte(slow), 10, "a connection that is closed")
+
+
+def is_closed_on_another_byte(one: socket.socket) -> bool:
+    one.setblocking(False)
+    try:
+        one.sendall(b"a")
+        return one.recv(1) == b""
+    except BlockingIOError:
+        return False
+    except OSError:
+        return True
 
 
 def test_body_may_take_longer_than_a_head(server: WebServer) -> None:
