@@ -5,6 +5,7 @@ from __future__ import annotations
 import base64
 import binascii
 from collections.abc import Callable, Sequence
+from typing import NoReturn
 from urllib.parse import urlsplit
 
 from starlette.concurrency import run_in_threadpool
@@ -93,13 +94,38 @@ def require_same_site(request: Request) -> None:
     """
     if request.method in SAFE_METHODS:
         return
+    refuse_other_sites(request)
+    names = ("sec-fetch-site", "origin")
+    if "cookie" in request.headers and not any(name in request.headers for name in names):
+        _refuse_site()
+
+
+def refuse_other_sites(request: Request) -> None:
+    """Refuse a change that says itself that a page of another site has sent it; programs say nothing.
+
+    Raises:
+        HttpProblem: 403 it comes from another site.
+    """
+    if request.method in SAFE_METHODS:
+        return
     fetch_site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
-    is_foreign = fetch_site is not None and fetch_site not in ("same-origin", "none")
-    if origin is not None:
-        is_foreign = is_foreign or urlsplit(origin).netloc.lower() != request.headers.get("host", "").lower()
-    if is_foreign or (fetch_site is None and origin is None and "cookie" in request.headers):
-        reason = "the request does not come from a page of this server; programs send a token instead"
-        raise HttpProblem(403, "cross-site", reason)
+    if fetch_site is not None and fetch_site not in ("same-origin", "none"):
+        _refuse_site()
+    if origin is not None and _place_in(origin) != request.headers.get("host", "").lower():
+        _refuse_site()
+
+
+def _place_in(origin: str) -> str | None:
+    """Return host and port of an origin; None when it has none."""
+    try:
+        return urlsplit(origin).netloc.lower() or None
+    except ValueError:
+        return None
+
+
+def _refuse_site() -> NoReturn:
+    reason = "the request does not come from a page of this server; programs send a token instead"
+    raise HttpProblem(403, "cross-site", reason)
 
 
 def require_known_host(site: Site, request: Request) -> None:
@@ -121,6 +147,7 @@ def address_of(site: Site, request: Request) -> str:
     """Return the address of the client, as far as it can be believed."""
     peer = request.client.host if request.client else ""
     if peer in site.settings.trusted_proxies:
-        forwarded = request.headers.get("x-forwarded-for", "").rpartition(",")[2].strip()
+        # what stands before the last comma, or in a header before the last one, is what the client says
+        forwarded = ",".join(request.headers.getlist("x-forwarded-for")).rpartition(",")[2].strip()
         return forwarded[:60] or peer
     return peer

@@ -33,7 +33,14 @@ from reworker.fsm.document import plain_document
 from reworker.fsm.states import DeploymentStatus
 from reworker.ids import is_id
 from reworker.storage.contract import PlaybookRow
-from reworker.web.auth import address_of, basic_password, bearer, principal_of
+from reworker.web.auth import (
+    address_of,
+    basic_password,
+    bearer,
+    principal_of,
+    refuse_other_sites,
+    require_known_host,
+)
 from reworker.web.bodies import json_of, read_body
 from reworker.web.context import Site, site_of
 from reworker.web.errors import HttpProblem, problem_of
@@ -188,20 +195,30 @@ def _route(path: str, acts: Mapping[str, tuple[Scope, Act]]) -> GuardedRoute:
 async def _done(request: Request, scope: Scope, act: Act) -> tuple[int, Document]:
     site = site_of(request)
     who = await _who(site, request)
-    who.require(scope)
+    if reason := who.refusal(scope):
+        action = f"api_v0.{request.method.lower()}"
+        await run_in_threadpool(site.access.note_denial, who, action, request.url.path, reason)
+        who.require(scope)
     body = await read_body(request)
     return await run_in_threadpool(lambda: act(Ask(site, who, request, body)))
 
 
 async def _who(site: Site, request: Request) -> Principal:
-    """Return who asks: as ever, whom the server before us has let in; or by a token."""
+    """Return who asks: as ever, whom the server before us has let in; or by a token.
+
+    A browser adds the password of HTTP Basic by itself, as the server before us adds the name, whatever page
+    sends the request: so other sites may change nothing here either.
+    """
+    require_known_host(site, request)
+    refuse_other_sites(request)
     header = site.settings.remote_user_header
     peer = request.client.host if request.client else ""
     if header and peer in site.settings.trusted_proxies:
-        name = request.headers.get(header, "")
-        if not name:
-            raise NotAuthenticated("the server before us names nobody")
-        return await run_in_threadpool(site.access.principal_named, name, address_of(site, request))
+        named = request.headers.getlist(header)
+        # of two, one may be the client's own
+        if len(named) != 1 or not named[0]:
+            raise NotAuthenticated(f"the server before us names {'several' if named[1:] else 'nobody'}")
+        return await run_in_threadpool(site.access.principal_named, named[0], address_of(site, request))
     return await principal_of(site, request, (bearer, basic_password), takes_cookie=False)
 
 

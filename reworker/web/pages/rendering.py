@@ -149,7 +149,7 @@ def set_cookie(visit: Visit, response: Response, name: str, value: str, *, age_s
         path="/",
         httponly=True,
         samesite="lax",
-        secure=visit.site.settings.is_tls,
+        secure=visit.site.settings.has_secure_cookies,
     )
 
 

@@ -46,7 +46,9 @@ def _log_out(visit: Visit) -> Response:
     if visit.site.settings.has_auth:
         visit.site.access.close_session(visit.request.cookies.get(name, ""))
     response = see_other(visit, "/login", "You are logged out.", "note")
-    response.delete_cookie(name, path="/", secure=visit.site.settings.is_tls, httponly=True, samesite="lax")
+    response.delete_cookie(
+        name, path="/", secure=visit.site.settings.has_secure_cookies, httponly=True, samesite="lax"
+    )
     return response
 
 
