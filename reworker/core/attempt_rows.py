@@ -37,15 +37,15 @@ def new_attempt(own_id: str, deployment_id: str, step: PlannedStep, command: Rec
     )
 
 
-def recorded(row: AttemptRow, command: RecordAttempt, actor: str) -> AttemptRow:
-    """Return the row of an attempt after what is to be recorded; `actor` is its worker, if one spoke."""
+def recorded(row: AttemptRow, command: RecordAttempt, worker: str) -> AttemptRow:
+    """Return the row of an attempt after what is to be recorded; `worker` is empty when it was not one who spoke."""
     status = command.status
     is_started = status is AttemptStatus.STARTED and row.started_at is None
     is_sent = status is AttemptStatus.SENT and row.sent_at is None
     return msgspec.structs.replace(
         row,
         status=str(status),
-        worker=actor or row.worker,
+        worker=worker or row.worker,
         message=command.message or row.message,
         percent=row.percent if command.percent is None else command.percent,
         data=row.data if command.data is None else codec.encode(command.data),

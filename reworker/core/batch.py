@@ -239,8 +239,9 @@ class Batch:
         if not is_beat and (reason is None or request.is_kept):
             self._append(work, request, reason)
         cause = Cause(work.row.id, work.last_seq, event.at)
+        worker = request.actor if isinstance(event, _REPLIES) else ""
         for ordinal, command in enumerate(commands):
-            self._carry_out(work, cause, command, ordinal, request.actor)
+            self._carry_out(work, cause, command, ordinal, worker)
         return Result(Applied.CHANGED) if reason is None else Result(Applied.IGNORED, reason)
 
     def _append(self, work: Work, request: Request, ignored: str | None) -> None:
@@ -260,11 +261,11 @@ class Batch:
         work.updated_at = work.updated_at if ignored else row.at
         self.changes.events.append(row)
 
-    def _carry_out(self, work: Work, cause: Cause, command: Command, ordinal: int, actor: str) -> None:
+    def _carry_out(self, work: Work, cause: Cause, command: Command, ordinal: int, worker: str) -> None:
         # The most frequent first.
         match command:
             case RecordAttempt():
-                self._record(work, command, actor)
+                self._record(work, command, worker)
             case StopTimer():
                 self._stop_timer(work, command)
             case StartTimer():
@@ -308,7 +309,7 @@ class Batch:
         else:
             self._timers.pop(key, None)
 
-    def _record(self, work: Work, command: RecordAttempt, actor: str) -> None:
+    def _record(self, work: Work, command: RecordAttempt, worker: str) -> None:
         own_id = attempt_id(work.row.id, command.attempt)
         before = self._attempts.get(own_id)
         if command.is_new:
@@ -320,6 +321,6 @@ class Batch:
             # The row of a step lives exactly as long as its attempt is ready: once anything is known of
             # the message, or nobody wants it any more, it must not be published again.
             self.changes.outbox_removed.append(own_id)
-        self._attempts[own_id] = recorded(before, command, actor)
+        self._attempts[own_id] = recorded(before, command, worker)
         self._changed_attempts[own_id] = None
         work.is_changed = True

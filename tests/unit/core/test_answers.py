@@ -29,6 +29,8 @@ def test_approvals_are_given_to_all_that_wait_or_to_one(world: World, site: Site
     world.run()
     assert world.status(own_id) == "completed"
     assert service.approve(own_id, actor="ann").reason == "it is completed and waits for no approval"
+    workers = {one.row.worker for one in service.attempts(own_id)}
+    assert "ann" not in workers, "who approves is no worker"
 
 
 def test_approval_that_is_refused_fails_its_host(world: World, site: Site) -> None:
