@@ -38,7 +38,7 @@ def new_attempt(own_id: str, deployment_id: str, step: PlannedStep, command: Rec
 
 
 def recorded(row: AttemptRow, command: RecordAttempt, worker: str) -> AttemptRow:
-    """Return the row of an attempt after what is to be recorded; `worker` is who spoke, empty for no worker."""
+    """Return the row of an attempt after what is to be recorded; `worker` is empty unless one spoke."""
     status = command.status
     is_started = status is AttemptStatus.STARTED and row.started_at is None
     is_sent = status is AttemptStatus.SENT and row.sent_at is None
