@@ -16,7 +16,7 @@ from urllib.parse import SplitResult, parse_qs, unquote, urlsplit
 import msgspec
 
 from reworker.errors import ConfigError
-from reworker.layers import Layered
+from reworker.layers import Kind, Layered, flag
 
 #: AMQP's registered ports, without and with TLS.
 PORT, TLS_PORT = 5672, 5671
@@ -24,6 +24,8 @@ PORT, TLS_PORT = 5672, 5671
 HEARTBEAT_S = 60
 #: seconds between two messages of a daemon to itself.
 CANARY_S = 15.0
+#: bytes of a name that AMQP can carry.
+NAME_LIMIT_BYTES = 255
 #: keys of the MQ file.
 MQ_KEYS = frozenset(
     {
@@ -38,6 +40,7 @@ MQ_KEYS = frozenset(
         "heartbeat",
         "ack_timeout",
         "canary",
+        "stamp_user",
     }
 )
 #: environment variable that names the MQ file or URL.
@@ -88,6 +91,8 @@ class MqSettings(msgspec.Struct, frozen=True):
         canary_s: seconds between two messages of a daemon to itself, by which it sees that the broker
             delivers; 0 is none.
         ack_timeout_s: how long the broker waits for an acknowledgement; None is the default of its version.
+        stamp_user: name of the sender that every message gets, in `user_id`; empty is none. The broker
+            refuses any other than the user that it takes the connection for.
     """
 
     servers: tuple[str, ...] = ("localhost",)
@@ -100,6 +105,7 @@ class MqSettings(msgspec.Struct, frozen=True):
     password_file: str = ""
     ack_timeout_s: float | None = None
     canary_s: float = CANARY_S
+    stamp_user: str = ""
 
     def __repr__(self) -> str:
         return f"MqSettings({self.masked_url()!r})"
@@ -200,8 +206,8 @@ def mq_settings(
 
     The mapping: ``{"server": str, "servers": [str], "vhost": str, "user": str, "password": str,
     "password_file": path, "port": int, "ssl": bool | {"ca", "cert", "key", "verify", "server_name"},
-    "heartbeat": int, "ack_timeout": float, "canary": int}``. The variables ``REWORKER_MQ_PASSWORD_FILE`` and
-    ``REWORKER_MQ_PASSWORD`` win over it.
+    "heartbeat": int, "ack_timeout": float, "canary": int, "stamp_user": bool | str}``. The variables
+    ``REWORKER_MQ_PASSWORD_FILE`` and ``REWORKER_MQ_PASSWORD`` win over it.
 
     Raises:
         ConfigError: missing, unreadable or wrong; names key and file.
@@ -261,6 +267,7 @@ def _mapping_of(settings: MqSettings) -> dict[str, Any]:
         "heartbeat": settings.heartbeat_s,
         "ack_timeout": settings.ack_timeout_s,
         "canary": int(settings.canary_s),
+        "stamp_user": settings.stamp_user,
     }
 
 
@@ -275,20 +282,36 @@ def _mq_from_mapping(values: Mapping[str, Any], path: str) -> MqSettings:
     port = layered.integer("port", TLS_PORT if tls else PORT, least=1)
     if port > 65535:
         raise ConfigError(f"expected a port up to 65535, found {port}", key="port", path=path)
+    user = str(values.get("user") or "guest")
     settings = MqSettings(
         servers=tuple(names),
         port=port,
         vhost=str(values.get("vhost") or "/"),
-        user=str(values.get("user") or "guest"),
+        user=user,
         password=_password_of(values, path),
         tls=tls,
         heartbeat_s=layered.integer("heartbeat", HEARTBEAT_S),
         password_file=str(values.get("password_file") or ""),
         ack_timeout_s=layered.number("ack_timeout", None),
         canary_s=layered.integer("canary", int(CANARY_S)),
+        stamp_user=layered.read("stamp_user", "", _stamp_of(user)),
     )
     settings.addresses()
     return settings
+
+
+def _stamp_of(user: str) -> Kind:
+    """Return the kind of `stamp_user`: yes is the user that logs in, any other text a name of its own."""
+
+    def parse(value: Any) -> str:
+        try:
+            return user if flag().parse(value) else ""
+        except ValueError:
+            if isinstance(value, str) and len(value.encode()) <= NAME_LIMIT_BYTES:
+                return value
+            raise
+
+    return Kind("true, false or the name of a user", parse)
 
 
 def _refuse_slips(values: Mapping[str, Any], path: str) -> None:
@@ -312,16 +335,18 @@ def _mq_from_url(url: str) -> MqSettings:
     tls = TlsSettings() if parts.scheme == "amqps" else None
     query = parse_qs(parts.query)
     options = Layered(("URL", {key: values[-1] for key, values in query.items()}))
+    user = unquote(parts.username or "guest")
     return MqSettings(
         servers=(_bracketed(parts.hostname or "localhost"),),
         port=port or (TLS_PORT if tls else PORT),
         vhost=unquote(parts.path[1:]) or "/",
-        user=unquote(parts.username or "guest"),
+        user=user,
         password=Secret(unquote(parts.password if parts.password is not None else "guest")),
         tls=tls,
         heartbeat_s=options.integer("heartbeat", HEARTBEAT_S),
         ack_timeout_s=options.number("ack_timeout", None),
         canary_s=options.integer("canary", int(CANARY_S)),
+        stamp_user=options.read("stamp_user", "", _stamp_of(user)),
     )
 
 

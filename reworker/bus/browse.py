@@ -130,7 +130,8 @@ class QueueBrowser:
             PublishNotConfirmed: the broker refused it; the old one stays.
             ConnectionLost: the broker went away; the old one stays, and the new one may be there too.
         """
-        properties = pika.BasicProperties(**msgspec.structs.asdict(message.properties))
+        stamp = {"user_id": self._settings.stamp_user or None}
+        properties = pika.BasicProperties(**msgspec.structs.asdict(message.properties) | stamp)
         try:
             self._writing.basic_publish(
                 message.exchange, message.routing_key, message.body, properties, mandatory=True

@@ -7,6 +7,7 @@ import random
 import threading
 from collections.abc import Callable
 
+import msgspec
 import pika
 
 from reworker.bus import frames
@@ -17,6 +18,7 @@ from reworker.bus.contract import (
     Delivery,
     Health,
     Outgoing,
+    Properties,
     Published,
     TopologySpec,
 )
@@ -66,6 +68,8 @@ class PikaBus:
         self._engine = Engine(self._clock, rand, ack_timeout_s=settings.ack_timeout_s)
         self._pulse = Pulse(self._clock, self._engine.call_soon)
         self._method_frame = functools.lru_cache(CACHED_FRAMES_COUNT)(_method_frame)
+        self._is_stamping = False
+        self._use_name_of(settings)
         if canary is not None:
             self._engine.canary = Canary(canary, _Perch(self, self._engine), self._clock)
 
@@ -78,7 +82,9 @@ class PikaBus:
         """
 
         def parameters() -> list[pika.ConnectionParameters]:
-            return connection_parameters(self._settings, self._name)
+            settings = self._settings
+            self._use_name_of(settings)
+            return connection_parameters(settings, self._name)
 
         parameters()  # what is wrong from the start is an error now, and no reason to try on
         quiet_pika()
@@ -96,6 +102,18 @@ class PikaBus:
             tries, reason = engine.link.failed_count, reason or engine.link.last_error
         engine.close(0)
         raise CannotConnect(self._url, reason or f"no answer in {timeout_s:g} s", tries)
+
+    def stamp(self) -> None:
+        """Name our user as the sender of every message; see `contract.Bus.stamp`."""
+        self._is_stamping = True
+        self._use_name_of(self._settings)
+
+    def _use_name_of(self, settings: MqSettings) -> None:
+        """Have messages carry the name that the next connection is known by, if they are to carry one."""
+        self.user_id = settings.stamp_user or (settings.user if self._is_stamping else "")
+        self._header_frame = frames.header_frame
+        if self.user_id:
+            self._header_frame = functools.partial(_stamped_header_frame, self.user_id)
 
     def renew(self, settings: MqSettings) -> None:
         """Use these settings from the next connection on; the present one is kept. Any thread."""
@@ -148,7 +166,7 @@ class PikaBus:
             ValueError, TypeError: AMQP cannot carry a name or a property; nothing was queued.
         """
         method = self._method_frame(message.exchange, message.routing_key)
-        header = frames.header_frame(CHANNEL_NUMBER, len(message.body), message.properties)
+        header = self._header_frame(CHANNEL_NUMBER, len(message.body), message.properties)
         self._engine.add_publish(
             Pending(message, method + header, on_done, self._clock.mono_s() + deadline_s)
         )
@@ -201,6 +219,11 @@ class _Perch:
 
 def _words(missing: Subscription) -> str:
     return missing.last_error or f"the broker has not answered that it delivers from {missing.queue}"
+
+
+def _stamped_header_frame(user: str, channel: int, size_bytes: int, properties: Properties) -> bytes:
+    stamped = msgspec.structs.replace(properties, user_id=user)
+    return frames.header_frame(channel, size_bytes, stamped)
 
 
 def _method_frame(exchange: str, routing_key: str) -> bytes:

@@ -145,6 +145,11 @@ class PropertiesView(Protocol):
         """Name of the sender."""
         ...
 
+    @property
+    def user_id(self) -> str | None:
+        """User that sent it: brokers refuse a message that names another than that of its connection."""
+        ...
+
 
 class Delivery(Protocol):
     """One message as delivered to a consumer; settled exactly once."""
@@ -267,6 +272,15 @@ class Health(msgspec.Struct, frozen=True):
 
 class Bus(Protocol):
     """One connection to a broker, repaired for ever until closed."""
+
+    @property
+    def user_id(self) -> str:
+        """Name of the sender that every message gets; empty is none."""
+        ...
+
+    def stamp(self) -> None:
+        """Name our user as the sender of every message, whatever the settings say; before `open`."""
+        ...
 
     def open(self, *, timeout_s: float) -> None:
         """Start the I/O thread and wait until connected.

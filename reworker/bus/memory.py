@@ -21,7 +21,7 @@ from reworker.bus.contract import (
     TopologySpec,
 )
 from reworker.bus.memory_consumer import MemoryConsumer, MemoryPull, Pace
-from reworker.bus.memory_model import NO_ROUTE, NOT_FOUND, Model
+from reworker.bus.memory_model import NO_ROUTE, NOT_FOUND, Model, PendingPublish, stamped
 from reworker.clock import Clock, SystemClock
 from reworker.errors import CannotConnect, ConnectionLost, TopologyMismatch
 
@@ -119,18 +119,6 @@ class MemoryBroker:
         self.changed.notify_all()
 
 
-class _Pending:
-    """A publish without its outcome."""
-
-    __slots__ = ("deadline_mono_s", "is_sent", "message", "on_done")
-
-    def __init__(
-        self, message: Outgoing, on_done: Callable[[Published], None] | None, deadline_mono_s: float
-    ) -> None:
-        self.message, self.on_done, self.deadline_mono_s = message, on_done, deadline_mono_s
-        self.is_sent = False
-
-
 class MemoryBus:
     """A bus on a `MemoryBroker`; see `contract.Bus`.
 
@@ -139,6 +127,7 @@ class MemoryBus:
         is_threaded: False runs callbacks only in `pump`.
         name: for the thread.
         clock: for deadlines.
+        user: that it is logged in as.
     """
 
     def __init__(
@@ -148,8 +137,10 @@ class MemoryBus:
         is_threaded: bool = True,
         name: str = "",
         clock: Clock | None = None,
+        user: str = "guest",
     ) -> None:
         self.broker, self.is_threaded = broker, is_threaded
+        self._user, self.user_id = user, ""
         self.lock, self.model = broker.changed, broker.model
         self._clock: Clock = clock or SystemClock()
         self._name = name
@@ -159,8 +150,12 @@ class MemoryBus:
         self._reconnect_count = 0
         self._topologies: list[tuple[TopologySpec, DeclareMode]] = []
         self._consumers: list[MemoryConsumer] = []
-        self._pending: deque[_Pending] = deque()
+        self._pending: deque[PendingPublish] = deque()
         self._last_error = ""
+
+    def stamp(self) -> None:
+        """Name our user as the sender of every message; see `contract.Bus.stamp`."""
+        self.user_id = self._user
 
     def open(self, *, timeout_s: float) -> None:
         """Connect; see `contract.Bus.open`."""
@@ -266,7 +261,8 @@ class MemoryBus:
         deadline_s: float = PUBLISH_DEADLINE_S,
     ) -> None:
         """Publish with confirm; see `contract.Bus.publish`."""
-        pending = _Pending(message, on_done, self._clock.mono_s() + deadline_s)
+        message = stamped(message, self.user_id) if self.user_id else message
+        pending = PendingPublish(message, on_done, self._clock.mono_s() + deadline_s)
         with self.broker.changed:
             if not self._is_closed:
                 self._pending.append(pending)
@@ -281,7 +277,7 @@ class MemoryBus:
         """Send and confirm what can be; the broker's lock is held."""
         if not self._is_connected or self.broker.is_blocked:
             return
-        left: deque[_Pending] = deque()
+        left: deque[PendingPublish] = deque()
         for pending in self._pending:
             result = self._send(pending)
             if result is None:
@@ -291,7 +287,7 @@ class MemoryBus:
         self._pending = left
         self.broker.changed.notify_all()
 
-    def _send(self, pending: _Pending) -> Published | None:
+    def _send(self, pending: PendingPublish) -> Published | None:
         message, model = pending.message, self.broker.model
         if not pending.is_sent:
             pending.is_sent = True
@@ -302,7 +298,7 @@ class MemoryBus:
                 return Published(Outcome.RETURNED, reply_code=NO_ROUTE, reason="NO_ROUTE")
         return Published(Outcome.CONFIRMED) if self.broker.is_confirming else None
 
-    def _finish(self, pending: _Pending, result: Published) -> None:
+    def _finish(self, pending: PendingPublish, result: Published) -> None:
         on_done = pending.on_done
         if on_done is not None:
             self.post(lambda: on_done(result))
@@ -314,7 +310,7 @@ class MemoryBus:
                 consumer.pull()
             self._time_out([one for one in self._pending if one.deadline_mono_s <= now], "deadline")
 
-    def _time_out(self, late: list[_Pending], reason: str) -> None:
+    def _time_out(self, late: list[PendingPublish], reason: str) -> None:
         for pending in late:
             self._pending.remove(pending)
             self._finish(pending, Published(Outcome.TIMED_OUT, is_sent=pending.is_sent, reason=reason))

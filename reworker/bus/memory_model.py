@@ -4,11 +4,12 @@ from __future__ import annotations
 
 import itertools
 from collections import deque
+from collections.abc import Callable
 from typing import Any, Protocol
 
 import msgspec
 
-from reworker.bus.contract import BindingSpec, ExchangeSpec, Outgoing, Properties, QueueSpec
+from reworker.bus.contract import BindingSpec, ExchangeSpec, Outgoing, Properties, Published, QueueSpec
 from reworker.errors import TopologyMismatch
 
 #: AMQP reply codes. Source: AMQP 0-9-1, constants.
@@ -27,6 +28,24 @@ class Stored:
         self.body, self.properties = body, properties
         self.redelivered = False
         self.order = 0
+
+
+class PendingPublish:
+    """A publish without its outcome."""
+
+    __slots__ = ("deadline_mono_s", "is_sent", "message", "on_done")
+
+    def __init__(
+        self, message: Outgoing, on_done: Callable[[Published], None] | None, deadline_mono_s: float
+    ) -> None:
+        self.message, self.on_done, self.deadline_mono_s = message, on_done, deadline_mono_s
+        self.is_sent = False
+
+
+def stamped(message: Outgoing, user: str) -> Outgoing:
+    """Return a message that names its sender."""
+    properties = msgspec.structs.replace(message.properties, user_id=user)
+    return msgspec.structs.replace(message, properties=properties)
 
 
 class Subscriber(Protocol):

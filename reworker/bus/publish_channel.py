@@ -10,7 +10,7 @@ from pika.exceptions import ChannelClosedByBroker
 
 from reworker.bus import frames
 from reworker.bus.contract import Outcome, Published
-from reworker.bus.publisher import NOT_FOUND, Publisher
+from reworker.bus.publisher import FOREIGN_SENDER, NOT_FOUND, Publisher
 from reworker.bus.transport import WireConnection
 from reworker.clock import Clock
 
@@ -20,6 +20,8 @@ logger = logging.getLogger(__name__)
 CHANNEL_NUMBER = 1
 #: bytes of unwritten output over which publishes wait: more would only be lost with the connection.
 UNWRITTEN_LIMIT_BYTES = 8 << 20
+#: what to do when we name another sender than the broker takes us for.
+SENDER_HINT = "; give `stamp_user` of the message bus the name by which the broker knows this login"
 
 
 class PublishChannel:
@@ -88,7 +90,9 @@ class PublishChannel:
         self._is_ready = False
         if self._connection is None or not isinstance(reason, ChannelClosedByBroker):
             return
-        logger.warning("the broker closed the publishing channel: %s; it is opened again", reason.reply_text)
+        hint = SENDER_HINT if FOREIGN_SENDER in reason.reply_text else ""
+        text = "the broker closed the publishing channel: %s; it is opened again%s"
+        logger.warning(text, reason.reply_text, hint)
         self._connection.reader.confirm_channel = 0
         self._publisher.channel_closed(reason.reply_code, reason.reply_text)
         is_missing = reason.reply_code == NOT_FOUND

@@ -18,6 +18,8 @@ WINDOW_COUNT = 4096
 ALONE_BYTES = 1 << 20
 NOT_FOUND = 404
 _EXCHANGE_IN_TEXT = re.compile(r"exchange '([^']*)'")
+#: words by which RabbitMQ and the embedded broker refuse a message that names another sender.
+FOREIGN_SENDER = "user_id property set to"
 _SIZE_IN_TEXT = re.compile(r"message size (\d+)")
 
 CONFIRMED = Published(Outcome.CONFIRMED)
@@ -241,8 +243,11 @@ def _is_late(pending: Pending, now_mono_s: float) -> bool:
 def _at_fault(unconfirmed: list[Pending], reply_code: int, text: str) -> list[Pending]:
     """Return the publishes that a channel was closed for, by the broker's words; else the oldest one.
 
-    All publishes to an exchange that does not exist are at fault; of a refusal only the first can be.
+    All publishes to an exchange that does not exist are at fault, and all that name a sender which is not us;
+    of another refusal only the first can be.
     """
+    if FOREIGN_SENDER in text:
+        return unconfirmed
     exchange, size = _EXCHANGE_IN_TEXT.search(text), _SIZE_IN_TEXT.search(text)
     guilty: list[Pending] = []
     if exchange:

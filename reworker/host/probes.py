@@ -15,6 +15,7 @@ from reworker.topology.names import step_key
 #: what a station counts beside jobs: key of `Station.counts`, name, text.
 COUNTS = (
     ("dead_lettered", "reworker_dead_letters_total", "Messages sent to the dead letters."),
+    ("turned_away", "reworker_senders_refused_total", "Messages of senders that a worker does not accept."),
     ("malformed", "reworker_messages_malformed_total", "Messages that could not be read."),
     (
         "output_dropped",

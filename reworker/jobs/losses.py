@@ -45,7 +45,10 @@ def is_sent_round(attempt: Attempt, count: int) -> bool:
     delivery = attempt.delivery
     if not delivery.redelivered or _counted_by_broker(attempt) or key_of(delivery) == OUTPUT_KEY:
         return False
-    result = publish_and_tell(attempt.station.bus, copy_of(delivery, delivery.queue, {LOST_HEADER: count}))
+    station = attempt.station
+    changes, accepted = {LOST_HEADER: count}, station.settings.accept_from
+    copy = copy_of(delivery, delivery.queue, changes, accepted=accepted)
+    result = publish_and_tell(station.bus, copy)
     if result.outcome is not Outcome.CONFIRMED:
         return False
     attempt.leave()

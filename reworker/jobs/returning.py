@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Collection, Mapping
 from typing import Any
 
 from reworker.bus.contract import (
@@ -37,6 +37,8 @@ LOST_HEADER = "x-lost"
 DELIVERY_COUNT_HEADER = "x-delivery-count"
 #: header with the first routing key of output or a notification: nobody waits for an answer to it.
 KEY_HEADER = "x-routing-key"
+#: header of a copy with the user that sent the message first: the copy itself names its worker's.
+SENDER_HEADER = "x-sender"
 
 
 def number_in(delivery: Delivery, header: str) -> int:
@@ -58,7 +60,20 @@ def key_of(delivery: Delivery) -> str:
     return key if isinstance(key, str) and not owes_status(key) else delivery.routing_key
 
 
-def return_to_queue(bus: Publisher, delivery: Delivery, *, is_begun: bool = False) -> None:
+def sender_of(delivery: Delivery, accepted: Collection[str]) -> str | None:
+    """Return which of these users sent a message first; None for anybody else.
+
+    Who reads the header `SENDER_HEADER` must know that the message is a copy that a worker of its kind made.
+    """
+    user = delivery.properties.user_id
+    if user not in accepted:
+        user = (delivery.properties.headers or {}).get(SENDER_HEADER)
+    return user if isinstance(user, str) and user in accepted else None
+
+
+def return_to_queue(
+    bus: Publisher, delivery: Delivery, *, accepted: Collection[str] = (), is_begun: bool = False
+) -> None:
     """Give a delivery back, unstarted, or to be done by another; any thread, returns at once.
 
     A step is published to its queue anew and the old delivery acknowledged when that is confirmed: a plain
@@ -69,6 +84,7 @@ def return_to_queue(bus: Publisher, delivery: Delivery, *, is_begun: bool = Fals
     Args:
         bus: publishes.
         delivery: to give back.
+        accepted: users that the worker accepts; see `copy_of`.
         is_begun: it has been begun in time, so that it may go on at any time.
     """
     is_step = owes_status(key_of(delivery))
@@ -84,7 +100,7 @@ def return_to_queue(bus: Publisher, delivery: Delivery, *, is_begun: bool = Fals
         changes[NOT_AFTER_HEADER] = None
     elif delivery.redelivered and is_step:  # others are so by being put back
         changes[LOST_HEADER] = number_in(delivery, LOST_HEADER) + 1
-    bus.publish(copy_of(delivery, delivery.queue, changes), on_done)
+    bus.publish(copy_of(delivery, delivery.queue, changes, accepted=accepted), on_done)
 
 
 def rounded_s(delay_s: float) -> int:
@@ -117,7 +133,12 @@ def declare_delay(bus: Publisher, settings: WorkerSettings, queue: str, delay_s:
 
 
 def copy_of(
-    delivery: Delivery, queue: str, changes: Mapping[str, Any] | None = None, *, body: bytes | None = None
+    delivery: Delivery,
+    queue: str,
+    changes: Mapping[str, Any] | None = None,
+    *,
+    accepted: Collection[str] = (),
+    body: bytes | None = None,
 ) -> Outgoing:
     """Return the message of a delivery, addressed to a queue.
 
@@ -127,10 +148,12 @@ def copy_of(
         delivery: to copy.
         queue: where it goes.
         changes: of its headers; None as a value takes one away.
+        accepted: users that the worker accepts: the copy says which of them sent the message first.
         body: instead of its own.
     """
     old, key = delivery.properties, key_of(delivery)
     headers = {**without_brokers(old.headers), **(changes or {})}
+    headers[SENDER_HEADER] = sender_of(delivery, accepted)
     if not owes_status(key):
         headers[KEY_HEADER] = key
     properties = Properties(

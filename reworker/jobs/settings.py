@@ -19,6 +19,8 @@ from reworker.topology.model import QUEUE_TYPES, worker_topology
 LEVELS = ("DEBUG", "INFO", "WARN", "WARNING", "ERROR", "FATAL", "CRITICAL")
 #: what a part of a queue's name may be: a binding with a wildcard would take the steps of others.
 _NAME = re.compile(r"[^\s*#]{1,200}")
+#: bytes of a name that AMQP can carry.
+USER_LIMIT_BYTES = 255
 _ADDRESS = re.compile(r"(\S+:)?[0-9]{1,5}")
 
 
@@ -63,6 +65,13 @@ def _address(value: Any) -> str:
     return str(word)
 
 
+def _users(value: Any) -> tuple[str, ...]:
+    found: tuple[str, ...] = words().parse(value)
+    if any(len(one.encode()) > USER_LIMIT_BYTES for one in found):
+        raise ValueError
+    return found
+
+
 def _errors(value: Any) -> tuple[str, ...]:
     found: tuple[str, ...] = words().parse(value)
     for one in found:
@@ -70,6 +79,7 @@ def _errors(value: Any) -> tuple[str, ...]:
     return found
 
 
+USERS = Kind("a list of names of users of the broker", _users, has_null=False)
 ERRORS = Kind("a list of built-in errors or names such as package.module.Class", _errors)
 PATTERNS = Kind("a list of regular expressions (in a variable as JSON)", _patterns)
 ADDRESS = Kind("PORT or HOST:PORT, or nothing", _address)
@@ -128,6 +138,8 @@ class WorkerSettings(msgspec.Struct, frozen=True):
         int | None,
         Property(or_nothing(whole(1)), "polling_interval", ("poll_interval", "poll_interval_millis")),
     ] = None
+    #: users whose steps and control messages are carried out; nothing is everybody's.
+    accept_from: Annotated[tuple[str, ...], Property(USERS)] = ()
     #: take no work until told to.
     paused: Annotated[bool, Property(flag())] = False
     #: seconds a running job may take to end at a stop.

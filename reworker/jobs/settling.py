@@ -20,7 +20,7 @@ def settle(station: Station, delivery: Delivery, verdict: Verdict, refusal: str)
     if verdict is Verdict.ACK:
         delivery.settle(verdict)
     elif verdict is Verdict.REQUEUE:
-        return_to_queue(station.bus, delivery, is_begun=True)
+        return_to_queue(station.bus, delivery, accepted=station.settings.accept_from, is_begun=True)
     else:
         station.counts["dead_lettered"] += 1
         by = f"worker {station.app_id} {station.worker_id}"

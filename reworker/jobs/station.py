@@ -15,7 +15,7 @@ from logging import Logger
 from typing import Any, Protocol
 
 from reworker.bus import contract
-from reworker.bus.contract import DeclareMode, TopologySpec
+from reworker.bus.contract import DeclareMode, Delivery, TopologySpec
 from reworker.clock import Clock, SystemClock
 from reworker.jobs.settings import WorkerSettings
 from reworker.jobs.tally import JobTally
@@ -33,6 +33,14 @@ class Publisher(contract.Publisher, Protocol):
 
     def declare(self, topology: TopologySpec, mode: DeclareMode = DeclareMode.DECLARE) -> None:
         """See `bus.contract.Bus.declare`."""
+        ...
+
+
+class Gate(Protocol):
+    """Decides whose messages a worker takes; see `jobs.senders`."""
+
+    def before(self, on_delivery: Callable[[Delivery], None]) -> Callable[[Delivery], None]:
+        """Return what takes deliveries and passes on those that are welcome."""
         ...
 
 
@@ -94,6 +102,7 @@ class Station:
         nonce: tells the replies of two runs of one attempt apart.
         numbers: for the same purpose, within this process.
         fork_mark: tells whether user code has forked this process.
+        gate: lets only the messages of certain users in; None lets all.
         rand: chance, for pauses between tries.
         current: the `Attempt` that the instance performs now, or None.
     """
@@ -116,5 +125,6 @@ class Station:
     nonce: str = field(default_factory=lambda: secrets.token_hex(4))
     numbers: itertools.count[int] = field(default_factory=itertools.count)
     fork_mark: ForkMark = field(default_factory=ForkMark)
+    gate: Gate | None = None
     rand: Callable[[], float] = random.random
     current: Any = None

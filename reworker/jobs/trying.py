@@ -155,7 +155,8 @@ def _send(attempt: Attempt, wait_s: float, headers: Mapping[str, Any], body: byt
         target = declare_delay(station.bus, station.settings, queue, rounded_s(wait_s))
     due_s = station.clock.now().timestamp() + wait_s
     due = str(due_s) if wait_s > DELAYS_S[-1] else None
-    copy = copy_of(attempt.delivery, target, {**headers, AT_HEADER: due}, body=body)
+    changes, accepted = {**headers, AT_HEADER: due}, station.settings.accept_from
+    copy = copy_of(attempt.delivery, target, changes, accepted=accepted, body=body)
     result = publish_and_tell(station.bus, copy)
     if result.outcome is Outcome.CONFIRMED:
         attempt.leave()

@@ -84,11 +84,18 @@ class ControlDesk:
 
     def on_delivery(self, delivery: Delivery) -> None:
         """Do what a message says; one that makes no sense is logged."""
-        delivery.settle(Verdict.ACK)
         verb = delivery.routing_key.partition(".")[0]
         if verb == names.PING_KEY:
+            delivery.settle(Verdict.ACK)
             self._answer(delivery)
-            return
+        elif self._pool.station.gate is None:
+            self._obey(delivery)
+        else:
+            self._pool.station.gate.before(self._obey)(delivery)
+
+    def _obey(self, delivery: Delivery) -> None:
+        delivery.settle(Verdict.ACK)
+        verb = delivery.routing_key.partition(".")[0]
         try:
             kind, deed = self._deeds[verb]
             deed(decode(kind, delivery.body, delivery.properties.content_encoding))

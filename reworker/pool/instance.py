@@ -109,7 +109,7 @@ class Instance:
                 if item is None or isinstance(item, Errand):
                     kept.append(item)
                 else:
-                    return_to_queue(self._bus, item)
+                    self._give_back(item)
         for one in kept:
             self._inbox.put(one)
 
@@ -159,10 +159,10 @@ class Instance:
             if self._is_quiet or self._is_held:
                 return
             old, self._prefetch = self._consumer, prefetch
-            settings = self.station.settings
+            settings, gate = self.station.settings, self.station.gate
             self._consumer = self._latest = self._bus.consume(
                 settings.queue,
-                self._on_delivery,
+                self._on_delivery if gate is None else gate.before(self._on_delivery),
                 prefetch=prefetch,
                 longest_s=settings.hard_timeout_s or settings.timeout_s,
                 every_s=settings.polling_interval_s,
@@ -178,7 +178,10 @@ class Instance:
             if not self._is_quiet and not self._is_held:
                 self._inbox.put(delivery)
                 return
-        return_to_queue(self._bus, delivery)
+        self._give_back(delivery)
+
+    def _give_back(self, delivery: Delivery) -> None:
+        return_to_queue(self._bus, delivery, accepted=self.station.settings.accept_from)
 
     def _run(self) -> None:
         while (item := self._inbox.get()) is not None:

@@ -20,6 +20,7 @@ from reworker.errors import ConnectionLost, JobCancelled
 from reworker.ids import new_id
 from reworker.jobs.attempt import Attempt
 from reworker.jobs.prints import captured_streams
+from reworker.jobs.senders import SenderGate
 from reworker.jobs.settings import WorkerSettings
 from reworker.jobs.station import Station
 from reworker.jobs.tally import JobTally
@@ -98,6 +99,9 @@ class WorkerPool:
         self._owns_process = False
         self._stack = contextlib.ExitStack()
         self.station = self._station(type(first).__name__.lower())
+        if self.settings.accept_from:
+            bus.stamp()
+            self.station.gate = SenderGate(self.station, bus)
         self.instances = [self._instance(worker, number) for number, worker in enumerate(workers)]
         self._share = Share(self.instances)
         self._deadman = Deadman(self.station.clock)

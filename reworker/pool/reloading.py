@@ -25,6 +25,7 @@ FIXED = (
     "instances",
     "processes",
     "polling_interval_ms",
+    "accept_from",
     "paused",
     "capture_stdout",
     "connect_timeout_s",

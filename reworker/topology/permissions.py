@@ -21,6 +21,8 @@ from reworker.topology.contents import ClientEntry, CoreEntry, TopologyFile, Wor
 DEFAULT_EXCHANGE = re.escape("amq.default")
 #: ids in the names of control queues.
 _ID = "[0-9a-f]{24}"
+#: what is said of a core.
+CORE_WORDS = "the core"
 #: matches no name.
 NOTHING = "^$"
 
@@ -87,7 +89,7 @@ def _of_core(core: CoreEntry) -> Rights:
     bound_to = [re.escape(one) for one in (core.exchange, names.DEAD_EXCHANGE)]
     return Rights(
         user=core.user,
-        about="the core",
+        about=CORE_WORDS,
         configure=_pattern([*declared, canary]),
         write=_pattern([*declared, DEFAULT_EXCHANGE]),
         read=_pattern([*map(re.escape, own), *bound_to, canary]),
@@ -199,11 +201,22 @@ def _pattern(parts: Iterable[str]) -> str:
 
 def commands_of(rights: Iterable[Rights], vhost: str) -> Iterator[str]:
     """Yield the lines of a shell script that gives these rights to users that exist."""
+    rights = tuple(rights)
+    yield from _about_senders(rights)
     for one in rights:
         yield f"# {one.user}: {one.about}"
         yield _command("set_permissions", vhost, one.user, one.configure, one.write, one.read)
         for topic in one.topics:
             yield _command("set_topic_permissions", vhost, one.user, topic.exchange, topic.write, topic.read)
+
+
+def _about_senders(rights: tuple[Rights, ...]) -> Iterator[str]:
+    """Say what no right can keep a worker from, and what does."""
+    cores = [one.user for one in rights if one.about == CORE_WORDS]
+    if cores and any(DEFAULT_EXCHANGE in one.write and one.user not in cores for one in rights):
+        yield "# Replies go to the default exchange, so workers can put messages into any queue by its name."
+        yield f"# Workers with accept_from: [{', '.join(cores)}] do only what these users send;"
+        yield "# their messages have to say so, by stamp_user: true in their settings of the message bus."
 
 
 def _command(verb: str, vhost: str, *words: str) -> str:

@@ -150,7 +150,7 @@ def test_ini_stands_in_the_current_folder_unless_a_variable_or_the_host_names_it
 INI_ERRORS = [
     ("instances = 3\n", ":1: stands before the first [section]; for all workers write [DEFAULT]"),
     ("[a]\ninstanses = 3\n", ":2: instanses: no such property; did you mean 'instances'?"),
-    ("[a]\ncolour = red\n", ":2: colour: no such property; there are ack, "),
+    ("[a]\ncolour = red\n", ":2: colour: no such property; there are accept_from, ack, "),
     ("[a]\nnothing\n", ":2: expected [section] or name = value, found 'nothing'"),
     ("[a]\n# c\n= 3\n", ":3: expected [section] or name = value, found '= 3'"),
     ("[a]\nack=late\nack=early\n", ":3: ack: stands in line 2 too"),
