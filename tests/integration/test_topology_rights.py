@@ -4,27 +4,17 @@ import json
 import shlex
 from contextlib import closing
 from pathlib import Path
-from urllib.parse import urlsplit
 
 import pika
 import pytest
 
 from reworker.cli.wiring import opened_service
 from tests.integration.cli_support import reworker
-from tests.integration.topology_support import PASSWORD, channel_of, connected
+from tests.integration.topology_support import Users, channel_of, connected, requested
 from tests.support.waiting import wait_until
 
 pytestmark = pytest.mark.rabbitmq
 
-FILE = """
-core: {user: CORE}
-workers:
-  narrow: {user: NARROW, retry: true}
-  declaring: {user: DECLARING, declare: declare}
-  other: {}
-  ircnotify: {queue: ircnotify, bindings: [notify.irc]}
-clients: {CLIENT: {}}
-"""
 PLAYBOOK = """
 group: web
 name: everything
@@ -37,46 +27,10 @@ execution:
 """
 
 
-class Users:
-    """Users with the printed rights, each with a connection of its own."""
-
-    def __init__(self, plugin, typist, vhost):
-        self.plugin, self.typist = plugin, typist
-        self.names = {one: f"{one.lower()}-{vhost}" for one in ("CORE", "NARROW", "DECLARING", "CLIENT")}
-        text = FILE
-        for word, name in self.names.items():
-            text = text.replace(word, name)
-            plugin.add_user(name)
-        typist.write(text)
-        typist.type("apply")
-        self.definitions = json.loads(typist.type("permissions", "--vhost", vhost, "-o", "json"))
-        users = set(self.names.values())
-        # The file names workers whose users are of no interest here.
-        known = {key: [one for one in rows if one["user"] in users] for key, rows in self.definitions.items()}
-        plugin.post("/api/definitions", known)
-        self.vhost = vhost
-
-    def url(self, word):
-        """Return the URL with which a user logs in."""
-        parts = urlsplit(self.plugin.node.url(self.vhost))
-        return parts._replace(netloc=f"{self.names[word]}:{PASSWORD}@{parts.hostname}:{parts.port}").geturl()
-
-
 @pytest.fixture
 def users(plugin, seeing, plugin_vhost):
     """Give users with the printed rights, in a virtual host to which the file was applied."""
     return Users(plugin, seeing, plugin_vhost)
-
-
-def requested(client, playbook_id):
-    """Request a job as a client would; return the id in the answer."""
-    channel = channel_of(client)
-    queue = channel.queue_declare("", exclusive=True).method.queue
-    body = json.dumps({"group": "web", "playbook_id": playbook_id}).encode()
-    channel.basic_publish("re", "job.create", body, pika.BasicProperties(reply_to=queue), mandatory=True)
-    _, _, answer = next(channel.consume(queue, auto_ack=True, inactivity_timeout=20))
-    channel.cancel()
-    return json.loads(answer)["id"]
 
 
 def test_everybody_can_do_their_job_with_the_printed_rights(users, seen_channel, process, tmp_path):

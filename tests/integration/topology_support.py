@@ -5,6 +5,7 @@ import json
 import sys
 import urllib.request
 from base64 import b64encode
+from urllib.parse import urlsplit
 
 import pika
 import pytest
@@ -15,6 +16,16 @@ from tests.support.ports import free_port
 
 #: of every user that a test adds.
 PASSWORD = "s3cret-of-tests"
+#: a topology with everybody who has rights; words in capitals become names of users.
+FILE = """
+core: {user: CORE}
+workers:
+  narrow: {user: NARROW, retry: true}
+  declaring: {user: DECLARING, declare: declare}
+  other: {}
+  ircnotify: {queue: ircnotify, bindings: [notify.irc]}
+clients: {CLIENT: {}}
+"""
 
 
 class Typist:
@@ -94,3 +105,39 @@ def connected(url, user="", password=""):
     if user:
         parameters.credentials = pika.PlainCredentials(user, password)
     return pika.BlockingConnection(parameters)
+
+
+class Users:
+    """Users with the printed rights, each with a connection of its own."""
+
+    def __init__(self, plugin, typist, vhost):
+        self.plugin, self.typist = plugin, typist
+        self.names = {one: f"{one.lower()}-{vhost}" for one in ("CORE", "NARROW", "DECLARING", "CLIENT")}
+        text = FILE
+        for word, name in self.names.items():
+            text = text.replace(word, name)
+            plugin.add_user(name)
+        typist.write(text)
+        typist.type("apply")
+        self.definitions = json.loads(typist.type("permissions", "--vhost", vhost, "-o", "json"))
+        users = set(self.names.values())
+        # The file names workers whose users are of no interest here.
+        known = {key: [one for one in rows if one["user"] in users] for key, rows in self.definitions.items()}
+        plugin.post("/api/definitions", known)
+        self.vhost = vhost
+
+    def url(self, word):
+        """Return the URL with which a user logs in."""
+        parts = urlsplit(self.plugin.node.url(self.vhost))
+        return parts._replace(netloc=f"{self.names[word]}:{PASSWORD}@{parts.hostname}:{parts.port}").geturl()
+
+
+def requested(client, playbook_id):
+    """Request a job as a client would; return the id in the answer."""
+    channel = channel_of(client)
+    queue = channel.queue_declare("", exclusive=True).method.queue
+    body = json.dumps({"group": "web", "playbook_id": playbook_id}).encode()
+    channel.basic_publish("re", "job.create", body, pika.BasicProperties(reply_to=queue), mandatory=True)
+    _, _, answer = next(channel.consume(queue, auto_ack=True, inactivity_timeout=20))
+    channel.cancel()
+    return json.loads(answer)["id"]

@@ -52,6 +52,27 @@ def test_url_parts_are_decoded():
     assert settings.heartbeat_s == 5
 
 
+@pytest.mark.parametrize(
+    ("value", "name"),
+    [(True, "frob"), (False, ""), (None, ""), ("", ""), ("yes", "frob"), ("no", ""), ("CN=frob", "CN=frob")],
+)
+def test_mq_settings_say_which_user_messages_name(value, name):
+    assert config.mq_settings({"user": "frob", "stamp_user": value}).stamp_user == name
+    if isinstance(value, str) and value:
+        query = f"?stamp_user={value.replace('=', '%3D')}"
+        assert config.mq_settings(f"amqp://frob@h/{query}").stamp_user == name
+
+
+@pytest.mark.parametrize("value", [3, ["frob"], {"user": "frob"}, "x" * 256, "\ud800"])
+def test_mq_settings_are_refused_when_no_user_can_be_called_so(value):
+    with pytest.raises(ConfigError, match="stamp_user: expected true, false or the name of a user, found"):
+        config.mq_settings({"stamp_user": value})
+
+
+def test_worker_hears_which_user_messages_name():
+    assert config.mq_settings(config.mq_mapping("amqp://u@h/?stamp_user=true", {})).stamp_user == "u"
+
+
 @pytest.mark.parametrize("source", ["amqp://h/?ack_timeout=60&canary=0", {"ack_timeout": 60, "canary": 0}])
 def test_mq_settings_say_how_patient_the_broker_is_and_whether_to_test_it(source):
     settings = config.mq_settings(source)

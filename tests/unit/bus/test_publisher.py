@@ -333,3 +333,12 @@ def test_publish_without_callback_ends_silently(desk: Desk) -> None:
     assert len(list(desk.publisher.take(0.0))) == 1
     desk.publisher.confirm(1, False, True)
     assert desk.publisher.pending_count == 0
+
+
+def test_every_publish_is_refused_when_the_broker_takes_us_for_another_user(desk: Desk) -> None:
+    desk.add("a", "b", may_resend=False)
+    assert desk.send() == ["a", "b"]
+    text = "PRECONDITION_FAILED - user_id property set to 'a' but authenticated user was 'b'"
+    desk.publisher.channel_closed(406, text)
+    assert desk.outcomes == {"a": Outcome.REFUSED, "b": Outcome.REFUSED}
+    assert {result.reason for _, result in desk.ended} == {text}

@@ -105,7 +105,14 @@ def test_nothing_changes_when_the_settings_are_broken(monkeypatch: pytest.Monkey
 
 def test_what_a_start_uses_up_stays_when_settings_are_read_again(monkeypatch: pytest.MonkeyPatch) -> None:
     harness = Harness(NewWorker)
-    changes = {"domain": "eu", "instances": 3, "ledger_max_count": 7, "health": "8000", "log_format": "json"}
+    changes = {
+        "domain": "eu",
+        "instances": 3,
+        "accept_from": ("core",),
+        "ledger_max_count": 7,
+        "health": "8000",
+        "log_format": "json",
+    }
     old = msgspec.structs.replace(harness.station.settings, **changes)
     news = News([FakeInstance(harness)], old)  # type: ignore[list-item]  # as much of one as is needed
     assert news.waiting == list(changes)

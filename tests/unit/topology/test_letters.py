@@ -139,6 +139,7 @@ def test_message_goes_back_to_its_old_place_without_what_was_written_on_it() -> 
     headers = {
         "x-own": 1,
         "x-tries": 2,
+        "x-sender": "core",
         "x-lost": 3,
         "x-returns": 4,
         "x-death": DEATHS,

@@ -8,7 +8,16 @@ import pytest
 from reworker.bus.contract import DeclareMode, TopologySpec
 from reworker.errors import ConfigError
 from reworker.topology.contents import ClientEntry, CoreEntry, TopologyFile, WorkerEntry
-from reworker.topology.permissions import NOTHING, Rights, TopicRights, commands_of, definitions_of, rights_of
+from reworker.topology.permissions import (
+    CORE_WORDS,
+    DEFAULT_EXCHANGE,
+    NOTHING,
+    Rights,
+    TopicRights,
+    commands_of,
+    definitions_of,
+    rights_of,
+)
 
 ID = "0123456789abcdef01234567"
 
@@ -153,3 +162,13 @@ def test_commands_and_definitions_say_the_same():
     ]
     assert by_topic[1:3] == ["set_topic_permissions", "-p"]
     assert by_topic[3:] == [topic_permission[key] for key in ("vhost", "user", "exchange", "write", "read")]
+
+
+def test_commands_say_what_no_right_keeps_a_worker_from():
+    core, worker = (
+        Rights("boss", CORE_WORDS, "c", DEFAULT_EXCHANGE, "r"),
+        Rights("sleep", "worker", "c", f"^({DEFAULT_EXCHANGE}|re)$", "r"),
+    )
+    assert any("accept_from: [boss]" in line for line in commands_of((core, worker), "/"))
+    for alone in (core, worker):
+        assert not any("accept_from" in line for line in commands_of((alone,), "/"))

@@ -240,6 +240,19 @@ def test_empty_text_takes_a_property_away_when_it_may_be_none(name: str) -> None
     assert made == default
 
 
+@pytest.mark.parametrize(
+    ("value", "users"), [("core, alice", ("core", "alice")), (["core"], ("core",)), ([], ()), ("", ())]
+)
+def test_senders_are_a_list_of_users(value: Any, users: tuple[str, ...]) -> None:
+    layers = layers_of("SleepWorker", {"accept_from": value}, ("f", {}), {})
+    assert worker_settings("SleepWorker", layers).accept_from == users
+
+
+@pytest.mark.parametrize("value", [None, True, [""], ["x" * 256], [["core"]], "ok \ud800"])
+def test_senders_are_refused_when_no_user_can_be_called_so(value: Any) -> None:
+    assert not is_taken("accept_from", value)
+
+
 def test_table_names_every_field_that_is_set() -> None:
     assert set(TABLE) | {"suffix", "queue"} == set(WorkerSettings.__struct_fields__)
 
