@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import re
 from collections.abc import Mapping
 from http import HTTPStatus
 from typing import Any
@@ -38,6 +39,9 @@ PROBLEM_TYPE = "application/problem+json"
 RETRY_AFTER_S = 2
 #: how the type of a problem begins; what follows is in docs/api.md.
 TYPE_PREFIX = "urn:reworker:problem:"
+
+#: the secret of a link, as a part of an address.
+_SECRET_PART = re.compile(r"/[0-9a-f]{64}")
 
 #: error -> (status, short name); the first that fits, so leaves come before their bases.
 _ERRORS: tuple[tuple[type[ReworkerError], int, str], ...] = (
@@ -141,11 +145,16 @@ def problem_response(problem: HttpProblem, instance: str) -> Response:
 
 def answer_error(request: Request, error: Exception) -> Response:
     """Return the answer to a request that failed; the log gets what the client must not see."""
+    return problem_response(logged_problem(request, error), request.url.path)
+
+
+def logged_problem(request: Request, error: Exception) -> HttpProblem:
+    """Return what HTTP says of an error, once the log has it if it is a fault of ours or of what we need."""
     problem = problem_of(error)
     if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error(
             "%s %s failed: %s",
-            *(request.method, request.url.path, error),
+            *(request.method, _SECRET_PART.sub("/***", request.url.path), error),
             exc_info=error if problem.name == "internal-error" else None,
         )
-    return problem_response(problem, request.url.path)
+    return problem

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 import ssl
 from collections.abc import Iterator
 from pathlib import Path
@@ -95,3 +96,14 @@ def test_cookie_is_for_https_only_when_we_speak_it_ourselves(tmp_path: Path) -> 
             assert "Secure" in cookies
             gone = browser.post("/logout").headers.get_list("set-cookie")
             assert all("Secure" in one for one in gone)
+
+
+def test_log_has_the_faults_of_pages_but_no_secret(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
+    secret = "a" * 64
+    with serving(tmp_path) as api:
+        with sqlite3.connect(tmp_path / "api.db") as database:
+            database.execute("DROP TABLE token")
+        answer = httpx.post(f"{api.url}/login/{secret}")
+    assert answer.status_code >= 500
+    assert "POST /login/*** failed" in caplog.text
+    assert secret not in caplog.text

@@ -18,7 +18,7 @@ from reworker.core.principal import Principal, Scope
 from reworker.errors import NotAuthenticated, StorageError
 from reworker.web.auth import LOCAL, address_of, cookie_name
 from reworker.web.context import Site, site_of
-from reworker.web.errors import problem_of
+from reworker.web.errors import logged_problem
 from reworker.web.pages import words
 from reworker.web.pages.assets import asset_url
 from reworker.web.pages.visits import NOBODY, Visit
@@ -96,6 +96,7 @@ def _common(site: Site, request: Request, who: Principal) -> dict[str, Any]:
     return {
         "who": who,
         "has_auth": site.settings.has_auth,
+        "provider": site.oidc.provider_name if site.oidc else "",
         "is_known": bool(who.scopes),
         "navigation": [
             (key, url, name, _is_at(request.url.path, url))
@@ -177,7 +178,7 @@ def login_url(request: Request) -> str:
 
 def error_page(request: Request, error: Exception) -> Response:
     """Return the page about an error, with its status."""
-    problem = problem_of(error)
+    problem = logged_problem(request, error)
     site = site_of(request)
     visit = Visit(site, _visitor(site, request), request)
     try:
