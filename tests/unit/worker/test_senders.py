@@ -133,9 +133,14 @@ def test_notification_is_taken_whoever_sent_it(entry: Entry, key: str) -> None:
     assert entry.came(entry.copy(note))
 
 
-def test_step_is_dead_lettered_when_it_says_that_it_is_a_notification(entry: Entry) -> None:
-    step = entry.step(STRANGER, {KEY_HEADER: "notify.irc"}, routing_key="worker.stepworker")
-    step.exchange = ""
+@pytest.mark.parametrize(
+    ("exchange", "key"), [("", "worker.stepworker"), ("", "notify.irc"), ("re", "worker.step")]
+)
+def test_step_is_dead_lettered_when_it_says_that_it_is_a_notification(
+    entry: Entry, exchange: str, key: str
+) -> None:
+    step = entry.step(STRANGER, {KEY_HEADER: "notify.irc"}, routing_key=key)
+    step.exchange = exchange
     assert not entry.came(step)
 
 
