@@ -12,7 +12,7 @@ from typing import Any
 
 import msgspec
 
-from reworker.core.patterns import is_match
+from reworker.core import patterns
 from reworker.errors import ConfigError, PlaybookInvalid
 from reworker.fsm import checks
 from reworker.fsm.playbook import Playbook, dynamic_names
@@ -30,6 +30,7 @@ _TYPES = ("string", "integer", "number", "boolean", "array", "object", "null")
 _BEYOND = (OverflowError, RecursionError, TimeoutError, re.error)
 
 
+@patterns.limited()
 def problems(
     playbook: Playbook, lines: Mapping[str, int] | None = None, *, source: str
 ) -> list[PlaybookInvalid]:
@@ -52,6 +53,7 @@ def problems(
     return found
 
 
+@patterns.limited()
 def complete(
     playbook: Playbook, given: Mapping[str, Any], rules: Rules | None = None, *, source: str
 ) -> dict[str, Any]:
@@ -166,7 +168,7 @@ def _misfit(schema: Mapping[str, Any], value: Any) -> str:
 
 def _check_pattern(validator: Any, pattern: str, value: Any, _schema: Any) -> Iterator[Any]:
     """Stand in for the library's own keyword, which would stop the process for as long as a match takes."""
-    if validator.is_type(value, "string") and not is_match(pattern, value):
+    if validator.is_type(value, "string") and not patterns.is_match(pattern, value):
         yield _library().ValidationError(f"{value!r} does not match {pattern!r}")
 
 

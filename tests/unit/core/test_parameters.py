@@ -132,6 +132,16 @@ def test_match_ends_when_its_pattern_takes_for_ever():
         patterns.is_match("^(a+)+$", "a" * 60 + "!", limit_s=0.2)
 
 
+def test_matches_end_when_all_of_a_playbook_take_too_long_together():
+    with (
+        patterns.limited(0.0),
+        pytest.raises(TimeoutError, match="of this playbook take too long together"),
+        patterns.limited(),
+    ):
+        patterns.is_match("^together$", "together")
+    assert patterns.is_match("^together$", "together")
+
+
 def test_match_is_refused_when_python_cannot_do_it():
     with pytest.raises(RecursionError, match="beyond what Python can match"):
         patterns.is_match("(" * 5_000 + ")" * 5_000, "a")
