@@ -11,6 +11,7 @@ from reworker.core.batch import Applied
 from reworker.core.places import place_of_row
 from reworker.core.principal import Scope
 from reworker.core.reads import DeploymentView
+from reworker.core.waiting import as_now
 from reworker.errors import ConfigError, DeploymentNotFound, Forbidden, NotResumable, ReworkerError
 from reworker.ids import is_id
 from reworker.web.errors import HttpProblem
@@ -35,7 +36,7 @@ def _list(visit: Visit) -> Response:
     found = visit.service.deployments(
         limit=PAGE_COUNT + 1, before_id=before_id if is_id(before_id) else "", wanted=wanted
     )
-    views, has_more = found[:PAGE_COUNT], len(found) > PAGE_COUNT
+    views, has_more = as_now(visit.site.service.reader, found[:PAGE_COUNT]), len(found) > PAGE_COUNT
     counts = visit.service.counts_by_status(msgspec.structs.replace(wanted, statuses=()))
     expected = expectations(visit.service, views)
     return page(

@@ -10,6 +10,7 @@ from starlette.responses import Response
 
 from reworker.core.reads import DeploymentView
 from reworker.core.upkeep import BEAT_S
+from reworker.core.waiting import as_now
 from reworker.fsm.states import DeploymentStatus
 from reworker.storage.contract import DeploymentFilter, InstanceRow
 from reworker.web.pages.deployment_head import waits
@@ -48,7 +49,7 @@ class Need(msgspec.Struct, frozen=True):
 
 def _show(visit: Visit) -> Response:
     now = visit.site.clock.now()
-    opened = _listed(visit, "open", OPEN_COUNT)
+    opened = as_now(visit.site.service.reader, _listed(visit, "open", OPEN_COUNT))
     failed = _listed(visit, "trouble", RECENT_COUNT)
     counts = visit.service.counts_by_status()
     needs = [*_questions(visit, opened), *_unroutable(failed, opened, now)]
