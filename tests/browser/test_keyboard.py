@@ -36,6 +36,10 @@ def test_a_deployment_is_found_opened_and_its_list_filtered_when_only_keys_are_u
     assert window.find("[data-row]").count() == 1
     window.keys("f")
     assert window.evaluate("document.activeElement.name") == "q"
+    window.keys("Escape", "j")
+    assert window.evaluate("document.activeElement.className") == "main"
+    assert window.page.url.endswith("/deployments?q=nightly+0")
+    assert window.find("main [type=search][name=q]").input_value() == "nightly 0"
 
 
 def test_help_opens_and_closes_when_asked(home: House, eyes: Open) -> None:

@@ -9,7 +9,10 @@ let isGoing = false;
 document.addEventListener("keydown", (event) => {
   if (event.ctrlKey || event.metaKey || event.altKey || event.defaultPrevented) return;
   if (event.target.closest(fields)) {
-    if (event.key === "Escape") event.target.blur();
+    if (event.key !== "Escape") return;
+    event.target.blur();
+    // a browser would empty a field of a search, and the list would be another one
+    event.preventDefault();
     return;
   }
   if (document.querySelector("dialog[open]")) return;
