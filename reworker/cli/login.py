@@ -27,6 +27,8 @@ def login(server: str, in_keyring: bool) -> None:
     is_person = sys.stdin.isatty()
     token = click.prompt("Token", hide_input=True) if is_person else sys.stdin.readline()
     server, token = server.rstrip("/"), token.strip()
+    if not token:
+        raise click.UsageError("there is no token to keep: give it on standard input, such as `< token.txt`")
     who = ServerClient(server, token).get("/me")
     place = keep_token(server, token, os.environ, in_keyring=in_keyring)
     click.echo(escaped(f"{who['name']} at {server}, may {', '.join(who['scopes'])}; kept in {place}"))

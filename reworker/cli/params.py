@@ -58,12 +58,20 @@ class Param(NamedTuple):
         if "enum" in self.schema:
             return "one of " + ", ".join(map(_text, self.schema["enum"]))
         kind = self.schema.get("type", "any")
-        return kind if isinstance(kind, str) else " or ".join(map(str, kind))
+        words = kind if isinstance(kind, str) else " or ".join(map(str, kind))
+        least, most = self.schema.get("minimum"), self.schema.get("maximum")
+        if least is not None and most is not None:
+            return f"{words} from {least} to {most}"
+        if least is not None:
+            return f"{words}, at least {least}"
+        return words if most is None else f"{words}, at most {most}"
 
     @property
     def default(self) -> str:
         """What holds when nothing is given, in words."""
-        return f"default {_text(self.schema['default'])}" if "default" in self.schema else "required"
+        if "default" not in self.schema:
+            return "required"
+        return f"default {_text(self.schema['default']) or repr('')}"
 
     @property
     def choices(self) -> tuple[str, ...]:

@@ -183,6 +183,7 @@ def test_token_is_kept_where_only_its_owner_reads_it(up: Up, shell: Shell) -> No
 
 def test_wrong_token_is_not_kept(shell: Shell) -> None:
     shell.environment.pop("REWORKER_TOKEN")
+    assert "there is no token to keep" in shell("login", said="\n").stderr
     found = shell("login", said="rw_wrong\n")
     assert found.returncode == 1
     assert "token" in found.stderr

@@ -40,6 +40,22 @@ def test_values_are_shown_with_type_default_and_description(file: str) -> None:
     ]
 
 
+@pytest.mark.parametrize(
+    ("schema", "words"),
+    [
+        ("{type: string, default: ''}", "string, default ''"),
+        ("{type: integer, minimum: 1, maximum: 9}", "integer from 1 to 9, required"),
+        ("{type: integer, minimum: 0}", "integer, at least 0, required"),
+        ("{type: number, maximum: 2.5, default: 1}", "number, at most 2.5, default 1"),
+    ],
+)
+def test_bounds_and_empty_defaults_are_told(schema: str, words: str, tmp_path: Path) -> None:
+    made = tmp_path / "play.yaml"
+    rest = "execution: [{hosts: [a], steps: ['noop:Run']}]"
+    made.write_text(f"group: a\nname: b\nparams: {{x: {schema}}}\n{rest}\n")
+    assert CliRunner().invoke(params, [str(made)]).output == f"x  {words}\n"
+
+
 def test_values_are_one_schema_when_json_is_asked(file: str) -> None:
     schema = json.loads(CliRunner().invoke(params, [file, "-o", "json"]).output)
     jsonschema.Draft202012Validator.check_schema(schema)
