@@ -5,6 +5,8 @@ All changes of one loop iteration are one transaction, so a dead-lettered messag
 
 from __future__ import annotations
 
+import contextlib
+import os
 import sqlite3
 from collections.abc import Iterator
 from pathlib import Path
@@ -18,6 +20,15 @@ _SCHEMA = """
 CREATE TABLE IF NOT EXISTS message (queue INT, position INT, exchange BLOB, routing_key BLOB, props BLOB,
     body BLOB, expires_unix_s REAL, is_redelivered INT, delivery_count INT, PRIMARY KEY (queue, position));
 """
+
+
+def _create_private(path: str | Path) -> None:
+    """Create the file for its owner alone, if it is not there: messages may hold secrets.
+
+    SQLite gives the files beside it the same mode.
+    """
+    with contextlib.suppress(OSError):  # one that cannot be made is an error of SQLite, as ever
+        os.close(os.open(path, os.O_CREAT | os.O_EXCL | os.O_RDWR, 0o600))
 
 
 class Store:
@@ -36,6 +47,7 @@ class Store:
         self._new: dict[tuple[int, int], Entry] = {}
         self._changed: dict[tuple[int, int], Entry] = {}
         self._gone: list[tuple[int, int]] = []
+        _create_private(path)
         self._db = sqlite3.connect(path, isolation_level=None, timeout=1.0)
         try:
             # exclusive: a second broker on the same file would mix up both; NORMAL survives a killed process
