@@ -285,6 +285,15 @@ def test_streams_end_soon_after_their_token_was_revoked(tmp_path: Path, path: st
         assert end_of(browser, where, lambda: api.access.close_session(secret)) == "not-authenticated"
 
 
+@pytest.mark.parametrize("scope", [Scope.READ, Scope.RUN, Scope.CANCEL, Scope.APPROVE])
+def test_streams_go_on_when_their_token_is_looked_at_and_counts(tmp_path: Path, scope: Scope) -> None:
+    with serving(tmp_path) as api:
+        api.watcher.check_s, api.watcher.life_s = 0.05, 0.5
+        text = api.client(scope).get("/stream").text
+    assert "event: reset" in text
+    assert "event: problem" not in text
+
+
 def test_streams_end_when_their_token_does_though_much_happens(tmp_path: Path) -> None:
     with serving(tmp_path) as api:
         api.watcher.check_s = 0.1
