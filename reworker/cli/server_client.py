@@ -50,7 +50,8 @@ class ServerClient:
 
     def __init__(self, url: str, token: str) -> None:
         parts = urlsplit(url)
-        if parts.scheme not in ("http", "https") or not parts.netloc or "@" in parts.netloc:
+        is_place = bool(parts.netloc) and "@" not in parts.netloc and not (parts.query or parts.fragment)
+        if parts.scheme not in ("http", "https") or not is_place or not url.isprintable():
             raise ConfigError(f"{url!r} is not http://HOST:PORT or https://HOST", key="--server")
         self.url, self._token = url.rstrip("/"), token
         # A token must not follow to another place.
