@@ -36,6 +36,7 @@ setup(
             "uvicorn>=0.34",
         ],
         "keyring": ["keyring>=24"],
+        "oidc": ["PyJWT[crypto]>=2.9,<3"],
         "otel": ["opentelemetry-api>=1.24"],
         "test": [
             "aiosmtpd>=1.4",
@@ -46,6 +47,7 @@ setup(
             "opentelemetry-sdk>=1.24",
             "playwright>=1.49",
             "prometheus-client>=0.20",
+            "PyJWT[crypto]>=2.9,<3",
             "pytest>=8",
             "pytest-cov>=5",
             "pytest-randomly>=3",

@@ -312,6 +312,14 @@ class Forbidden(AccessError):
     """The token counts, but not for this, or not there."""
 
 
+class LoginFailed(AccessError):
+    """A login through a provider of identities came to nothing; nobody is logged in."""
+
+
+class ProviderAway(LoginFailed):
+    """The provider of identities gives no answer, or none that makes sense."""
+
+
 class ServerAway(ReworkerError):
     """A server of ours does not answer, or cannot at the moment."""
 

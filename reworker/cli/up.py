@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING
 import click
 
 from reworker.cli.core_probe import CoreProbe
+from reworker.cli.oidc_options import oidc_options
 from reworker.cli.options import LogChoice, health_option, log_options
 from reworker.cli.web import echo_link, web_options
 from reworker.cli.web_side import running_web
@@ -19,6 +20,7 @@ from reworker.host.vigil import watched
 from reworker.pool.signals import StopRequest, stop_signals
 
 if TYPE_CHECKING:
+    from reworker.web.oidc.settings import OidcSettings
     from reworker.web.settings import WebSettings
 
 
@@ -35,6 +37,7 @@ if TYPE_CHECKING:
     help=f"Worker to run; may be repeated. Default: {', '.join(LOCAL_WORKERS)}.",
 )
 @web_options(None)
+@oidc_options
 @health_option
 @log_options
 def up(
@@ -42,6 +45,7 @@ def up(
     mq_port: int,
     workers: tuple[str, ...],
     web_settings: WebSettings,
+    oidc: OidcSettings | None,
     health: str | None,
     log: LogChoice,
 ) -> None:
@@ -57,6 +61,7 @@ def up(
             web_settings,
             mq=system.url,
             service=system.core.service,
+            oidc=oidc,
             probe=(probe := combined([CoreProbe(system.core), *map(PoolProbe, system.pools)], "up")),
         ) as side,
         watched(probe, health or os.environ.get("REWORKER_HEALTH", ""), environ=os.environ),

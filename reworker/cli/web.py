@@ -8,12 +8,14 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from reworker.cli.oidc_options import oidc_options
 from reworker.cli.options import LogChoice, db_option, log_options
 from reworker.cli.web_side import WebSide, running_web
 from reworker.cli.wiring import existing_storage, secrets_of
 from reworker.pool.signals import StopRequest, stop_signals
 
 if TYPE_CHECKING:
+    from reworker.web.oidc.settings import OidcSettings
     from reworker.web.settings import WebSettings
 
 
@@ -108,8 +110,16 @@ def _settings(host: str, port: int | None, no_auth: bool, trust: dict[str, Any])
 )
 @db_option
 @web_options(8080)
+@oidc_options
 @log_options
-def web(mq: str | None, management: str, db: str, web_settings: WebSettings, log: LogChoice) -> None:
+def web(
+    mq: str | None,
+    management: str,
+    db: str,
+    web_settings: WebSettings,
+    oidc: OidcSettings | None,
+    log: LogChoice,
+) -> None:
     """Serve the HTTP API and the dashboard until SIGTERM.
 
     It works on the database; a core may run here or on another machine.
@@ -119,7 +129,7 @@ def web(mq: str | None, management: str, db: str, web_settings: WebSettings, log
     with (
         stop_signals(stop_request.make),
         existing_storage(db) as stores,
-        running_web(stores, web_settings, mq=mq, management=management) as side,
+        running_web(stores, web_settings, mq=mq, management=management, oidc=oidc) as side,
     ):
         click.echo(f"ready: {side.url}")
         echo_link(side)

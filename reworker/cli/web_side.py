@@ -17,6 +17,8 @@ if TYPE_CHECKING:
     from reworker.core.service import Service
     from reworker.storage.contract import LogStore, Storage
     from reworker.web.desk import BusDesk
+    from reworker.web.oidc.login import OidcLogin
+    from reworker.web.oidc.settings import OidcSettings
     from reworker.web.server import WebServer
     from reworker.web.settings import WebSettings
 
@@ -40,6 +42,7 @@ def running_web(
     management: str = "",
     service: Service | None = None,
     probe: Probe | None = None,
+    oidc: OidcSettings | None = None,
 ) -> Iterator[WebSide]:
     """Serve the API and the dashboard for the block.
 
@@ -50,6 +53,7 @@ def running_web(
         management: URL of its management plugin; empty looks for it at its usual port.
         service: of a core in this process, which notices at once what was asked; None makes one.
         probe: of the core in this process; None asks the database.
+        oidc: of the provider that logs people in; None is none.
 
     Raises:
         ConfigError: the server's dependencies are not installed, or it cannot listen there.
@@ -77,11 +81,22 @@ def running_web(
             settings,
             desk=stack.enter_context(_desk(mq, management, storage, access)) if mq else None,
             probe=probe or DatabaseProbe(storage.reader),
+            oidc=_oidc(oidc, settings) if oidc else None,
         )
         app = create_app(site)
         server = stack.enter_context(WebServer(app, settings, on_stop=app.state.watcher.end))
         secret = access.first_link() if settings.has_auth else None
         yield WebSide(server, f"{server.url}/login/{secret}" if secret else "")
+
+
+def _oidc(oidc: OidcSettings, settings: WebSettings) -> OidcLogin:
+    try:
+        from reworker.web.oidc.login import OidcLogin
+    except ModuleNotFoundError as error:
+        reason = f"{error.name} is missing; OpenID Connect needs it: install reworker[oidc]"
+        raise ConfigError(reason, key="oidc_issuer") from error
+    oidc.require_fits(settings)
+    return OidcLogin(oidc, SystemClock())
 
 
 def _desk(mq: str, management: str, storage: Storage, access: Access) -> BusDesk:

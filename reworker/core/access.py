@@ -17,9 +17,10 @@ from reworker.core.audit import AuditEntry, entry_by
 from reworker.core.audit_log import PAGE_COUNT, AuditLog
 from reworker.core.database_clock import DatabaseClock
 from reworker.core.known import Known, KnownTokens
+from reworker.core.persons import Person, PersonSession, row_of_person, session_of, view_of_person
 from reworker.core.principal import Limits, Principal, Scope
 from reworker.core.tokens import TokenView
-from reworker.errors import ConfigError, NotAuthenticated, StorageError, TokenNotFound
+from reworker.errors import ConfigError, Forbidden, NotAuthenticated, StorageError, TokenNotFound
 from reworker.ids import is_id, new_id
 from reworker.storage.contract import Storage
 from reworker.storage.rows import SessionRow
@@ -175,7 +176,8 @@ class Access(AuditLog):
         now = self._clock.now()
         if not found.token.counts(now) or (found.ends_at is not None and found.ends_at <= now):
             _refuse()
-        if self._later is not None and self._known.is_to_be_touched(found.token, now):
+        has_token = bool(found.token.id)
+        if has_token and self._later is not None and self._known.is_to_be_touched(found.token, now):
             self._later(lambda: self._touch(found.token.id, now))
         return found.token.principal(source_ip)
 
@@ -200,6 +202,46 @@ class Access(AuditLog):
             self.note_in(unit, entry_by(who, "session.open"))
         return secret
 
+    def open_person_session(self, person: Person, source_ip: str = "") -> str:
+        """Log a browser in of somebody whom a provider has let in; return the secret for its cookie.
+
+        Raises:
+            Forbidden: the person may do nothing; that is in the audit.
+        """
+        who, now, secret = person.principal(source_ip), self._clock.now(), tokens.new_secret()
+        if not who.scopes:
+            reason = (
+                f"you are {who.name} here, but no group of yours is given any rights; ask an administrator"
+            )
+            self.note_denial(who, "session.open", "", f"{person.origin}: no group with rights")
+            raise Forbidden(reason)
+        with self._storage.begin() as unit:
+            unit.drop_sessions(expired_at=now)
+            unit.add_session(row_of_person(_session(secret, _SESSION, "", now, SESSION_HOURS), person))
+            self.note_in(unit, entry_by(who, "session.open", detail=person.origin))
+        return secret
+
+    def person_sessions(self) -> list[PersonSession]:
+        """Return the browsers of people without a token that are logged in, newest first."""
+        now, rows = self._clock.now(), self._storage.reader.person_sessions(limit=PAGE_COUNT)
+        return [session_of(row) for row in rows if row.expires_at > now]
+
+    def drop_person(self, name: str, *, by: Principal) -> int:
+        """Log all browsers of a person out; return how many.
+
+        Other processes go on with them for `known.KNOWN_S` seconds.
+
+        Raises:
+            ConfigError: no name is given.
+        """
+        if not name:
+            raise ConfigError("is missing: say whose browsers are to be logged out", key="name")
+        with self._storage.begin() as unit:
+            count = unit.drop_sessions(name=name)
+            self.note_in(unit, entry_by(by, "session.revoke", name, detail=f"{count} sessions"))
+        self._known.forget_name(name)
+        return count
+
     def principal_of_session(self, secret: str, source_ip: str = "") -> Principal:
         """Return who has logged in; the session ends with its token.
 
@@ -213,11 +255,19 @@ class Access(AuditLog):
         if found is None:
             at_mono_s, reader = self._clock.mono_s(), self._storage.reader
             session = reader.session(digest)
-            row = reader.token(session.token_id) if session and session.kind == _SESSION else None
-            if session is None or row is None:
+            if session is None or session.kind != _SESSION:
                 _refuse()
-            found = self._known.put(digest, Known(tokens.view_of(row), session.expires_at), at_mono_s)
+            found = self._known.put(digest, self._behind(session), at_mono_s)
         return self._admitted(found, source_ip)
+
+    def _behind(self, session: SessionRow) -> Known:
+        """Return whose rights a session has: those of its token, or of its person."""
+        if session.name and not session.token_id:
+            return Known(view_of_person(session), session.expires_at)
+        row = self._storage.reader.token(session.token_id)
+        if row is None:
+            _refuse()
+        return Known(tokens.view_of(row), session.expires_at)
 
     def close_session(self, secret: str) -> None:
         """Log a browser out; a secret that counts no more is no error."""

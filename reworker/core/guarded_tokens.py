@@ -7,6 +7,7 @@ from datetime import datetime
 
 from reworker.core.access import Access
 from reworker.core.guard import Guard
+from reworker.core.persons import PersonSession
 from reworker.core.principal import Limits, Scope
 from reworker.core.tokens import TokenView, require_grantable
 from reworker.errors import ConfigError
@@ -46,6 +47,20 @@ class GuardedTokens:
             view = self._access.token(token_id)
             require_grantable(view.scopes, view.limits, self._guard.who)
             return self._access.revoke(token_id, by=self._guard.who)
+
+    def persons(self) -> list[PersonSession]:
+        """Return the browsers of people without a token that are logged in, newest first."""
+        self._guard.require((Scope.ADMIN,))
+        return self._access.person_sessions()
+
+    def drop_person(self, name: str) -> int:
+        """Log all browsers of a person without a token out; return how many."""
+        with self._guard.doing("session.revoke", name) as deed:
+            deed.require(Scope.ADMIN)
+            for one in self._access.person_sessions():
+                if one.person.name == name:
+                    require_grantable(one.person.scopes, one.person.limits, self._guard.who)
+            return self._access.drop_person(name, by=self._guard.who)
 
     def audit(
         self,

@@ -58,6 +58,12 @@ class KnownTokens:
             for key in [key for key, (_, one) in self._found.items() if one.token.id == token_id]:
                 del self._found[key]
 
+    def forget_name(self, name: str) -> None:
+        """Forget all sessions and tokens of a name."""
+        with self._lock:
+            for key in [key for key, (_, one) in self._found.items() if one.token.name == name]:
+                del self._found[key]
+
     def is_to_be_touched(self, token: TokenView, now: datetime) -> bool:
         """Tell whether its use is to be noted now, which then is taken to be done."""
         if token.used_at is not None and (now - token.used_at).total_seconds() < self._touch_s:

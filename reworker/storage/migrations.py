@@ -51,7 +51,8 @@ _TO_3 = (
     " name VARCHAR NOT NULL, scopes TEXT NOT NULL, limits TEXT NOT NULL, actor VARCHAR NOT NULL,"
     " created_at {at} NOT NULL, expires_at {at}, revoked_at {at}, used_at {at})",
     "CREATE TABLE session (digest VARCHAR(64) NOT NULL PRIMARY KEY, kind VARCHAR(20) NOT NULL,"
-    " token_id VARCHAR(24) NOT NULL, created_at {at} NOT NULL, expires_at {at} NOT NULL)",
+    " token_id VARCHAR(24) NOT NULL, created_at {at} NOT NULL, expires_at {at} NOT NULL,"
+    " name VARCHAR NOT NULL, rights TEXT NOT NULL)",
     "CREATE INDEX session_by_token ON session (token_id)",
     "CREATE TABLE audit (id VARCHAR(24) NOT NULL PRIMARY KEY, at {at} NOT NULL, actor VARCHAR NOT NULL,"
     " token_id VARCHAR(24) NOT NULL, action VARCHAR(60) NOT NULL, target VARCHAR NOT NULL,"

@@ -64,10 +64,13 @@ class PeopleTables:
         found = self._connection.execute(delete(_S).where(_S.c.digest == digest).returning(*columns)).first()
         return SessionRow(*found) if found else None
 
-    def drop_sessions(self, *, token_id: str = "", kind: str = "", expired_at: datetime | None = None) -> int:
+    def drop_sessions(
+        self, *, token_id: str = "", kind: str = "", name: str = "", expired_at: datetime | None = None
+    ) -> int:
         """Delete sessions; see `PeopleUnit.drop_sessions`."""
         wanted = [_S.c.token_id == token_id] if token_id else []
         wanted += [_S.c.kind == kind] if kind else []
+        wanted += [_S.c.name == name] if name else []
         wanted += [_S.c.expires_at <= expired_at] if expired_at is not None else []
         if not wanted:
             raise ValueError("say which sessions")
@@ -110,6 +113,11 @@ class PeopleReads:
     def session(self, digest: str) -> SessionRow | None:
         """Return a session or link; see `PeopleReader.session`."""
         return self._first(_SESSION.where(_S.c.digest == digest), SessionRow)
+
+    def person_sessions(self, *, limit: int) -> list[SessionRow]:
+        """Return the sessions of people without a token, newest first; see `PeopleReader.person_sessions`."""
+        query = _SESSION.where(_S.c.name != "").order_by(_S.c.created_at.desc(), _S.c.digest)
+        return self._found(query.limit(limit), SessionRow)
 
     def audit(
         self,

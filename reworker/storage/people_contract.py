@@ -31,12 +31,15 @@ class PeopleUnit(Protocol):
         """Delete a session or link and return it: of several who take it at once, one gets it."""
         ...
 
-    def drop_sessions(self, *, token_id: str = "", kind: str = "", expired_at: datetime | None = None) -> int:
+    def drop_sessions(
+        self, *, token_id: str = "", kind: str = "", name: str = "", expired_at: datetime | None = None
+    ) -> int:
         """Delete sessions that fit all that is given; return how many.
 
         Args:
             token_id: those of this token.
             kind: session or link.
+            name: those of this person, who has no token.
             expired_at: those that have expired by then.
 
         Raises:
@@ -74,6 +77,10 @@ class PeopleReader(Protocol):
 
     def session(self, digest: str) -> SessionRow | None:
         """Return a session or link."""
+        ...
+
+    def person_sessions(self, *, limit: int) -> list[SessionRow]:
+        """Return the sessions of people who have no token, newest first, with those that have expired."""
         ...
 
     def audit(

@@ -249,7 +249,10 @@ class SessionRow(msgspec.Struct, frozen=True):
     Args:
         digest: SHA-256 of the secret that the browser or the link holds.
         kind: session or link.
-        token_id: whose rights it has; empty for the link of the first start, which makes a token.
+        token_id: whose rights it has; empty for the link of the first start, which makes a token, and for a
+            person whom a provider of identities has let in.
+        name: of such a person; else empty.
+        rights: JSON, what such a person may do and who says so; else an empty object.
     """
 
     digest: str
@@ -257,6 +260,8 @@ class SessionRow(msgspec.Struct, frozen=True):
     token_id: str
     created_at: datetime
     expires_at: datetime
+    name: str = ""
+    rights: bytes = b"{}"
 
 
 class AuditRow(msgspec.Struct, frozen=True):

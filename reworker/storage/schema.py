@@ -274,6 +274,8 @@ session = Table(
     Column("token_id", String(24), nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
     Column("expires_at", UtcDateTime, nullable=False),
+    Column("name", AnyText, nullable=False),
+    Column("rights", JsonText, nullable=False),
     Index("session_by_token", "token_id"),
 )
 

@@ -15,6 +15,7 @@ if TYPE_CHECKING:
     from reworker.core.service import Service
     from reworker.host.health import Probe
     from reworker.web.desk import BusDesk
+    from reworker.web.oidc.login import OidcLogin
 
 
 @dataclass(frozen=True)
@@ -28,6 +29,7 @@ class Site:
         settings: of the HTTP side.
         desk: the broker's queues and dead letters; None when no broker was named.
         probe: how this process is, for operators.
+        oidc: logins through a provider of identities; None is none.
     """
 
     service: Service
@@ -36,6 +38,7 @@ class Site:
     settings: WebSettings
     desk: BusDesk | None = None
     probe: Probe | None = None
+    oidc: OidcLogin | None = None
 
 
 def site_of(request: Request) -> Site:

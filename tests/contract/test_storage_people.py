@@ -152,3 +152,18 @@ def test_saved_view_is_replaced_and_dropped_by_owner_and_name(storage: Storage) 
     ) == [True, False]
     assert storage.reader.saved_views("ann") == [second]
     assert storage.reader.saved_views("bob") == [other]
+
+
+def test_sessions_of_people_without_a_token_are_listed_and_dropped_by_name(storage: Storage) -> None:
+    rows = [
+        msgspec.structs.replace(
+            session(number, ""), name=name, rights=b'{"a": 1}', created_at=NOW + timedelta(seconds=number)
+        )
+        for number, name in ((1, "oidc:ann"), (2, "oidc:bob"), (3, "oidc:ann"))
+    ]
+    write(storage, *(lambda unit, row=row: unit.add_session(row) for row in [*rows, session(4)]))
+    assert storage.reader.person_sessions(limit=9) == rows[::-1]
+    assert storage.reader.person_sessions(limit=1) == [rows[2]]
+    assert write(storage, lambda unit: unit.drop_sessions(name="oidc:ann")) == [2]
+    assert storage.reader.person_sessions(limit=9) == [rows[1]]
+    assert storage.reader.session(session(4).digest) == session(4)

@@ -20,6 +20,7 @@ from reworker.storage.contract import LogStore, Storage
 from reworker.storage.opening import open_logs, open_storage
 from reworker.web.app import create_app
 from reworker.web.context import Site
+from reworker.web.oidc.login import OidcLogin
 from reworker.web.server import WebServer
 from reworker.web.settings import WebSettings
 from reworker.web.streams import Watcher
@@ -75,12 +76,13 @@ class Api:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, url: str = "", **settings: Any) -> Iterator[Api]:
+def serving(folder: Path, url: str = "", oidc: OidcLogin | None = None, **settings: Any) -> Iterator[Api]:
     """Serve for the block.
 
     Args:
         folder: for the database.
         url: of another database.
+        oidc: logins through a provider.
         settings: of the HTTP side.
     """
     place = url or f"sqlite:///{folder / 'api.db'}"
@@ -90,8 +92,8 @@ def serving(folder: Path, url: str = "", **settings: Any) -> Iterator[Api]:
         clock = SystemClock()
         access = stack.enter_context(contextlib.closing(Access(storage, clock)))
         service = Service(storage, logs, clock)
-        web = WebSettings(port=0, **settings)
-        site = Site(service, access, clock, web, probe=lambda: Report("web"))
+        web = WebSettings(**{"port": 0, **settings})
+        site = Site(service, access, clock, web, probe=lambda: Report("web"), oidc=oidc)
         app = create_app(site)
         server = stack.enter_context(WebServer(app, web, on_stop=app.state.watcher.end))
         made = Api(server.url, storage, logs, service, access, app.state.watcher)

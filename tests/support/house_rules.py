@@ -91,6 +91,7 @@ LIBRARIES = {
     "uvicorn": ("reworker.web",),
     "h11": ("reworker.web",),
     "jinja2": ("reworker.web",),
+    "jwt": ("reworker.web.oidc",),
     "opentelemetry": ("reworker.tracing",),
 }
 

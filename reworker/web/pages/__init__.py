@@ -6,6 +6,7 @@ from reworker.web.pages import (
     deployment,
     deployments,
     now,
+    oidc,
     playbook_runs,
     playbooks,
     sessions,
@@ -16,6 +17,7 @@ from reworker.web.routes import GuardedRoute
 ROUTES: tuple[GuardedRoute, ...] = (
     *assets.ROUTES,
     *sessions.ROUTES,
+    *oidc.ROUTES,
     *now.ROUTES,
     *deployments.ROUTES,
     *deployment.ROUTES,

@@ -53,6 +53,7 @@ def _token_page(visit: Visit, *, status: int = 200, **more: Any) -> Response:
         "admin_tokens.html",
         status=status,
         rows=[(one, _state(one, now)) for one in shown],
+        persons=visit.service.tokens.persons(),
         older=f"/admin?before={shown[-1].id}" if len(rows) > TOKEN_COUNT else "",
         scopes=SCOPES,
         expiries=EXPIRIES,
@@ -124,6 +125,15 @@ def _revoke(visit: Visit) -> Response:
     return see_other(visit, "/admin", f"The token {token.name} counted no more before.", "note")
 
 
+def _drop_person(visit: Visit) -> Response:
+    """Log all browsers of a person out whom a provider of identities has let in."""
+    name = visit.form.text("name")
+    if visit.form.text("confirm") != "yes":
+        raise HttpProblem(400, "not-confirmed", "nobody was logged out: the box was not ticked")
+    count = visit.service.tokens.drop_person(name)
+    return see_other(visit, "/admin", f"{count} sessions of {name} count no more.")
+
+
 def _audit(visit: Visit) -> Response:
     asked = {name: visit.query(name).strip()[:200] for name in WORDS}
     before_id = visit.query("before")
@@ -163,5 +173,6 @@ ROUTES = (
     page_route("/admin", _tokens, _create, needs=Scope.ADMIN),
     page_route("/admin/audit", _audit, needs=Scope.ADMIN),
     page_route("/admin/cores", _cores, needs=Scope.ADMIN),
+    page_route("/admin/people", act=_drop_person, needs=Scope.ADMIN),
     page_route("/admin/tokens/{token_id}/revoke", _revocation, _revoke, needs=Scope.ADMIN),
 )

@@ -11,7 +11,10 @@ import pytest
 
 from reworker.core.access import LINK_HOURS, SESSION_HOURS, TOUCH_S, Access
 from reworker.core.audit import AuditEntry, Outcome
+from reworker.core.guard import Guard
+from reworker.core.guarded_tokens import GuardedTokens
 from reworker.core.known import KNOWN_S
+from reworker.core.persons import Person
 from reworker.core.principal import Limits, Principal, Scope
 from reworker.errors import ConfigError, Forbidden, NotAuthenticated, StorageUnavailable, TokenNotFound
 from reworker.storage.log import log_path
@@ -289,3 +292,57 @@ def test_tokens_made_and_revoked_are_in_the_audit(bed: Bed, access: Access) -> N
         *("token.create", "root", "t1", view.id, "ann: read"),
     )
     assert (revoked.action, revoked.actor, revoked.target) == ("token.revoke", "uid 0", view.id)
+
+
+def person(name: str = "oidc:ann", *scopes: Scope, limits: Limits | None = None) -> Person:
+    return Person(name, scopes, limits or Limits(), "https://id", "u1")
+
+
+def test_person_without_a_token_has_the_rights_of_the_login_until_it_ends(bed: Bed, access: Access) -> None:
+    secret = access.open_person_session(person("oidc:ann", Scope.READ, limits=Limits(("web",))), "::1")
+    for one in (access, bed.access()):
+        who = one.principal_of_session(secret, "::2")
+        assert who == Principal("", "oidc:ann", frozenset({Scope.READ}), Limits(("web",)), "::2")
+    assert bed.put_off == []
+    (entry,) = access.audit(action="session.open")
+    assert (entry.actor, entry.detail, entry.source_ip) == ("oidc:ann", "https://id u1", "::1")
+    bed.clock.advance(SESSION_HOURS * HOUR_S - 1)
+    assert bed.access().principal_of_session(secret).name == "oidc:ann"
+    bed.clock.advance(1)
+    assert refuses(bed.access().principal_of_session, secret) == refuses(access.principal_of_session, secret)
+    assert access.person_sessions() == []
+
+
+def test_person_who_may_do_nothing_gets_no_session(access: Access) -> None:
+    with pytest.raises(Forbidden, match="no group of yours"):
+        access.open_person_session(person())
+    assert access.person_sessions() == []
+    assert [(one.actor, one.outcome) for one in access.audit()] == [("oidc:ann", Outcome.DENIED)]
+
+
+def test_browsers_of_a_person_are_logged_out_together(bed: Bed, access: Access) -> None:
+    secrets = [
+        access.open_person_session(person(name, Scope.READ)) for name in ("oidc:ann", "oidc:ann", "oidc:bob")
+    ]
+    for one in secrets:
+        access.principal_of_session(one)
+    by = Principal("1" * 24, "root", frozenset({Scope.ADMIN}))
+    assert access.drop_person("oidc:ann", by=by) == 2
+    for one in secrets[:2]:
+        refuses(access.principal_of_session, one)
+    assert access.principal_of_session(secrets[2]).name == "oidc:bob"
+    assert [one.person.name for one in access.person_sessions()] == ["oidc:bob"]
+    with pytest.raises(ConfigError):
+        access.drop_person("", by=by)
+
+
+def test_person_is_logged_out_only_by_an_admin_who_could_have_given_as_much(access: Access) -> None:
+    access.open_person_session(person("oidc:ann", Scope.RUN, limits=Limits(("db",))))
+    for scope, limits in ((Scope.READ, Limits()), (Scope.ADMIN, Limits(("web",)))):
+        tokens = GuardedTokens(access, Guard(access, Principal("", "eve", frozenset({scope}), limits)))
+        with pytest.raises(Forbidden):
+            tokens.drop_person("oidc:ann")
+    assert len(access.person_sessions()) == 1
+    assert [(one.actor, one.outcome) for one in access.audit(action="session.revoke")] == [
+        ("eve", "denied")
+    ] * 2
