@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator, Sequence
+import json
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import datetime, timedelta
 from statistics import median
+from typing import Any
 
 import msgspec
 
@@ -12,9 +14,12 @@ from reworker.core.service import DeploymentView
 from reworker.fsm.deployment import Attempt, Deployment
 from reworker.fsm.plan import Plan, Role
 from reworker.fsm.states import AttemptStatus, DeploymentStatus
+from reworker.logs import masked
 
 #: waits that are told of one by one.
 WAIT_COUNT = 5
+#: seconds without any event after which steps in a queue are told of.
+UNTAKEN_S = 30.0
 
 _S = DeploymentStatus
 #: status -> its words as a headline, and its sign.
@@ -98,10 +103,28 @@ def expectation(state: Deployment, earlier: Iterable[DeploymentView]) -> Expecta
     return Expectation(usual_s, len(durations), state.started_at + timedelta(seconds=usual_s))
 
 
-def waits(view: DeploymentView, plan: Plan) -> tuple[list[Wait], int]:
-    """Return what a deployment waits for, the first few of it, and how many more there are."""
+def values_words(dynamic: Mapping[str, Any]) -> str:
+    """Return the values that a deployment was started with, in a line; secrets are masked."""
+    shown = masked("", dict(dynamic))
+    plain = {
+        name: value if isinstance(value, str) and value else json.dumps(value, ensure_ascii=False)
+        for name, value in shown.items()
+    }
+    return ", ".join(f"{name} {value}" for name, value in plain.items())
+
+
+def waits(view: DeploymentView, plan: Plan, now: datetime | None = None) -> tuple[list[Wait], int]:
+    """Return what a deployment waits for, the first few of it, and how many more there are.
+
+    Args:
+        view: the deployment.
+        plan: its plan.
+        now: the time, to tell of steps that no worker takes; None tells of none.
+    """
     asking = [one for one in view.state.attempts if one.is_for_people]
     found = [*_own_waits(view), *_last_words(view.state, plan)]
+    if now is not None and (now - view.row.updated_at).total_seconds() >= UNTAKEN_S:
+        found += _untaken(view.state, plan)
     found += [_question(one, plan) for one in asking[:WAIT_COUNT]]
     return found, max(len(asking) - WAIT_COUNT, 0)
 
@@ -114,6 +137,17 @@ def _own_waits(view: DeploymentView) -> Iterator[Wait]:
         yield Wait(f"It {reason}.", ("cancel",), link=link)
     if state.status is _S.PAUSED:
         yield Wait("It is paused: nothing new is sent until somebody resumes it.", ("resume",))
+
+
+def _untaken(state: Deployment, plan: Plan) -> Iterator[Wait]:
+    """Yield steps that lie in a queue while nothing else happens."""
+    if state.status not in (_S.RUNNING, _S.WAITING, _S.ROLLING_BACK):
+        return
+    for attempt in [one for one in state.attempts if one.status is AttemptStatus.SENT][:WAIT_COUNT]:
+        step = plan.step(attempt.step_index, attempt.role)
+        text = f"{step.key}{place(step.host)} lies in its queue, and no worker has taken it yet."
+        detail = f"Does one run, and is it free? The step waits for {step.queue_timeout_s:g} s at most."
+        yield Wait(text, attempt=attempt.number, detail=detail)
 
 
 def _is_other(word: str, view: DeploymentView) -> bool:

@@ -21,6 +21,7 @@ from reworker.web.pages.deployment_head import (
     Wait,
     headline,
     progress,
+    values_words,
     waits,
 )
 from reworker.web.pages.deployment_previews import ACTIONS, Offer, offers, refusal
@@ -102,6 +103,11 @@ class Look(msgspec.Struct, frozen=True):
         return progress(self.view)
 
     @property
+    def values(self) -> str:
+        """What it was started with, in a line."""
+        return values_words(self.plan.dynamic)
+
+    @property
     def duration_s(self) -> float | None:
         """How long it took, once it has ended."""
         state = self.view.state
@@ -126,7 +132,7 @@ def look_at(visit: Visit) -> Look:
     (view,) = as_now(reader, [visit.service.deployment(own_id)])
     plan = visit.site.service.plan(own_id)
     begun = _begun(visit, own_id)
-    found, more = waits(view, plan)
+    found, more = waits(view, plan, visit.site.clock.now())
     return Look(
         view=view,
         plan=plan,

@@ -13,7 +13,7 @@ from reworker.core.resumption import Scope as Part
 from reworker.core.service import DeploymentView
 from reworker.fsm.deployment import Attempt
 from reworker.fsm.plan import Plan
-from reworker.web.pages.deployment_head import expectation, progress, usual_runs, waits
+from reworker.web.pages.deployment_head import expectation, progress, usual_runs, values_words, waits
 from reworker.web.pages.deployment_previews import (
     ACTIONS,
     ahead,
@@ -62,6 +62,21 @@ def test_running_deployment_can_be_paused_and_cancelled(world: World) -> None:
     assert lines[0].startswith("1 step under way is told to stop: noop:Do on web1.")
     assert lines[1:] == ["1 step will not be done.", "Its locks are given up once it has ended: host:web1."]
     assert preview(ACTIONS["pause"], view, plan)[0] == "1 step under way goes on to its end: noop:Do on web1."
+
+
+def test_step_that_no_worker_takes_is_told_of_after_a_while(world: World) -> None:
+    view, plan = seen(world, begin(world, text("noop:Do")))
+    assert waits(view, plan, view.row.updated_at + timedelta(seconds=29)) == ([], 0)
+    (wait,), _ = waits(view, plan, view.row.updated_at + timedelta(seconds=30))
+    assert wait.text == "noop:Do on web1 lies in its queue, and no worker has taken it yet."
+    assert "900 s" in wait.detail
+    assert (wait.attempt, wait.actions) == (1, ())
+
+
+def test_values_are_one_line_without_secrets() -> None:
+    assert values_words({}) == ""
+    values = {"color": "red", "n": 2, "hosts": ["a"], "api_token": "x", "none": ""}
+    assert values_words(values) == 'color red, n 2, hosts ["a"], api_token ***, none ""'
 
 
 def test_offer_says_why_when_it_is_not_allowed(world: World) -> None:
