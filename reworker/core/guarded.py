@@ -22,11 +22,11 @@ from reworker.core.recorder import LogLine
 from reworker.core.resumption import Scope as Part
 from reworker.core.service import Service
 from reworker.core.submission import Terms
-from reworker.errors import ConfigError, DeploymentNotFound
+from reworker.errors import ConfigError, DeploymentNotFound, Forbidden
 from reworker.fsm.events import Decision
 from reworker.fsm.plan import Plan
 from reworker.ids import is_id
-from reworker.storage.contract import ALL_DEPLOYMENTS, DeploymentFilter
+from reworker.storage.contract import ALL_DEPLOYMENTS, DeploymentFilter, DeploymentRow
 
 Act = Callable[[Service], Result]
 _NO_TERMS = Terms()
@@ -56,8 +56,18 @@ class GuardedService:
         """Return a deployment; see `Service.deployment`."""
         _require_id(deployment_id)
         view = self._service.deployment(deployment_id)
-        self.guard.require(SEEING, place_of_row(view.row))
+        self._require_seen(view.row)
         return view
+
+    def _require_seen(self, row: DeploymentRow) -> None:
+        """Let a look pass; a refusal does not say where the deployment is, which may be nobody's business.
+
+        Raises:
+            Forbidden: it may not be seen.
+        """
+        self.guard.require(SEEING)
+        if not may_any(self.who, SEEING, place_of_row(row)):
+            raise Forbidden(f"the token of {self.who.name} is not for where deployment {row.id} is")
 
     def deployments(
         self,
@@ -286,6 +296,8 @@ class GuardedService:
         """
         _require_id(deed.target)
         row = self._service.reader.deployment(deed.target)
+        deed.require(scopes)
+        self._require_seen(row)
         deed.require(scopes, place_of_row(row))
         if self.who.limits.hosts:
             deed.require(scopes, place_of(self._service.plan(row.id)))

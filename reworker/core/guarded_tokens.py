@@ -10,7 +10,7 @@ from reworker.core.guard import Guard
 from reworker.core.persons import PersonSession
 from reworker.core.principal import Limits, Scope
 from reworker.core.tokens import TokenView, require_grantable
-from reworker.errors import ConfigError
+from reworker.errors import ConfigError, Forbidden
 from reworker.ids import is_id
 from reworker.storage.rows import AuditRow
 
@@ -74,6 +74,9 @@ class GuardedTokens:
     ) -> list[AuditRow]:
         """Return what was asked for, newest first."""
         self._require(before_id)
+        who = self._guard.who
+        if who.limits != Limits():
+            raise Forbidden(f"the audit is of all groups, and the token of {who.name} is not for all")
         words = {"actor": actor, "action": action, "target": target, "outcome": outcome}
         return self._access.audit(limit=limit, before_id=before_id, **words)
 
