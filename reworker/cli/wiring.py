@@ -48,6 +48,7 @@ def connected_bus(
     """
     from reworker.bus.canary import canary_of
     from reworker.bus.connection import PikaBus
+    from reworker.bus.own_name import require_own_name
     from reworker.config import mq_settings, with_password_of
     from reworker.pool.signals import leave_on_signals
 
@@ -56,6 +57,7 @@ def connected_bus(
     try:
         with leave_on_signals():
             bus.open(timeout_s=timeout_s)
+        require_own_name(bus)
         yield bus
     finally:
         bus.close()

@@ -11,16 +11,7 @@ import contextlib
 from collections.abc import Callable
 from typing import Protocol
 
-from reworker.bus.contract import (
-    Delivery,
-    Outcome,
-    Outgoing,
-    Properties,
-    Publisher,
-    Verdict,
-    publish_and_tell,
-)
-from reworker.errors import ConfigError
+from reworker.bus.contract import Delivery, Outgoing, Verdict
 from reworker.jobs.envelopes import plain_properties
 from reworker.jobs.returning import key_of, sender_of
 from reworker.jobs.settling import settle
@@ -30,36 +21,15 @@ from reworker.topology.names import NO_REPLY, owes_status
 
 #: characters of a stranger's name in words for people.
 NAME_CHARACTERS = 60
-#: seconds for the broker to say whether it knows us by our name; one that is slower is asked no more.
-NAME_S = 5.0
 
 
-class Stamping(Publisher, Protocol):
+class Stamping(Protocol):
     """What is asked of a bus."""
 
     @property
     def user_id(self) -> str:
         """Name of the sender that our own messages get."""
         ...
-
-
-def require_own_name(bus: Stamping, queue: str) -> None:
-    """Make sure that the broker knows us by the name on our messages; else it would take no reply of ours.
-
-    Args:
-        bus: open; not on its I/O thread.
-        queue: of our own; a message is published beside it, where there is none.
-
-    Raises:
-        ConfigError: the broker takes us for another user.
-    """
-    beside = Outgoing("", f"{queue}.nobody", b"", Properties())
-    result = publish_and_tell(bus, beside, deadline_s=NAME_S)
-    if result.outcome is Outcome.REFUSED:
-        reason = (
-            f"a worker with accept_from names itself in its messages, and the broker answers: {result.reason}"
-        )
-        raise ConfigError(f"{reason}; give stamp_user the name that it knows us by", key="stamp_user")
 
 
 class SenderGate:

@@ -14,13 +14,14 @@ from logging import Logger
 from typing import Any, Protocol
 
 from reworker.bus.contract import Bus, DeclareMode, TopologySpec
+from reworker.bus.own_name import require_own_name
 from reworker.clock import SystemClock
 from reworker.config import MqSettings
 from reworker.errors import ConnectionLost, JobCancelled
 from reworker.ids import new_id
 from reworker.jobs.attempt import Attempt
 from reworker.jobs.prints import captured_streams
-from reworker.jobs.senders import SenderGate, require_own_name
+from reworker.jobs.senders import SenderGate
 from reworker.jobs.settings import WorkerSettings
 from reworker.jobs.station import Station
 from reworker.jobs.tally import JobTally
@@ -163,8 +164,7 @@ class WorkerPool:
         """
         with leave_on_signals():
             self.bus.open(timeout_s=self.settings.connect_timeout_s)
-        if self.station.gate is not None:
-            require_own_name(self.bus, self._desk.queue)
+        require_own_name(self.bus)
         self._declare(self.settings.topology(), self.settings.declare)
         self._declare(self._desk.topology())
         self.bus.consume(self._desk.queue, self._desk.on_delivery, prefetch=0)

@@ -3,7 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Callable
+from pathlib import Path
 
+import pytest
+
+from tests.integration.cli_support import reworker
 from tests.integration.worker_support import SCRIPTED, FakeCore, start_scripted
 from tests.support.processes import Process
 from tests.support.waiting import wait_until
@@ -32,6 +36,15 @@ def test_worker_ends_with_a_reason_when_the_broker_knows_it_by_another_name(
     url = f"{any_broker_url}?stamp_user=somebody"
     worker = process(*SCRIPTED, url, environment={"REWORKER_ACCEPT_FROM": "guest"})
     assert worker.wait() == 2
-    assert "stamp_user: a worker with accept_from names itself in its messages" in worker.output
+    assert "stamp_user: messages name 'somebody' as their sender, and the broker answers" in worker.output
     assert "'somebody' but authenticated user was 'guest'" in worker.output
-    assert "give stamp_user the name that it knows us by" in worker.output
+    assert "give the name by which it knows this login" in worker.output
+
+
+@pytest.mark.parametrize("command", [("core",), ("control", "pause", "scripted")])
+def test_command_ends_with_a_reason_when_the_broker_knows_it_by_another_name(
+    broker_url: str, command: tuple[str, ...], tmp_path: Path
+) -> None:
+    result = reworker(*command, "--mq", f"{broker_url}?stamp_user=somebody", folder=tmp_path)
+    assert result.returncode == 2
+    assert "stamp_user: messages name 'somebody' as their sender" in result.stderr
