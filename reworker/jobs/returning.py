@@ -21,7 +21,7 @@ from reworker.jobs.station import Publisher
 from reworker.messages import NOT_AFTER_HEADER
 from reworker.topology.model import RETRY_DELAYS_S, retry_queue
 from reworker.topology.names import owes_status
-from reworker.topology.refusal import without_brokers
+from reworker.topology.refusal import SENDER_HEADER, without_brokers
 
 #: seconds a message waits at the broker: rounded up to one of these, each a queue of its own.
 DELAYS_S = RETRY_DELAYS_S
@@ -37,8 +37,6 @@ LOST_HEADER = "x-lost"
 DELIVERY_COUNT_HEADER = "x-delivery-count"
 #: header with the first routing key of output or a notification: nobody waits for an answer to it.
 KEY_HEADER = "x-routing-key"
-#: header of a copy with the user that sent the message first: the copy itself names its worker's.
-SENDER_HEADER = "x-sender"
 
 
 def number_in(delivery: Delivery, header: str) -> int:

@@ -15,8 +15,6 @@ from reworker.topology import refusal
 
 #: headers by which workers count what has happened to a message; one that is sent back begins anew.
 COUNTING_HEADERS = ("x-returns", "x-lost", "x-tries", "x-retry-until", "x-retry-at", "x-retry-error")
-#: header with the user that a copy of a worker was made for; who sends a letter back is another.
-SENDER_HEADER = "x-sender"
 #: header of a message that was sent back: when.
 REDRIVEN_HEADER = "x-reworker-redriven"
 #: bytes of a letter's digest: two of 10 million letters have the same id with probability 1 in 6.
@@ -106,7 +104,7 @@ def redriven(
     """
     if not queue and letter.routing_key is None:
         return None
-    dropped = {*refusal.REFUSAL_HEADERS, *COUNTING_HEADERS, SENDER_HEADER}
+    dropped = {*refusal.REFUSAL_HEADERS, *COUNTING_HEADERS, refusal.SENDER_HEADER}
     headers = {
         name: value
         for name, value in refusal.without_brokers(properties.headers).items()

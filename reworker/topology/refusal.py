@@ -19,6 +19,8 @@ AT_HEADER = "x-reworker-at"
 EXCHANGE_HEADER = "x-reworker-exchange"
 KEY_HEADER = "x-reworker-key"
 REFUSAL_HEADERS = (REASON_HEADER, QUEUE_HEADER, BY_HEADER, AT_HEADER, EXCHANGE_HEADER, KEY_HEADER)
+#: header of a copy with the user that sent the message first: the copy itself names its worker's.
+SENDER_HEADER = "x-sender"
 #: characters of a reason that travel with the message.
 REASON_CHARACTERS = 300
 #: largest body that is published again with its reason, bytes; a larger one the broker moves by itself.
@@ -70,7 +72,9 @@ def dead_copy(delivery: Delivery, refusal: Refusal) -> Outgoing:
     properties = {name: getattr(delivery.properties, name, None) for name in Properties.__struct_fields__}
     # A dead letter must not expire, and the broker lets nobody publish in the name of another user.
     properties |= {"expiration": None, "user_id": None, "delivery_mode": 2}
-    properties["headers"] = without_brokers(properties["headers"]) | refusal_headers(delivery, refusal)
+    headers = without_brokers(properties["headers"]) | refusal_headers(delivery, refusal)
+    # Our own user stands on the copy: with what a stranger wrote there it would pass for one of a good step.
+    properties["headers"] = {name: value for name, value in headers.items() if name != SENDER_HEADER}
     return _dead(delivery, Properties(**properties))
 
 

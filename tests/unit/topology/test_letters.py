@@ -159,6 +159,13 @@ def test_message_goes_straight_to_a_queue_when_one_is_named() -> None:
     assert (back.exchange, back.routing_key) == ("", "worker.fixed")
 
 
+def test_message_goes_back_without_the_name_of_whom_it_was_a_copy_for() -> None:
+    old = Properties(headers={"x-sender": "core"}, user_id="sleep")
+    back = redriven(letter_of(old, "k", b""), old, b"x", at=AT, queue="worker.fixed")
+    assert back is not None
+    assert (set(back.properties.headers or {}), back.properties.user_id) == ({"x-reworker-redriven"}, None)
+
+
 def test_letter_is_a_step_when_a_core_of_level_2_has_sent_it() -> None:
     step = {"x-reworker": 2, "x-attempt": 1}
     assert letter_of(Properties(headers=step), "k", b"").is_step

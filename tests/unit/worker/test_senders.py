@@ -5,14 +5,16 @@ from __future__ import annotations
 import json
 from typing import Any
 
+import msgspec
 import pytest
 
-from reworker.bus.contract import Verdict
-from reworker.jobs.returning import KEY_HEADER, SENDER_HEADER, TRIES_HEADER, copy_of
+from reworker.bus.contract import Outgoing, Verdict
+from reworker.jobs.returning import KEY_HEADER, TRIES_HEADER, copy_of
 from reworker.jobs.senders import SenderGate
 from reworker.testing import Harness
 from reworker.testing.harness import FakeDelivery
 from reworker.topology.names import DEAD_EXCHANGE
+from reworker.topology.refusal import SENDER_HEADER
 from tests.unit.worker.kit import IDEMPOTENT, LEVEL_2, StepWorker, step_body
 
 CORE, OWN, STRANGER = "core", "own", "stranger"
@@ -45,11 +47,12 @@ class Entry:
 
     def copy(self, original: FakeDelivery) -> FakeDelivery:
         """Return the copy of a delivery that this worker sends to its own queue, as it comes from there."""
-        sent = copy_of(original, original.queue, {TRIES_HEADER: 1}, accepted=(CORE,))
-        copy = self.harness.delivery_of(sent)
-        properties = {name: getattr(sent.properties, name) for name in sent.properties.__struct_fields__}
-        copy.properties = type(sent.properties)(**properties | {"user_id": OWN})
-        return copy
+        return self.own(copy_of(original, original.queue, {TRIES_HEADER: 1}, accepted=(CORE,)))
+
+    def own(self, sent: Outgoing) -> FakeDelivery:
+        """Return what this worker has sent, as it comes back: with its user on it."""
+        properties = msgspec.structs.replace(sent.properties, user_id=OWN)
+        return self.harness.delivery_of(msgspec.structs.replace(sent, properties=properties))
 
 
 @pytest.fixture
@@ -119,6 +122,14 @@ def test_copy_is_dead_lettered_when_somebody_else_sent_what_it_copies(entry: Ent
 def test_header_proves_nothing_when_another_than_the_worker_wrote_it(entry: Entry) -> None:
     for user in (STRANGER, None):
         assert not entry.came(entry.step(user, {SENDER_HEADER: CORE, TRIES_HEADER: 1}))
+
+
+def test_letter_is_no_copy_of_a_good_step_when_somebody_leads_it_back(entry: Entry) -> None:
+    """Who may declare can bind `re` to the exchange of dead letters, which then come with our own user."""
+    assert not entry.came(entry.step(STRANGER, {SENDER_HEADER: CORE, TRIES_HEADER: 1}))
+    letter = entry.harness.bus.sent[-1]
+    assert SENDER_HEADER not in (letter.properties.headers or {})
+    assert not entry.came(entry.own(letter))
 
 
 @pytest.mark.parametrize("value", [STRANGER, 1, None, ["core"], {"core": 1}])
