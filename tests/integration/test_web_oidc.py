@@ -16,7 +16,7 @@ from reworker.clock import SystemClock
 from reworker.config import Secret
 from reworker.core.principal import Limits, Scope
 from reworker.storage.opening import open_storage
-from reworker.web.oidc.login import OidcLogin
+from reworker.web.oidc.login import Attempt, OidcLogin
 from reworker.web.oidc.settings import Grant, OidcSettings
 from tests.integration.cli_support import reworker
 from tests.support.api import Api, serving
@@ -268,6 +268,17 @@ def test_login_ends_after_ten_minutes_and_its_cookie_cannot_be_changed(place: Pl
         changed = f"{secret}.{change(int(begun))}.{where}"
         browser.cookies.set("reworker_login", changed, domain="127.0.0.1")
         place.refusal(browser, browser.get(url))
+    assert "/token" not in place.provider.requests
+
+
+@pytest.mark.parametrize("age_s", [660, -60])
+def test_login_counts_for_ten_minutes_only(place: Place, age_s: int) -> None:
+    browser = place.browser()
+    attempt = Attempt("0" * 64, int(time.time()) - age_s, "/")
+    browser.cookies.set("reworker_login", attempt.cookie, domain="127.0.0.1")
+    said = {"code": "x", "state": attempt.word("state")}
+    answer = browser.get(f"{place.api.url}/oidc/callback", params=said)
+    assert "within the last 10 minutes" in place.refusal(browser, answer)
     assert "/token" not in place.provider.requests
 
 
