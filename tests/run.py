@@ -1,6 +1,6 @@
-"""Run all tests, in three processes side by side: most of them wait more than they compute.
+"""Run all tests, in lanes side by side: most of them wait more than they compute.
 
-With `unit`, the unit tests alone, with fewer examples, in two. The first part is shown as it runs, the
+With `unit`, the unit tests alone, with fewer examples, in two. The first lane is shown as it runs, the
 others when they have ended. Exit code: 0 when all have passed.
 """
 
@@ -9,20 +9,31 @@ from __future__ import annotations
 import subprocess
 import sys
 import tempfile
+from collections.abc import Sequence
+from concurrent.futures import ThreadPoolExecutor
 from pathlib import Path
 from typing import IO
 
 ROOT = Path(__file__).parent.parent
-#: folders and files below `tests` in parts that take about as long; `missing` finds what is in none.
-PARTS = (
-    ("integration",),
-    ("contract", "docs", "compat"),
-    ("faults", "unit", "browser", "test_architecture.py"),
-)
-#: files of the first part that the second one runs.
-MOVED = tuple(
-    f"tests/integration/test_{name}.py"
-    for name in ("topology", "topology_rabbitmq", "topology_rights", "dead_letters", "host", "retries")
+#: files of `integration` that another lane runs.
+MOVED = {
+    lane: tuple(f"integration/test_{name}.py" for name in names)
+    for lane, names in {
+        "contract": ("topology", "topology_rabbitmq", "topology_rights", "dead_letters", "host", "retries"),
+        "web": (
+            *("api_bad_input", "api_bad_requests", "api_contract", "api_flow", "api_streams", "bus_desk"),
+            *("completion", "server_commands", "tokens", "web_deployment_page", "web_first_steps"),
+            *("web_pages", "web_server", "cli_waiting", "life_cycle"),
+        ),
+    }.items()
+}
+#: lanes that take about as long; each run of one, with what is below `tests`, is a process of its own.
+#: A browser is driven from an event loop that never ends, beside which no other can be started.
+LANES: tuple[tuple[tuple[str, ...], ...], ...] = (
+    (("integration",),),
+    (("contract", "docs", "compat", *MOVED["contract"]),),
+    (("faults", "unit"),),
+    (("browser",), (*MOVED["web"], "test_architecture.py")),
 )
 #: what holds no tests, or figures that must be measured alone.
 OTHERS = ("bench", "support", "data")
@@ -33,58 +44,55 @@ QUICK = ("--hypothesis-profile=quick", "-p", "no:schemathesis")
 
 
 def missing() -> list[str]:
-    """Return what stands below `tests` and belongs to no part."""
-    known = {name for part in PARTS for name in part} | set(OTHERS)
-    found = [one for one in (ROOT / "tests").iterdir() if one.is_dir() or one.name.startswith("test_")]
-    return sorted(one.name for one in found if one.name not in known and not one.name.startswith("__"))
+    """Return what stands below `tests` and belongs to no lane, and what a lane names that is not there."""
+    known = {name for lane in LANES for run in lane for name in run}
+    there = [one for one in (ROOT / "tests").iterdir() if one.is_dir() or one.name.startswith("test_")]
+    left = {one.name for one in there if not one.name.startswith("__")} - known - set(OTHERS)
+    return sorted(left | {name for name in known if not (ROOT / "tests" / name).exists()})
 
 
 def main() -> int:
-    """Run all parts, or those of the unit tests; see the module."""
+    """Run all lanes, or those of the unit tests; see the module."""
     if left := missing():
-        print(f"tests/run.py: these belong to no part: {', '.join(left)}", file=sys.stderr)
+        print(f"tests/run.py: in no lane, or not there: {', '.join(left)}", file=sys.stderr)
         return 2
     if sys.argv[1:] == ["unit"]:
-        return side_by_side([_pytest(*QUICK, *part) for part in UNIT_PARTS])
-    return side_by_side([_command(part) for part in PARTS])
+        return side_by_side([[_pytest(*QUICK, *part)] for part in UNIT_PARTS])
+    return side_by_side([[_command(run) for run in lane] for lane in LANES])
 
 
-def side_by_side(commands: list[list[str]]) -> int:
-    """Run commands at the same time; return 0 when all have ended well, else 1."""
-    shown, *others = commands
-    hidden = [_start(one, tempfile.TemporaryFile()) for one in others]  # noqa: SIM115  # read at the end
-    try:
-        codes = [subprocess.run(shown, cwd=ROOT, stdin=subprocess.DEVNULL, check=False).returncode]
-        codes += [process.wait() for process, _ in hidden]
-    finally:
-        for process, _ in hidden:
-            process.terminate()
-    for _, output in hidden:
+def side_by_side(lanes: Sequence[Sequence[list[str]]]) -> int:
+    """Run lanes at the same time, the commands of each one after the other; return 0 when all ended well."""
+    with ThreadPoolExecutor(len(lanes)) as pool:
+        hidden = [tempfile.TemporaryFile() for _ in lanes[1:]]  # noqa: SIM115  # read at the end
+        outputs = [None, *hidden]
+        found = [pool.submit(_run, lane, output) for lane, output in zip(lanes, outputs, strict=True)]
+        codes = [one.result() for one in found]
+    for output in hidden:
         output.seek(0)
-        sys.stdout.flush()
         sys.stdout.buffer.write(output.read())
         sys.stdout.flush()
     return int(any(codes))
 
 
-def _command(part: tuple[str, ...]) -> list[str]:
-    paths = [f"tests/{one}" for one in part]
-    if part is PARTS[0]:
-        paths += [f"--ignore={one}" for one in MOVED]
-    elif part is PARTS[1]:
-        paths += MOVED
-    return _pytest("--durations=12", *paths)
+def _run(commands: Sequence[list[str]], output: IO[bytes] | None) -> int:
+    """Run commands one after the other, also when one fails; return 0 when all have ended well."""
+    where = {} if output is None else {"stdout": output, "stderr": subprocess.STDOUT}
+    codes = [
+        subprocess.run(one, cwd=ROOT, stdin=subprocess.DEVNULL, check=False, **where).returncode
+        for one in commands
+    ]
+    return int(any(codes))
+
+
+def _command(run: tuple[str, ...]) -> list[str]:
+    elsewhere = [one for names in MOVED.values() for one in names] if run == ("integration",) else []
+    left_out = [f"--ignore=tests/{one}" for one in elsewhere]
+    return _pytest("--durations=12", *(f"tests/{one}" for one in run), *left_out)
 
 
 def _pytest(*arguments: str) -> list[str]:
     return [sys.executable, "-m", "pytest", "-p", "no:cacheprovider", *arguments]
-
-
-def _start(command: list[str], output: IO[bytes]) -> tuple[subprocess.Popen[bytes], IO[bytes]]:
-    process = subprocess.Popen(
-        command, cwd=ROOT, stdin=subprocess.DEVNULL, stdout=output, stderr=subprocess.STDOUT
-    )
-    return process, output
 
 
 if __name__ == "__main__":
