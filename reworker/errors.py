@@ -30,6 +30,8 @@
       AccessError             who asks may not
         NotAuthenticated      no token, or none that counts
         Forbidden             the token is not for this
+        LoginFailed           a provider of OpenID Connect let nobody in
+          ProviderAway        it gives no answer, or none that makes sense
       ServerAway              no answer from a server of ours
       NothingChanged          a server of ours says why a request had no effect
       KeyReused               an idempotency key came with another request before
