@@ -321,4 +321,8 @@ def test_edited_playbook_does_not_lead_out_of_the_own_place(
     assert (row.status, row.resumes, row.actor) == ("completed", own_id, "ann")
     denied, done = people.audit()
     assert (denied.outcome, denied.target) == ("denied", own_id)
-    assert (done.outcome, done.target, done.detail) == ("done", continued, f"continues {own_id}; disk replaced")
+    assert (done.outcome, done.target, done.detail) == (
+        "done",
+        continued,
+        f"continues {own_id}; disk replaced",
+    )
