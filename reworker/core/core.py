@@ -94,7 +94,8 @@ class Core:
         wake = self.loop.wake
         #: requests and reads, for this process.
         self.service = Service(storage, logs, machine_clock, wake=wake)
-        self.jobs = JobDesk(self.service, storage, self._dead, clock, counters, wake=wake)
+        accepted = settings.accept_jobs_from
+        self.jobs = JobDesk(self.service, storage, self._dead, clock, counters, wake=wake, accepted=accepted)
         output_dead = DeadLetters(self._output_bus, counters, name=settings.name, clock=machine_clock)
         self.recorder = Recorder(logs, output_dead, clock, counters, limit_bytes=settings.log_limit_bytes)
         self.upkeep = self._new_upkeep(logs, clock)

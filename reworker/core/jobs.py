@@ -9,7 +9,7 @@ import hashlib
 import logging
 import queue
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Collection
 from functools import partial
 
 import msgspec
@@ -51,6 +51,10 @@ class JobDesk:
 
     A request is acknowledged after its deployment, and the answer to it, are stored. One that cannot be
     read is answered and goes to the dead letters; one that is refused is answered and acknowledged.
+
+    Args:
+        accepted: users of the broker whose requests count; empty is everybody's. Who may reply to anybody may
+            write into the queue of requests: the broker vouches for the user that a message names.
     """
 
     def __init__(
@@ -62,9 +66,11 @@ class JobDesk:
         counters: Counters,
         *,
         wake: Callable[[], None],
+        accepted: Collection[str] = (),
     ) -> None:
         self._service, self._storage, self._dead = service, storage, dead
         self._clock, self._counters, self._wake = clock, counters, wake
+        self._accepted = frozenset(accepted)
         self._queue: queue.SimpleQueue[Delivery | None] = queue.SimpleQueue()
         self._held: Delivery | None = None
         self._stopping = threading.Event()
@@ -125,6 +131,7 @@ class JobDesk:
         self._counters.add("jobs")
         answer = partial(self._answer, delivery)
         try:
+            self._require_accepted(delivery)
             request = job_request(delivery)
         except MessageError as error:
             self._refuse(answer(None, str(error)))
@@ -139,6 +146,17 @@ class JobDesk:
         else:
             logger.info("deployment %s of playbook %s started", own_id, request.playbook_id)
         delivery.settle(Verdict.ACK)
+
+    def _require_accepted(self, delivery: Delivery) -> None:
+        user = delivery.properties.user_id
+        if self._accepted and user not in self._accepted:
+            who = (
+                f"the broker's user {user[:ACTOR_CHARACTERS]!r}" if user else "nobody the broker vouches for"
+            )
+            raise MessageError(
+                f"job requests of {who} are not accepted here; accepted are those that name "
+                f"{', '.join(sorted(self._accepted))} as their user_id (accept_jobs_from)"
+            )
 
     def _draft(self, request: messages.JobRequest) -> submission.Draft:
         row = self._service.library.playbook(request.playbook_id) if is_id(request.playbook_id) else None

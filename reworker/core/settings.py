@@ -17,7 +17,7 @@ from reworker.core.old_settings import OldSettings, is_old, old_settings
 from reworker.core.rule_reader import near
 from reworker.errors import ConfigError
 from reworker.fsm.rules import Rules
-from reworker.layers import Layered, environment_layer, text
+from reworker.layers import Layered, environment_layer, text, words
 from reworker.topology import names
 from reworker.topology.model import QUEUE_TYPES, core_topology
 
@@ -35,6 +35,7 @@ class CoreSettings(msgspec.Struct, frozen=True):
             the command `core` takes that of its machine instead of the default.
         exchange: topic exchange for steps, output and notifications.
         job_queue: queue of job requests.
+        accept_jobs_from: users of the broker whose job requests count; empty is everybody's.
         queue_type: of the core's own queues, classic or quorum; empty is the broker's default.
         batch_count: events in one transaction at most.
         prefetch: replies taken from the broker and not yet stored.
@@ -53,6 +54,7 @@ class CoreSettings(msgspec.Struct, frozen=True):
     name: str = "core"
     exchange: str = names.EXCHANGE
     job_queue: str = names.JOB_QUEUE
+    accept_jobs_from: tuple[str, ...] = ()
     queue_type: str = ""
     batch_count: int = 200
     prefetch: int = 500
@@ -81,6 +83,8 @@ class CoreFile(msgspec.Struct, frozen=True):
 
 
 _LEVELS = ("DEBUG", "INFO", "WARNING", "ERROR", "CRITICAL")
+#: read in another way than by the type of their default.
+_SPECIAL = ("health", "accept_jobs_from")
 _SCALARS = tuple(name for name in CoreSettings.__struct_fields__ if name != "rules")
 #: all keys of a file; a variable can stand in for one that holds no rules.
 KEYS = (*_SCALARS, *rules_file.KEYS)
@@ -141,7 +145,8 @@ def _scalars(values: Mapping[str, Any], origin: str, environ: Mapping[str, str])
     variables = environment_layer(environ, PREFIX, {name.upper(): name for name in _SCALARS})
     layered = Layered((origin, values), ("environment", variables))
     defaults = msgspec.structs.asdict(CoreSettings())
-    found = {name: _value(layered, name, defaults[name]) for name in _SCALARS if name != "health"}
+    found = {name: _value(layered, name, defaults[name]) for name in _SCALARS if name not in _SPECIAL}
+    found["accept_jobs_from"] = layered.read("accept_jobs_from", (), words())
     found["queue_type"] = layered.choice("queue_type", "", ("", *QUEUE_TYPES))
     found["log_level"] = layered.choice("log_level", "INFO", _LEVELS)
     found["log_format"] = layered.choice("log_format", "text", ("text", "json"))

@@ -8,6 +8,7 @@ from typing import Any
 import pytest
 
 from reworker.bus.contract import Delivery
+from reworker.core.settings import CoreSettings
 from reworker.topology import names
 from tests.unit.core.kit import Killed, Queue, Worker, World, playbook
 
@@ -202,3 +203,20 @@ def test_job_is_set_aside_when_its_answer_has_nowhere_to_go(
     ask(world, worker, {"group": "web", "playbook_id": playbook_id}, reply_to="\udcff")
     assert len(dead(world)) == 1
     assert world.core.service.deployments() == []
+
+
+@pytest.mark.parametrize("user", [None, "worker-a"])
+def test_job_starts_nothing_when_its_sender_is_not_accepted(
+    world: World, worker: Worker, playbook_id: str, answers: Queue, user: str | None
+) -> None:
+    world.kill()
+    world.settings = CoreSettings(accept_jobs_from=("rest", "cron"))
+    world.start()
+    ask(world, worker, {"group": "web", "playbook_id": playbook_id}, user_id=user)
+    (answer,) = answers.bodies()
+    assert answer["id"] is None
+    assert "name cron, rest as their user_id" in answer["error"]
+    assert len(dead(world)) == 1
+    assert world.core.service.deployments() == []
+    ask(world, worker, {"group": "web", "playbook_id": playbook_id}, user_id="rest")
+    assert world.status(answers.bodies()[-1]["id"]) == "completed"
