@@ -23,7 +23,7 @@ MOVED = {
         "web": (
             *("api_bad_input", "api_bad_requests", "api_contract", "api_flow", "api_streams", "bus_desk"),
             *("completion", "server_commands", "tokens", "web_deployment_page", "web_first_steps"),
-            *("web_pages", "web_server", "cli_waiting", "life_cycle"),
+            *("web_pages", "web_server", "web_oidc", "cli_waiting"),
         ),
     }.items()
 }

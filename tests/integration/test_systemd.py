@@ -45,7 +45,7 @@ def test_worker_tells_systemd_its_whole_life(process: Start, broker_url: str) ->
         systemd.wait_for("RELOADING=1")
         systemd.wait_for("MONOTONIC_USEC=")
         systemd.wait_for("READY=1", 2)
-        core.wait(core.send(1, outcome="slow", seconds=2), "started")
+        core.wait(core.send(1, outcome="slow", seconds=4), "started")
         worker.send_signal(signal.SIGTERM)
         systemd.wait_for("STOPPING=1")
         before = systemd.hear().count("WATCHDOG=1")
