@@ -5,7 +5,7 @@ from __future__ import annotations
 import itertools
 from collections.abc import Callable, Sequence
 from concurrent.futures import ThreadPoolExecutor
-from contextlib import ExitStack
+from contextlib import ExitStack, suppress
 from functools import partial
 from pathlib import Path
 
@@ -20,9 +20,19 @@ from reworker.drill.frames import FrameFault, FrameProxy, Harm, Side
 from reworker.drill.lane import Lane, Site
 from reworker.drill.lives import Nursery
 from reworker.drill.truth import Problem, messages_left
+from tests.support.waiting import wait_until
 
 #: frames in a row that were never reached: the session has ended before them.
 ENOUGH_MISSES = 2
+
+
+#: seconds in which workers that run settle what is left for them.
+SETTLE_S = 15.0
+
+
+def is_settled(url: str) -> bool:
+    """Tell whether nothing waits in the queues of a drill."""
+    return not any(one.message_count for one in queue_counts(mq_settings(url), QUEUES).values())
 
 
 class Lanes:
@@ -92,6 +102,9 @@ class Lanes:
         """Stop every process in good order, and judge."""
         left: list[Problem] = []
         for lane, url in self._opened:
+            # a step that was delivered again, though it was answered, is settled by the worker before it goes
+            with suppress(TimeoutError):
+                wait_until(partial(is_settled, url), SETTLE_S, poll_s=0.2)
             lane.close()
             counts = queue_counts(mq_settings(url), QUEUES)
             left += messages_left({name: found.message_count for name, found in counts.items()})
