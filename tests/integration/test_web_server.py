@@ -161,3 +161,12 @@ def test_server_says_so_when_its_certificate_is_none(tmp_path: Path) -> None:
         WebServer(Starlette(), settings),
     ):
         pass
+
+
+def test_second_piece_of_an_answer_does_not_wait_for_the_first_to_arrive(server: WebServer) -> None:
+    with client(server) as one:
+        one.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
+        read_until(one, b"\r\n\r\n")
+        (connection,) = server._server.server_state.connections
+        taken = connection.transport.get_extra_info("socket")
+        assert taken.getsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY) == 1
