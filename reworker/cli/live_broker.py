@@ -71,7 +71,7 @@ def _listing(
     settings: MqSettings, broker: Administration, management: str | None
 ) -> tuple[Listing | None, str]:
     """Return everything on the broker; or nothing, and why."""
-    from reworker.core.plugin_search import login_of, plugins_beside
+    from reworker.core.management_search import login_of, plugins_beside
     from reworker.topology.management import Management, NotSeen
 
     if management:

@@ -94,6 +94,7 @@ def _kept(path: Path) -> dict[str, str]:
 
 def _write(path: Path, tokens: Mapping[str, str]) -> None:
     """Write the file whole or not at all; it is never there with another mode."""
+    name = ""
     try:
         path.parent.mkdir(parents=True, exist_ok=True, mode=0o700)
         descriptor, name = tempfile.mkstemp(dir=path.parent, prefix=".tokens")
@@ -103,6 +104,8 @@ def _write(path: Path, tokens: Mapping[str, str]) -> None:
             file.write("\n")
         Path(name).replace(path)
     except OSError as error:
+        if name:
+            Path(name).unlink(missing_ok=True)
         raise ConfigError(f"cannot be written: {error.strerror}", path=str(path)) from error
 
 

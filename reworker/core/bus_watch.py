@@ -27,7 +27,7 @@ from reworker.core.bus_look import (
     queue_looks,
     worker_looks,
 )
-from reworker.core.plugin_search import login_of, plugins_beside
+from reworker.core.management_search import login_of, plugins_beside
 from reworker.core.roll_call import Heard, RollCall, commands_on
 from reworker.core.upkeep import open_ids
 from reworker.errors import BusError, ConfigError, ConnectionLost, StorageError, TopologyMismatch

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import io
 import json
 import os
+import resource
 import stat
 import sys
 from collections.abc import Callable, Iterator
@@ -16,7 +18,9 @@ from unittest import mock
 import pytest
 
 from reworker.cli.main import main
+from reworker.cli.token_store import keep_token
 from reworker.core.principal import Scope
+from reworker.errors import ConfigError
 from tests.support.ports import free_port
 from tests.support.processes import Process
 from tests.support.up import Up
@@ -179,6 +183,17 @@ def test_token_is_kept_where_only_its_owner_reads_it(up: Up, shell: Shell) -> No
     assert shell("logout").stdout == "forgotten\n"
     assert shell("ls").returncode == 2
     assert shell("logout").stdout == "there was none\n"
+
+
+def test_nothing_is_left_behind_when_the_token_cannot_be_written(tmp_path: Path) -> None:
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (1, before[1]))
+    try:
+        with pytest.raises(ConfigError, match=os.strerror(errno.EFBIG)):
+            keep_token("http://server", "rw_secret", {"HOME": str(tmp_path)})
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert [one.name for one in tmp_path.rglob("*") if one.is_file()] == []
 
 
 def test_wrong_token_is_not_kept(shell: Shell) -> None:

@@ -12,7 +12,7 @@ import pytest
 
 from reworker.core.principal import Limits, Scope
 from reworker.web.pages.assets import asset_url
-from reworker.web.pages.doors import FIELD_COUNT
+from reworker.web.pages.page_routes import FIELD_COUNT
 from tests.browser.house import House, house, playbook_text
 
 PARAMS = {"version": {"type": "string"}, "count": {"type": "integer", "minimum": 1, "default": 3}}

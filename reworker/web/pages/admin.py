@@ -16,7 +16,7 @@ from reworker.core.upkeep import BEAT_S
 from reworker.errors import ConfigError, Forbidden
 from reworker.ids import is_id
 from reworker.web.errors import HttpProblem
-from reworker.web.pages.doors import page_route
+from reworker.web.pages.page_routes import page_route
 from reworker.web.pages.rendering import page, see_other
 from reworker.web.pages.visits import Form, Visit
 

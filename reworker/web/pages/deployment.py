@@ -21,7 +21,7 @@ from reworker.web.pages.deployment_matrix import (
 )
 from reworker.web.pages.deployment_output import pane
 from reworker.web.pages.deployment_timeline import PARTS, Timeline, timeline
-from reworker.web.pages.doors import page_route
+from reworker.web.pages.page_routes import page_route
 from reworker.web.pages.queries import number_in
 from reworker.web.pages.rendering import page
 from reworker.web.pages.visits import Visit

@@ -26,7 +26,7 @@ from reworker.web.pages.deployment_previews import (
     preview,
     refusal,
 )
-from reworker.web.pages.doors import page_route
+from reworker.web.pages.page_routes import page_route
 from reworker.web.pages.queries import LAST_NUMBER, number_in
 from reworker.web.pages.rendering import page, see_other
 from reworker.web.pages.visits import Visit

@@ -19,7 +19,7 @@ from reworker.web.pages.deployment_log import (
     text_file,
 )
 from reworker.web.pages.deployment_look import TABS, Look, deployment_id, look_at
-from reworker.web.pages.doors import page_route
+from reworker.web.pages.page_routes import page_route
 from reworker.web.pages.queries import number_in
 from reworker.web.pages.rendering import page
 from reworker.web.pages.visits import Visit

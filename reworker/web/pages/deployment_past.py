@@ -17,7 +17,7 @@ from reworker.web.pages.deployment_look import TABS, Look, look_at
 from reworker.web.pages.deployment_messages import Sent, pretty, received, sent_message, worked_s
 from reworker.web.pages.deployment_plan import plan_view
 from reworker.web.pages.deployment_timeline import PARTS, timeline
-from reworker.web.pages.doors import page_route
+from reworker.web.pages.page_routes import page_route
 from reworker.web.pages.queries import number_in
 from reworker.web.pages.rendering import page
 from reworker.web.pages.visits import Visit

@@ -15,9 +15,9 @@ from reworker.core.waiting import as_now
 from reworker.errors import ConfigError, DeploymentNotFound, Forbidden, NotResumable, ReworkerError
 from reworker.ids import is_id
 from reworker.web.errors import HttpProblem
-from reworker.web.pages.doors import page_route
 from reworker.web.pages.expecting import expectations
 from reworker.web.pages.listing import Listing, row_of, since_choices, status_choices, tab_title
+from reworker.web.pages.page_routes import page_route
 from reworker.web.pages.rendering import page, see_other
 from reworker.web.pages.visits import Visit
 

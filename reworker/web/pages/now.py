@@ -14,10 +14,10 @@ from reworker.core.waiting import as_now
 from reworker.fsm.states import DeploymentStatus
 from reworker.storage.contract import DeploymentFilter, InstanceRow
 from reworker.web.pages.deployment_head import waits
-from reworker.web.pages.doors import page_route
 from reworker.web.pages.expecting import expectations
 from reworker.web.pages.health_strip import Part, bus_parts
 from reworker.web.pages.listing import GROUPS, row_of, tab_title
+from reworker.web.pages.page_routes import page_route
 from reworker.web.pages.rendering import page
 from reworker.web.pages.visits import Visit
 

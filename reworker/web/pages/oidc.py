@@ -12,7 +12,7 @@ from reworker.errors import Forbidden, LoginFailed, ProviderAway
 from reworker.web.auth import address_of, cookie_name
 from reworker.web.errors import HttpProblem
 from reworker.web.oidc.settings import ATTEMPT_S, CALLBACK_PATH
-from reworker.web.pages.doors import page_route
+from reworker.web.pages.page_routes import page_route
 from reworker.web.pages.rendering import own_path, page, set_cookie
 from reworker.web.pages.visits import Visit
 

@@ -16,7 +16,7 @@ from reworker.fsm.parsing import parse
 from reworker.fsm.plan import Plan
 from reworker.storage.contract import PlaybookRow
 from reworker.web.errors import HttpProblem
-from reworker.web.pages.doors import page_route
+from reworker.web.pages.page_routes import page_route
 from reworker.web.pages.plan_preview import blocks
 from reworker.web.pages.playbooks import number, row_at
 from reworker.web.pages.rendering import page, see_other

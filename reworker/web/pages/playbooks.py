@@ -14,9 +14,9 @@ from reworker.ids import is_id
 from reworker.storage.contract import DeploymentFilter, PlaybookRow
 from reworker.web.errors import HttpProblem
 from reworker.web.pages import playbook_check
-from reworker.web.pages.doors import page_route
 from reworker.web.pages.line_diff import counts, difference
 from reworker.web.pages.listing import row_of
+from reworker.web.pages.page_routes import page_route
 from reworker.web.pages.rendering import page, see_other
 from reworker.web.pages.visits import Visit
 

@@ -9,7 +9,7 @@ from starlette.responses import RedirectResponse, Response
 from reworker.core.access import SESSION_HOURS
 from reworker.errors import NotAuthenticated
 from reworker.web.auth import address_of, cookie_name
-from reworker.web.pages.doors import page_route
+from reworker.web.pages.page_routes import page_route
 from reworker.web.pages.rendering import THEME_COOKIE, THEMES, own_path, page, see_other, set_cookie
 from reworker.web.pages.visits import Visit
 

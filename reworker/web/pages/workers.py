@@ -20,7 +20,7 @@ from reworker.web.api_v1.bus import checked_body
 from reworker.web.desk import ORDERS, REASON_CHARACTERS, BusDesk
 from reworker.web.errors import HttpProblem
 from reworker.web.pages import bus_rows
-from reworker.web.pages.doors import page_route
+from reworker.web.pages.page_routes import page_route
 from reworker.web.pages.queries import number_in
 from reworker.web.pages.rendering import page, see_other
 from reworker.web.pages.visits import Visit
