@@ -17,6 +17,16 @@ from pathlib import Path
 STOP_S = 15.0
 
 
+def _with_usual_signals() -> list[str]:
+    """Return what runs a command with the signals of a shell, also where ours ignores them (`&`, nohup)."""
+    ignored = [
+        one.name.removeprefix("SIG")
+        for one in (signal.SIGINT, signal.SIGHUP)
+        if signal.getsignal(one) is signal.SIG_IGN
+    ]
+    return ["env", f"--default-signal={','.join(ignored)}"] if ignored else []
+
+
 class Process:
     """One started process, leader of its own group; stdout and stderr come as one stream.
 
@@ -40,7 +50,7 @@ class Process:
         self._news = threading.Condition()
         self._has_ended_output = False
         self._popen = subprocess.Popen(
-            self.arguments,
+            [*_with_usual_signals(), *self.arguments],
             cwd=folder,
             env=_environment(environment or {}),
             stdin=subprocess.DEVNULL,
