@@ -62,10 +62,14 @@ class ReceivedReply(Reply, frozen=True):
     extra: dict[str, Any] | None = None
 
 
-class OutputLine(msgspec.Struct, frozen=True):
-    """One line of output of a job."""
+class OutputLine(msgspec.Struct, frozen=True, omit_defaults=True):
+    """One line of output of a job; or with `stream`, out or err, a piece of what a process has written there.
+
+    A piece may hold several lines, and need not end with one.
+    """
 
     message: str
+    stream: Literal["", "out", "err"] = ""
 
 
 class Notification(msgspec.Struct, frozen=True):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 
 import msgspec
 
@@ -21,10 +21,12 @@ from reworker.core.recorder import Recorder
 from reworker.core.release_log import ReleaseLog
 from reworker.core.service import Service
 from reworker.core.settings import CoreSettings
+from reworker.core.tasks.desk import TaskDesk
 from reworker.core.upkeep import Upkeep
 from reworker.errors import ConnectionLost
-from reworker.storage.contract import LogStore, OutboxRow, Storage
+from reworker.storage.contract import EventRow, LogStore, OutboxRow, Storage
 from reworker.topology import names
+from reworker.topology.code_queues import code_topology
 
 logger = logging.getLogger(__name__)
 
@@ -60,7 +62,7 @@ class CoreHealth(msgspec.Struct, frozen=True):
 class Core:
     """Runs deployments until `stop`. The bus and the database are opened and closed by the caller.
 
-    Threads: one for everything that changes deployments, one for job requests, one for lines of output.
+    Threads: one for everything that changes deployments, one each for job requests, tasks and output.
 
     Args:
         bus: open, for steps and replies.
@@ -93,7 +95,9 @@ class Core:
         self.loop = self._new_loop(clock)
         wake = self.loop.wake
         #: requests and reads, for this process.
-        self.service = Service(storage, logs, machine_clock, wake=wake)
+        self.service = Service(storage, logs, machine_clock, wake=wake, wake_tasks=self._wake_tasks)
+        #: starts the tasks of code packages.
+        self.task_desk = self._new_task_desk(clock, wake)
         accepted = settings.accept_jobs_from
         self.jobs = JobDesk(self.service, storage, self._dead, clock, counters, wake=wake, accepted=accepted)
         output_dead = DeadLetters(self._output_bus, counters, name=settings.name, clock=machine_clock)
@@ -122,8 +126,35 @@ class Core:
             clock,
             self.counters,
             batch_count=self._settings.batch_count,
-            on_events=self.release_log.note if self.release_log else None,
+            on_events=self._on_events,
+            on_foreign_writes=self._wake_tasks,
         )
+
+    def _new_task_desk(self, clock: Clock, wake: Callable[[], None]) -> TaskDesk:
+        return TaskDesk(
+            self._storage,
+            clock,
+            self.counters,
+            declare=self._declare_code,
+            wake=wake,
+            firing=self.service.schedules,
+        )
+
+    def _declare_code(self, code_id: str) -> None:
+        """Make the queue of a code.
+
+        Raises:
+            BusError: the broker is away, or has another queue of this name.
+        """
+        self._bus.declare(code_topology(code_id, self._settings.exchange))
+
+    def _on_events(self, events: Sequence[EventRow]) -> None:
+        self.task_desk.note(events)
+        if self.release_log is not None:
+            self.release_log.note(events)
+
+    def _wake_tasks(self) -> None:
+        self.task_desk.wake()
 
     def _new_upkeep(self, logs: LogStore, clock: Clock) -> Upkeep:
         return Upkeep(
@@ -152,6 +183,7 @@ class Core:
             ("core jobs", self.jobs.run),
             ("core output", self.recorder.run),
             ("core upkeep", self.upkeep.run),
+            ("core tasks", self.task_desk.run),
         ]
         if self.release_log is not None:
             parts.append(("core release log", self.release_log.run))
@@ -189,6 +221,7 @@ class Core:
         self.jobs.stop()
         self.recorder.stop()
         self.upkeep.stop()
+        self.task_desk.stop()
         self.loop.stop(deadline_s=deadline_s)
         for thread in self._threads:
             if self.release_log is not None and thread is self._threads[-1]:

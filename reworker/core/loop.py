@@ -67,10 +67,12 @@ class Loop:
         *,
         batch_count: int,
         on_events: Callable[[Sequence[EventRow]], None] | None = None,
+        on_foreign_writes: Callable[[], None] | None = None,
     ) -> None:
         self._storage, self._publisher, self._intake = storage, publisher, intake
         self._clock, self._counters = clock, counters
         self._batch_count, self._on_events = batch_count, on_events
+        self._on_foreign_writes = on_foreign_writes
         self._memory = Memory()
         self._timers, self._watch = Timers(), ClockWatch(clock)
         self._held: list[Item] = []
@@ -160,7 +162,10 @@ class Loop:
         is_woken, self._is_woken = self._is_woken, False
         if self._clock.mono_s() >= self._look_at_mono_s:
             self._look_at_mono_s = self._clock.mono_s() + LOOK_S
-            is_woken = self._has_foreign_writes() or is_woken
+            has_written = self._has_foreign_writes()
+            is_woken = has_written or is_woken
+            if has_written and self._on_foreign_writes is not None:
+                self._on_foreign_writes()
         if is_woken:
             self._publisher.poll_soon()
             self._timers.forget()

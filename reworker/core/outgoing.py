@@ -99,7 +99,7 @@ def step_row(cause: Cause, command: DispatchStep, plan: Plan) -> OutboxRow:
         heartbeat_s=HEARTBEAT_S,
         queue_timeout_s=step.queue_timeout_s,
     )
-    return _row(
+    return row_of(
         cause,
         own_id,
         "step",
@@ -130,7 +130,7 @@ def control_row(cause: Cause, command: SendControl) -> OutboxRow:
         body=messages.encode(messages.Control(attempt=own_id, reason=command.reason), kind="control"),
         properties=_persistent(cause.at, row_id, correlation_id=own_id, reply_to=names.NO_REPLY),
     )
-    return _row(cause, row_id, "control", message)
+    return row_of(cause, row_id, "control", message)
 
 
 def notification_row(cause: Cause, command: SendNotification, ordinal: int) -> OutboxRow:
@@ -148,7 +148,7 @@ def notification_row(cause: Cause, command: SendNotification, ordinal: int) -> O
         body=messages.encode(note, kind="notification"),
         properties=_persistent(cause.at, row_id, correlation_id=cause.deployment_id, reply_to=names.NO_REPLY),
     )
-    return _row(cause, row_id, "notify", message)
+    return row_of(cause, row_id, "notify", message)
 
 
 def answer_row(
@@ -161,10 +161,13 @@ def answer_row(
         body=messages.encode(answer, kind="answer"),
         properties=_persistent(at, row_id, correlation_id=correlation_id),
     )
-    return _row(Cause("", 0, at), row_id, "answer", message)
+    return row_of(Cause("", 0, at), row_id, "answer", message)
 
 
-def _row(cause: Cause, row_id: str, kind: str, message: Outgoing, *, attempt: int | None = None) -> OutboxRow:
+def row_of(
+    cause: Cause, row_id: str, kind: str, message: Outgoing, *, attempt: int | None = None
+) -> OutboxRow:
+    """Return the row of a message; an empty deployment id in its cause is none."""
     return OutboxRow(
         id=row_id,
         deployment_id=cause.deployment_id or None,

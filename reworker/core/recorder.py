@@ -35,12 +35,17 @@ RACE_COUNT = 20
 
 
 class LogLine(msgspec.Struct, frozen=True):
-    """A line of output; `no` counts the deployment's lines from 1, `attempt` is 0 for words of our own."""
+    """A line of output; `no` counts the deployment's lines from 1, `attempt` is 0 for words of our own.
+
+    `stream` is ``out`` or ``err`` of the process of a task, with ``-`` behind it when no line feed follows;
+    else empty.
+    """
 
     no: int
     attempt: int
     at: datetime
     text: str
+    stream: str = ""
 
 
 class _Line(msgspec.Struct, frozen=True):
@@ -48,6 +53,16 @@ class _Line(msgspec.Struct, frozen=True):
     attempt: int
     at: datetime
     text: str
+    stream: str = ""
+
+
+class _Stored(msgspec.Struct, frozen=True, array_like=True):
+    """A line in a chunk; those of older versions have no stream."""
+
+    attempt: int
+    at: datetime
+    text: str
+    stream: str = ""
 
 
 class _Shelf(msgspec.Struct):
@@ -59,8 +74,11 @@ class _Shelf(msgspec.Struct):
 
 def lines_of(row: LogRow) -> list[LogLine]:
     """Return the lines of a chunk."""
-    stored = msgspec.json.decode(row.lines, type=list[tuple[int, datetime, str]])
-    return [LogLine(row.first_no + place, *line) for place, line in enumerate(stored)]
+    stored = msgspec.json.decode(row.lines, type=list[_Stored])
+    return [
+        LogLine(row.first_no + place, one.attempt, one.at, one.text, one.stream)
+        for place, one in enumerate(stored)
+    ]
 
 
 class Recorder:
@@ -120,8 +138,8 @@ class Recorder:
             wait_s: how long to wait for the first line; None is for ever.
         """
         deliveries = self._take(wait_s)
-        accepted = [(one, line) for one in deliveries if (line := self._line_of(one)) is not None]
-        lines = [*self._marks(), *(line for _, line in accepted)]
+        accepted = [(one, found) for one in deliveries if (found := self._lines_in(one)) is not None]
+        lines = [*self._marks(), *(line for _, found in accepted for line in found)]
         try:
             if lines:
                 self._write(lines)
@@ -153,18 +171,21 @@ class Recorder:
         with self._lock:
             self._waiting_bytes -= sum(len(one.body) for one in deliveries)
 
-    def _line_of(self, delivery: Delivery) -> _Line | None:
-        """Return the line of a delivery; one that cannot be used goes to the dead letters."""
+    def _lines_in(self, delivery: Delivery) -> list[_Line] | None:
+        """Return the lines of a delivery; one that cannot be used goes to the dead letters."""
         try:
             own = _owner_of(delivery.properties.correlation_id)
             if own is None:
                 raise UndecodableMessage("output has no attempt's id as its correlation id", delivery.body)
             encoding = delivery.properties.content_encoding
-            text = messages.decode(messages.OutputLine, delivery.body, encoding).message
+            line = messages.decode(messages.OutputLine, delivery.body, encoding)
         except MessageError as error:
             self._dead.refuse(delivery, str(error))
             return None
-        return _Line(*own, self._clock.now(), messages.cut_line(text))
+        now = self._clock.now()
+        if not line.stream:
+            return [_Line(*own, now, messages.cut_line(line.message))]
+        return [_Line(*own, now, text, stream) for text, stream in _pieces(line)]
 
     def _marks(self) -> list[_Line]:
         """Return a line for each deployment whose lines found no room, and forget them."""
@@ -208,13 +229,14 @@ class Recorder:
     def _row(self, deployment_id: str, lines: Sequence[_Line]) -> tuple[LogRow | None, int]:
         """Return the chunk to write, up to the deployment's share, and how many lines are beyond that."""
         shelf, dropped_count = self._shelves[deployment_id], 0
-        kept: list[tuple[int, datetime, str]] = []
+        kept: list[tuple[int, datetime, str] | tuple[int, datetime, str, str]] = []
         for line in lines:
             if shelf.size_bytes >= self._limit_bytes:
                 dropped_count += 1
                 continue
             shelf.size_bytes += len(line.text) + LINE_COST_BYTES
-            kept.append((line.attempt, line.at, line.text))
+            parts = (line.attempt, line.at, line.text)
+            kept.append((*parts, line.stream) if line.stream else parts)
             if shelf.size_bytes >= self._limit_bytes:
                 mark = f"[the limit of {self._limit_bytes} bytes is reached: further lines are not kept]"
                 kept.append((0, line.at, mark))
@@ -223,6 +245,13 @@ class Recorder:
         first_no = shelf.last_no + 1
         shelf.last_no += len(kept)
         return LogRow(deployment_id, first_no, len(kept), msgspec.json.encode(kept)), dropped_count
+
+
+def _pieces(piece: messages.OutputLine) -> list[tuple[str, str]]:
+    """Return (text, stream) of each line in a piece; one that does not end here has a ``-`` behind it."""
+    *whole, rest = piece.message.split("\n")
+    found = [(text, str(piece.stream)) for text in whole]
+    return [*found, (rest, f"{piece.stream}-")] if rest else found
 
 
 def _owner_of(correlation_id: str | None) -> tuple[str, int] | None:

@@ -23,6 +23,10 @@ from reworker.core.past import past_of
 from reworker.core.reads import PAGE_COUNT, AttemptView, DeploymentView, EventView, Reads
 from reworker.core.resumption import Resumption, Scope, resumption
 from reworker.core.saved_views import SavedViews
+from reworker.core.tasks.codes import Codes
+from reworker.core.tasks.projects import Projects
+from reworker.core.tasks.queue import Tasks
+from reworker.core.tasks.schedules import Schedules
 from reworker.errors import NotResumable, StaleVersion
 from reworker.fsm.deployment import Attempt
 from reworker.fsm.events import (
@@ -80,6 +84,7 @@ class Service(Reads):
         storage: the database.
         logs: the lines of output.
         wake: tells a core in this process that something was written.
+        wake_tasks: tells its desk for tasks that something is to be started.
     """
 
     def __init__(
@@ -89,6 +94,7 @@ class Service(Reads):
         clock: Clock,
         *,
         wake: Callable[[], None] = _nothing,
+        wake_tasks: Callable[[], None] = _nothing,
     ) -> None:
         super().__init__(storage, logs)
         self._clock = DatabaseClock(storage, clock)
@@ -98,6 +104,11 @@ class Service(Reads):
         self.library = Library(storage, self._clock)
         #: what people look for again and again.
         self.views = SavedViews(storage, self._clock)
+        #: code packages, what belongs to them, and when they run.
+        self.projects = Projects(storage, self._clock)
+        self.codes = Codes(storage, self._clock)
+        self.tasks = Tasks(storage, logs, self._clock, self.codes, wake=wake_tasks, cancel=self.cancel)
+        self.schedules = Schedules(storage, self._clock, self.tasks)
 
     def with_note(self, note: Note) -> Service:
         """Return this service with a note: what it does in each transaction that changes something, too."""

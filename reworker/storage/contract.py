@@ -37,6 +37,7 @@ from reworker.storage.rows import (
     TimerRow,
     WaitingRow,
 )
+from reworker.storage.task_contract import CodeUnit, PackageStore, TaskReader, TaskUnit
 from reworker.storage.work_contract import WorkReader
 
 __all__ = [
@@ -127,7 +128,7 @@ class Locks(Protocol):
         ...
 
 
-class Unit(Queues, Locks, PeopleUnit, Protocol):
+class Unit(Queues, Locks, PeopleUnit, CodeUnit, TaskUnit, Protocol):
     """One writing transaction; it ends with the block that `Storage.begin` opened."""
 
     def deployments(self, ids: Collection[str]) -> dict[str, DeploymentRow]:
@@ -236,7 +237,7 @@ class DeploymentReader(Protocol):
         ...
 
 
-class Reader(DeploymentReader, HeadReader, MarkReader, PeopleReader, WorkReader, Protocol):
+class Reader(DeploymentReader, HeadReader, MarkReader, PeopleReader, TaskReader, WorkReader, Protocol):
     """Reads beside the writer, each a consistent view of the last commit; any thread."""
 
     def deployment(self, deployment_id: str) -> DeploymentRow:
@@ -310,6 +311,11 @@ class Storage(Protocol):
     @property
     def reader(self) -> Reader:
         """Reads beside the writer."""
+        ...
+
+    @property
+    def packages(self) -> PackageStore:
+        """The bytes of code packages."""
         ...
 
     def begin(self) -> AbstractContextManager[Unit]:

@@ -72,7 +72,61 @@ def _to_3(connection: Connection) -> None:
         connection.execute(text(statement.replace("{at}", _TIMES[connection.dialect.name])))
 
 
-MIGRATIONS: tuple[Migration, ...] = (_to_2, _to_3)
+#: what version 4 added, for code packages, tasks and schedules.
+_TO_4 = (
+    "CREATE TABLE project (id VARCHAR(24) NOT NULL PRIMARY KEY, name VARCHAR NOT NULL UNIQUE,"
+    " actor VARCHAR NOT NULL, created_at {at} NOT NULL)",
+    "CREATE TABLE code (id VARCHAR(24) NOT NULL PRIMARY KEY, project_id VARCHAR(24) NOT NULL,"
+    " name VARCHAR NOT NULL, rev INTEGER NOT NULL, revision_id VARCHAR(24) NOT NULL,"
+    " options TEXT NOT NULL, is_paused BOOLEAN NOT NULL, actor VARCHAR NOT NULL,"
+    " created_at {at} NOT NULL, updated_at {at} NOT NULL, archived_at {at})",
+    "CREATE UNIQUE INDEX code_by_name ON code (project_id, name) WHERE archived_at IS NULL",
+    "CREATE TABLE code_revision (id VARCHAR(24) NOT NULL PRIMARY KEY, code_id VARCHAR(24) NOT NULL,"
+    " rev INTEGER NOT NULL, runtime VARCHAR NOT NULL, file_name VARCHAR NOT NULL,"
+    " checksum VARCHAR(32) NOT NULL, digest VARCHAR(64) NOT NULL, size_bytes BIGINT NOT NULL,"
+    " options TEXT NOT NULL, actor VARCHAR NOT NULL, created_at {at} NOT NULL)",
+    "CREATE UNIQUE INDEX code_revision_by_number ON code_revision (code_id, rev)",
+    "CREATE TABLE task (id VARCHAR(24) NOT NULL PRIMARY KEY, project_id VARCHAR(24) NOT NULL,"
+    " code_id VARCHAR(24) NOT NULL, code_name VARCHAR NOT NULL, revision_id VARCHAR(24) NOT NULL,"
+    " rev INTEGER NOT NULL, status VARCHAR(12) NOT NULL, phase VARCHAR(8) NOT NULL,"
+    " priority INTEGER NOT NULL, due_at {at} NOT NULL, delay_s FLOAT NOT NULL, timeout_s FLOAT NOT NULL,"
+    " label VARCHAR NOT NULL, cluster VARCHAR NOT NULL, schedule_id VARCHAR(24) NOT NULL,"
+    " original_id VARCHAR(24) NOT NULL, retry_no INTEGER NOT NULL, retry_task_id VARCHAR(24) NOT NULL,"
+    " percent INTEGER NOT NULL, msg VARCHAR NOT NULL, options TEXT NOT NULL, actor VARCHAR NOT NULL,"
+    " created_at {at} NOT NULL, updated_at {at} NOT NULL, start_at {at}, end_at {at})",
+    "CREATE INDEX task_by_project ON task (project_id, id)",
+    "CREATE INDEX task_by_status ON task (project_id, status, id)",
+    "CREATE INDEX task_by_code ON task (code_id, status, id)",
+    "CREATE INDEX task_by_schedule ON task (schedule_id, id)",
+    "CREATE INDEX task_waiting ON task (code_id, priority DESC, id) WHERE phase = 'waiting'",
+    "CREATE INDEX task_active ON task (code_id, id) WHERE phase = 'active'",
+    "CREATE INDEX task_due ON task (due_at) WHERE phase = 'waiting'",
+    "CREATE TABLE task_payload (task_id VARCHAR(24) NOT NULL PRIMARY KEY, payload VARCHAR NOT NULL)",
+    "CREATE TABLE schedule (id VARCHAR(24) NOT NULL PRIMARY KEY, project_id VARCHAR(24) NOT NULL,"
+    " code_name VARCHAR NOT NULL, payload VARCHAR NOT NULL, status VARCHAR(12) NOT NULL,"
+    " start_at {at}, end_at {at}, next_at {at}, last_at {at}, run_every_s FLOAT NOT NULL,"
+    " cron VARCHAR NOT NULL, time_zone VARCHAR NOT NULL, run_times INTEGER NOT NULL,"
+    " run_count INTEGER NOT NULL, missed VARCHAR(8) NOT NULL, msg VARCHAR NOT NULL,"
+    " label VARCHAR NOT NULL, options TEXT NOT NULL, actor VARCHAR NOT NULL,"
+    " created_at {at} NOT NULL, updated_at {at} NOT NULL)",
+    "CREATE INDEX schedule_by_project ON schedule (project_id, id)",
+    "CREATE INDEX schedule_due ON schedule (next_at) WHERE next_at IS NOT NULL",
+)
+#: on a server the bytes of packages are in the same database.
+_TO_4_SERVER = (
+    "CREATE TABLE package_piece (package_id VARCHAR(24) NOT NULL, number INTEGER NOT NULL,"
+    " data BYTEA NOT NULL, PRIMARY KEY (package_id, number))",
+)
+
+
+def _to_4(connection: Connection) -> None:
+    """Bring a database of version 3 to version 4."""
+    dialect = connection.dialect.name
+    for statement in (*_TO_4, *(_TO_4_SERVER if dialect == "postgresql" else ())):
+        connection.execute(text(statement.replace("{at}", _TIMES[dialect])))
+
+
+MIGRATIONS: tuple[Migration, ...] = (_to_2, _to_3, _to_4)
 
 
 def migrate(

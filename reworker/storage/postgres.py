@@ -25,11 +25,12 @@ from sqlalchemy.engine import URL
 
 from reworker.clock import Clock, SystemClock
 from reworker.errors import StorageError
-from reworker.storage import migrations, schema
+from reworker.storage import migrations, schema, task_schema
 from reworker.storage.contract import StorageReport
 from reworker.storage.inspecting import server_report
 from reworker.storage.locks import FENCE, TICKET
 from reworker.storage.log import LogTable
+from reworker.storage.packages import PackageTable
 from reworker.storage.postgres_unit import ADVISORY_CLASS, PostgresUnit, advisory_key
 from reworker.storage.reading import SqlReader
 from reworker.storage.server_clock import ServerClock
@@ -51,9 +52,9 @@ PEER_LOOK_S = 1.0
 #: The server's own default of two hours would keep a core's name, and what it has locked, for as long.
 _PROBES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 3}
 
-#: both files of SQLite's, in one database.
+#: all files of SQLite's, in one database.
 _METADATA = MetaData()
-for _table in (*schema.metadata.sorted_tables, schema.log):
+for _table in (*schema.metadata.sorted_tables, schema.log, task_schema.package_piece):
     _table.to_metadata(_METADATA)
 for _table in (_METADATA.tables["event"], _METADATA.tables["attempt"]):
     # The server would look the deployment up for each row, a fifth of its work; its row is locked already,
@@ -92,6 +93,7 @@ class PostgresStorage:
         self._watch = ServerWatch(self._connect, self._token, name_wait_s=lock_wait_s)
         self._is_core, self._look_at_mono_s = False, 0.0
         self.reader = SqlReader(self._readers, translated)
+        self.packages = PackageTable(self._writers, self._readers, self.source)
         try:
             prepare(self._writers, self.source)
             self._server_clock = ServerClock(self._clock, self._server_now)

@@ -11,6 +11,7 @@ from sqlalchemy import Engine, Select, Table, and_, func, select
 
 from reworker.errors import DeploymentNotFound, PlaybookNotFound
 from reworker.storage import schema
+from reworker.storage.codes import CodeReads
 from reworker.storage.contract import (
     AttemptRow,
     DeploymentRow,
@@ -24,6 +25,8 @@ from reworker.storage.heads import HeadReads
 from reworker.storage.inspecting import Inspecting
 from reworker.storage.marks import MarkReads
 from reworker.storage.people import PeopleReads
+from reworker.storage.schedules import ScheduleReads
+from reworker.storage.tasks import TaskReads
 
 #: tells settings apart from what else stands in the table ``meta``.
 SETTING_PREFIX = "setting."
@@ -45,7 +48,7 @@ _newest = select(schema.playbook.c.id, func.max(schema.playbook.c.version).label
 )
 
 
-class SqlReader(Finding, HeadReads, Inspecting, MarkReads, PeopleReads):
+class SqlReader(Finding, HeadReads, Inspecting, MarkReads, PeopleReads, CodeReads, TaskReads, ScheduleReads):
     """Reads; see `contract.Reader`."""
 
     def __init__(self, engine: Engine, translated: Translated) -> None:

@@ -30,8 +30,9 @@ from sqlalchemy import (
 from reworker.storage.any_text import AnyText
 
 #: number of the schema below; raise it with each migration.
-SCHEMA_VERSION = 3
+SCHEMA_VERSION = 4
 LOG_SCHEMA_VERSION = 1
+PACKAGE_SCHEMA_VERSION = 1
 
 
 class UtcDateTime(TypeDecorator[datetime]):

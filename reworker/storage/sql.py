@@ -15,6 +15,7 @@ from reworker.errors import StorageError, StorageUnavailable
 from reworker.storage import migrations, schema, sqlite
 from reworker.storage.contract import StorageReport
 from reworker.storage.inspecting import file_report
+from reworker.storage.packages import SqlPackages
 from reworker.storage.reading import SqlReader
 from reworker.storage.translating import translated
 from reworker.storage.writing import SqlUnit
@@ -47,6 +48,7 @@ class SqlStorage:
         self.reader = SqlReader(self._readers, translated)
         try:
             prepare(self._writer, self.path)
+            self.packages = SqlPackages(packages_path(self.path))
         except StorageError:
             self.close()
             raise
@@ -102,6 +104,8 @@ class SqlStorage:
         """Close every connection; see `contract.Storage.close`."""
         self._readers.dispose()
         self._writer.dispose()
+        if hasattr(self, "packages"):
+            self.packages.close()
         while self._lock_files:
             self._lock_files.pop().close()
 
@@ -111,6 +115,11 @@ def prepare(engine: Engine, path: Path) -> None:
     with translated(f"opening {path}"), engine.begin() as connection:
         steps = migrations.MIGRATIONS
         migrations.migrate(connection, schema.metadata, schema.SCHEMA_VERSION, steps, str(path))
+
+
+def packages_path(database: Path) -> Path:
+    """Return the file of packages that belongs to a database: ``x.db`` has ``x.packages.db``."""
+    return database.with_name(f"{database.stem}.packages{database.suffix or '.db'}")
 
 
 def path_of(url: str) -> Path:

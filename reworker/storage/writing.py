@@ -9,6 +9,7 @@ from sqlalchemy import Connection, Table, bindparam, insert, select, update
 
 from reworker.errors import DeploymentNotFound, StaleVersion
 from reworker.storage import schema
+from reworker.storage.codes import CodeTables
 from reworker.storage.contract import (
     AttemptRow,
     Changes,
@@ -22,6 +23,8 @@ from reworker.storage.locks import LockTable
 from reworker.storage.people import PeopleTables
 from reworker.storage.queues import QueueTables
 from reworker.storage.reading import SELECT_EVENT, SELECT_PLAYBOOK
+from reworker.storage.schedules import ScheduleTables
+from reworker.storage.tasks import TaskTables
 
 _D, _O, _A, _E = schema.deployment, schema.outbox, schema.attempt, schema.event
 
@@ -32,7 +35,7 @@ _RELEASE_OUTBOX = (
 )
 
 
-class SqlUnit(QueueTables, LockTable, Housekeeping, PeopleTables):
+class SqlUnit(QueueTables, LockTable, Housekeeping, PeopleTables, CodeTables, TaskTables, ScheduleTables):
     """One writing transaction; see `contract.Unit`."""
 
     def __init__(self, connection: Connection) -> None:

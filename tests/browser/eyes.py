@@ -90,11 +90,16 @@ class Eyes:
         return self
 
     def text(self) -> str:
-        """Return what can be read on the page."""
+        """Return what can be read on the page, when it is there to its end."""
+        self.page.wait_for_load_state()
         return self.page.locator("body").inner_text()
 
     def find(self, selector: str) -> Locator:
-        """Return the elements of a selector."""
+        """Return the elements of a selector, when the page is there to its end.
+
+        A click waits until the next page begins, no longer: half a table was read under load.
+        """
+        self.page.wait_for_load_state()
         return self.page.locator(selector)
 
     def keys(self, *keys: str) -> Eyes:

@@ -32,6 +32,7 @@ LAYERS = {
     "jobs": 3,
     "output": 3,
     "notify": 3,
+    "iron": 3,
     "ledger": 3,
     "utils": 3,
     "bus": 2,
@@ -45,6 +46,7 @@ LAYERS = {
     "tracing": 1,
     "plugin_path": 0,
     "errors": 0,
+    "task_errors": 0,
     "clock": 0,
     "backoff": 0,
     "ids": 0,
@@ -53,6 +55,7 @@ LAYERS = {
 #: Imports inside a layer or upwards that are allowed: (importer, package or module) -> why.
 #: Cycles stay forbidden, also between these.
 LISTED = {
+    ("task_errors", "reworker.errors"): "the tree of errors has a second file for code packages and tasks",
     ("topology", "reworker.bus.contract"): "a plan of the topology is applied through the bus contract",
     ("config", "reworker.layers"): "the settings of the message bus are read in layers",
     (

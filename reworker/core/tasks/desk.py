@@ -1,0 +1,262 @@
+"""The core's thread for tasks: fires schedules, starts what waits, notes what runs and what has ended.
+
+The database is the only truth here, too: a desk that dies is followed by its next life, or by another
+core's, which finds the same rows. A task and its deployment are written in one transaction, and so are the
+end of a task and what follows from it.
+"""
+
+from __future__ import annotations
+
+import logging
+import threading
+from collections.abc import Callable, Sequence
+from datetime import datetime
+from typing import Protocol
+
+import msgspec
+
+from reworker.clock import Clock
+from reworker.core.batch import Batch
+from reworker.core.counters import Counters
+from reworker.core.memory import Memory
+from reworker.core.submission import Origin, new_row
+from reworker.core.tasks import results
+from reworker.core.tasks.codes import decoded_options
+from reworker.core.tasks.outcomes import TaskStatus, ended, running
+from reworker.core.tasks.plans import task_plan
+from reworker.errors import BusError, StaleVersion, StorageUnavailable
+from reworker.fsm.events import Submitted
+from reworker.ids import new_id
+from reworker.storage.contract import EventRow, SourceRow, Storage, Unit
+from reworker.storage.task_rows import CodeLoad, CodeRow, ProjectRow, RevisionRow, TaskRow
+
+logger = logging.getLogger(__name__)
+
+#: tasks of one code that are started and have not ended at most; the others wait in the database, where
+#: one of a higher priority passes them.
+WINDOW_COUNT = 100
+#: tasks in one transaction at most.
+BATCH_COUNT = 50
+#: seconds between two looks: while tasks run, which other cores may end; else.
+BUSY_LOOK_S, IDLE_LOOK_S = 0.5, 5.0
+#: seconds until the next try when the database or the broker is away.
+RETRY_S = 1.0
+#: revisions and projects that are remembered.
+REMEMBERED_COUNT = 1000
+
+
+class Firing(Protocol):
+    """Makes tasks of schedules that are due."""
+
+    def fire(self) -> int:
+        """Make them, in a transaction; return how many schedules were due, at most so many at once."""
+        ...
+
+
+class TaskDesk:
+    """Works on a thread of its own until `stop`; `turn` does one round and may be called by tests.
+
+    Args:
+        declare: makes the queue of a code on the broker; raises `BusError` while that is away.
+        wake: tells the core's loop that messages wait.
+        firing: makes tasks of schedules.
+        token_of: what lets the process of a task ask us; see `task_tokens`.
+    """
+
+    def __init__(
+        self,
+        storage: Storage,
+        clock: Clock,
+        counters: Counters,
+        *,
+        declare: Callable[[str], None],
+        wake: Callable[[], None],
+        firing: Firing,
+        token_of: Callable[[str], str] = lambda task_id: "",
+    ) -> None:
+        self._storage, self._clock, self._counters = storage, clock, counters
+        self._declare, self._wake_loop, self._firing = declare, wake, firing
+        self._token_of = token_of
+        self._declared: set[str] = set()
+        self._revisions: dict[str, RevisionRow] = {}
+        self._projects: dict[str, ProjectRow] = {}
+        self._lock = threading.Lock()
+        self._started: dict[str, datetime] = {}
+        self._active: set[str] = set()
+        self._woken = threading.Event()
+        self._stopping = False
+
+    def run(self) -> None:
+        """Work until `stop`; the body of the thread."""
+        wait_s = 0.0
+        while True:
+            self._woken.wait(wait_s)
+            self._woken.clear()
+            if self._stopping:
+                return
+            try:
+                wait_s = 0.0 if self.turn() else self._rest_s()
+            except (StorageUnavailable, StaleVersion, BusError) as error:
+                logger.info("tasks wait: %s", error)
+                wait_s = RETRY_S
+            except Exception:  # the thread's top: it must live, whatever it meets
+                logger.exception("tasks met an error of our own; they go on")
+                wait_s = RETRY_S
+
+    def stop(self) -> None:
+        """Let `run` return."""
+        self._stopping = True
+        self._woken.set()
+
+    def wake(self) -> None:
+        """Look now: something was queued, or has come due. Any thread."""
+        self._woken.set()
+
+    def note(self, events: Sequence[EventRow]) -> None:
+        """Take note of what the core's loop has just stored. Any thread, returns at once."""
+        for one in events:
+            if one.deployment_id not in self._active or one.ignored is not None:
+                continue
+            if one.kind == "ReplyStarted":
+                with self._lock:
+                    self._started[one.deployment_id] = one.at
+            self._woken.set()
+
+    def turn(self) -> bool:
+        """Do one round; return whether there may be more to do at once."""
+        fired_count = self._firing.fire()
+        ended_count = self._end()
+        self._note_started()
+        started_count = self._start()
+        return fired_count + ended_count + started_count > 0
+
+    def _rest_s(self) -> float:
+        now = self._clock.now()
+        next_at = self._storage.reader.next_task_at(now)
+        rest_s = BUSY_LOOK_S if self._active else IDLE_LOOK_S
+        return rest_s if next_at is None else min(rest_s, max((next_at - now).total_seconds(), 0.0))
+
+    def _end(self) -> int:
+        """Write down how tasks have ended, and what follows from it; return how many."""
+        if not self._storage.reader.has_ended_tasks():
+            return 0
+        with self._storage.begin() as unit:
+            rows = unit.ended_tasks(BATCH_COUNT)
+            codes = unit.lock_codes({row.code_id for row in rows})
+            deployments = unit.deployments({row.id for row in rows})
+            for row in rows:
+                attempts = self._storage.reader.attempts(row.id)
+                done = ended(row, deployments[row.id], attempts[-1] if attempts else None, self._clock.now())
+                self._settle(unit, done, codes[row.code_id])
+        self._active.difference_update(row.id for row in rows)
+        self._counters.add("tasks_ended", len(rows))
+        self._wake_loop()
+        return len(rows)
+
+    def _settle(self, unit: Unit, task: TaskRow, code: CodeRow) -> None:
+        options = decoded_options(code)
+        is_again = task.status == TaskStatus.ERROR and task.retry_no < options.retries
+        if is_again and code.archived_at is None:
+            again = self._again(task, options.retries_delay_s)
+            unit.add_tasks([again], [unit.payloads([task.id]).get(task.id, "")])
+            task = msgspec.structs.replace(task, retry_task_id=again.id)
+        unit.save_tasks([task])
+        results.send(unit, task, options, self._clock.now())
+
+    def _again(self, task: TaskRow, delay_s: float) -> TaskRow:
+        """Return the task that tries one again, of the same revision."""
+        now = self._clock.now()
+        return msgspec.structs.replace(
+            task,
+            id=new_id(now),
+            status=TaskStatus.QUEUED,
+            phase="waiting",
+            due_at=datetime.fromtimestamp(now.timestamp() + delay_s, tz=now.tzinfo),
+            delay_s=delay_s,
+            original_id=task.original_id or task.id,
+            retry_no=task.retry_no + 1,
+            retry_task_id="",
+            percent=0,
+            msg="",
+            created_at=now,
+            updated_at=now,
+            start_at=None,
+            end_at=None,
+        )
+
+    def _note_started(self) -> None:
+        with self._lock:
+            started, self._started = self._started, {}
+        if not started:
+            return
+        with self._storage.begin() as unit:
+            found = unit.lock_tasks(started)
+            unit.save_tasks(
+                [running(row, started[row.id]) for row in found.values() if row.phase == "active"]
+            )
+
+    def _start(self) -> int:
+        """Make the deployments of tasks that are due, as many as may be; return how many."""
+        started_count = 0
+        for load in self._storage.reader.waiting_codes(self._clock.now()):
+            started_count += self._start_some(load)
+        return started_count
+
+    def _start_some(self, load: CodeLoad) -> int:
+        code_id = load.code_id
+        with self._storage.begin() as unit:
+            code = unit.lock_codes([code_id])[code_id]
+            most_count = decoded_options(code).max_concurrency or WINDOW_COUNT
+            room_count = min(most_count - unit.active_count(code_id), BATCH_COUNT)
+            if code.is_paused or room_count <= 0:
+                return 0
+            rows = unit.ready_tasks(code_id, self._clock.now(), room_count)
+            if not rows:
+                return 0
+            self._require_queue(code_id)
+            self._create(unit, code, rows)
+        self._active.update(row.id for row in rows)
+        self._counters.add("tasks_started", len(rows))
+        self._wake_loop()
+        return len(rows)
+
+    def _require_queue(self, code_id: str) -> None:
+        if code_id not in self._declared:
+            self._declare(code_id)
+            self._declared.add(code_id)
+
+    def _create(self, unit: Unit, code: CodeRow, rows: Sequence[TaskRow]) -> None:
+        now, batch = self._clock.now(), Batch(unit, Memory())
+        payloads = unit.payloads([row.id for row in rows])
+        for row in rows:
+            plan = task_plan(
+                self._project(row.project_id),
+                code,
+                self._revision(row.revision_id),
+                row,
+                payloads.get(row.id, ""),
+                self._token_of(row.id),
+            )
+            deployment = new_row(row.id, plan, Origin(actor=row.actor, is_unattended=True), now)
+            batch.create(deployment, plan, Submitted(at=now, actor=row.actor, unattended=True))
+            batch.changes.sources.append(SourceRow(row.id, None))
+        unit.save_tasks([msgspec.structs.replace(row, phase="active", updated_at=now) for row in rows])
+        batch.save()
+
+    def _revision(self, revision_id: str) -> RevisionRow:
+        if revision_id not in self._revisions:
+            if len(self._revisions) >= REMEMBERED_COUNT:
+                self._revisions.clear()
+            found = self._storage.reader.revision(revision_id)
+            assert found is not None, "revisions are never deleted"
+            self._revisions[revision_id] = found
+        return self._revisions[revision_id]
+
+    def _project(self, project_id: str) -> ProjectRow:
+        if project_id not in self._projects:
+            if len(self._projects) >= REMEMBERED_COUNT:
+                self._projects.clear()
+            found = self._storage.reader.project(project_id)
+            assert found is not None, "projects are never deleted"
+            self._projects[project_id] = found
+        return self._projects[project_id]

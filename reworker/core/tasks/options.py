@@ -1,0 +1,83 @@
+"""What can be set of codes, tasks and schedules beside what is looked for; JSON in the database."""
+
+from __future__ import annotations
+
+from typing import Any, TypeVar
+
+import msgspec
+
+from reworker.storage.rows import AttemptRow
+
+#: seconds that a task may run, by default and at most.
+TIMEOUT_S, MOST_TIMEOUT_S = 3600.0, 86_400.0
+#: bytes of a payload, and of a configuration.
+PAYLOAD_BYTES = CONFIG_BYTES = 64 << 10
+#: tries after the first one at most, and the longest delay of a task. Source: IronWorker's limits.
+MOST_RETRIES, MOST_DELAY_S = 10, 7 * 86_400.0
+#: priorities; a higher one is started first.
+PRIORITIES = (0, 1, 2)
+
+
+class CodeOptions(msgspec.Struct, frozen=True, omit_defaults=True):
+    """How the tasks of a code are run.
+
+    Args:
+        max_concurrency: tasks that run at once at most; 0 is without limit.
+        retries: how many times a task that ends in error is tried again.
+        retries_delay_s: seconds before each of these.
+        default_priority: of tasks that name none.
+        config: text for each task, usually JSON; empty is none.
+        env_vars: variables of each task's environment.
+        result_queue: where the result of each task is sent; empty is nowhere.
+        result_url: where it is posted to, signed; empty is nowhere.
+    """
+
+    max_concurrency: int = 0
+    retries: int = 0
+    retries_delay_s: float = 0.0
+    default_priority: int = 0
+    config: str = ""
+    env_vars: dict[str, str] = {}
+    result_queue: str = ""
+    result_url: str = ""
+
+
+class TaskOptions(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What else was said of a task; its own result addresses count before those of its code."""
+
+    name: str = ""
+    is_sync: bool = False
+    result_queue: str = ""
+    result_url: str = ""
+
+
+class ScheduleOptions(msgspec.Struct, frozen=True, omit_defaults=True):
+    """What each task of a schedule has; None is that of its code, or the default."""
+
+    name: str = ""
+    priority: int | None = None
+    timeout_s: float | None = None
+    delay_s: float = 0.0
+    cluster: str = ""
+    is_sync: bool = False
+    result_queue: str = ""
+    result_url: str = ""
+
+
+T = TypeVar("T")
+
+
+def decoded(kind: type[T], options: bytes) -> T:
+    """Return stored options; keys of a newer version are passed over."""
+    return msgspec.json.decode(options, type=kind)
+
+
+def encoded(options: msgspec.Struct) -> bytes:
+    """Return options as they are stored."""
+    return msgspec.json.encode(options)
+
+
+def data_of(attempt: AttemptRow) -> dict[str, Any]:
+    """Return what the code worker's last reply holds; an empty object when it is none of ours."""
+    found = msgspec.json.decode(attempt.data) if attempt.data else None
+    return found if isinstance(found, dict) else {}

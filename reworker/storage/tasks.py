@@ -1,0 +1,168 @@
+"""Tasks, on both engines; see `task_contract`."""
+
+from __future__ import annotations
+
+from collections.abc import Collection, Sequence
+from datetime import datetime
+from typing import Any
+
+import msgspec
+from sqlalchemy import (
+    Connection,
+    Engine,
+    Select,
+    and_,
+    bindparam,
+    exists,
+    func,
+    insert,
+    or_,
+    select,
+    update,
+)
+
+from reworker.storage import task_schema as schema
+from reworker.storage.schema import deployment
+from reworker.storage.selecting import found_rows, select_of
+from reworker.storage.task_rows import CodeLoad, TaskFilter, TaskRow
+from reworker.storage.translating import translated
+
+_T, _P, _D = schema.task, schema.task_payload, deployment
+_TASK = select_of(_T, TaskRow)
+_IS_WAITING, _IS_ACTIVE = _T.c.phase == "waiting", _T.c.phase == "active"
+#: of a task, what may change.
+_SAVED = (
+    *("status", "phase", "retry_task_id", "percent", "msg"),
+    *("updated_at", "start_at", "end_at"),
+)
+_SAVE = update(_T).where(_T.c.id == bindparam("own_id")).values({name: bindparam(name) for name in _SAVED})
+_HAS_ENDED = exists().where(_D.c.id == _T.c.id, _D.c.ended_at.is_not(None))
+_ENDED = _TASK.where(_IS_ACTIVE, _HAS_ENDED)
+
+
+class TaskTables:
+    """The part of a writing transaction that is about tasks; see `task_contract.TaskUnit`."""
+
+    _connection: Connection
+
+    def add_tasks(self, rows: Sequence[TaskRow], payloads: Sequence[str]) -> None:
+        """Store tasks with their payloads; see `TaskUnit.add_tasks`."""
+        if rows:
+            self._connection.execute(insert(_T), [msgspec.structs.asdict(row) for row in rows])
+            values = [{"task_id": row.id, "payload": text} for row, text in zip(rows, payloads, strict=True)]
+            self._connection.execute(insert(_P), values)
+
+    def lock_tasks(self, ids: Collection[str]) -> dict[str, TaskRow]:
+        """Return tasks, locked; see `TaskUnit.lock_tasks`."""
+        if not ids:
+            return {}
+        query = _TASK.where(_T.c.id.in_(list(ids))).order_by(_T.c.id).with_for_update()
+        return {row[0]: TaskRow(*row) for row in self._connection.execute(query)}
+
+    def save_tasks(self, rows: Sequence[TaskRow]) -> None:
+        """Store what has changed; see `TaskUnit.save_tasks`."""
+        if rows:
+            values = [{"own_id": row.id} | {name: getattr(row, name) for name in _SAVED} for row in rows]
+            self._connection.execute(_SAVE, values)
+
+    def ready_tasks(self, code_id: str, now: datetime, limit: int) -> list[TaskRow]:
+        """Return tasks to start, locked; see `TaskUnit.ready_tasks`."""
+        query = _TASK.where(_IS_WAITING, _T.c.code_id == code_id, _T.c.due_at <= now)
+        query = query.order_by(_T.c.priority.desc(), _T.c.id).limit(limit)
+        return self._locked(query)
+
+    def ended_tasks(self, limit: int) -> list[TaskRow]:
+        """Return active tasks whose deployment has ended; see `TaskUnit.ended_tasks`."""
+        return self._locked(_ENDED.order_by(_T.c.id).limit(limit))
+
+    def active_count(self, code_id: str) -> int:
+        """Return how many tasks of a code are active; see `TaskUnit.active_count`."""
+        query = select(func.count()).select_from(_T).where(_IS_ACTIVE, _T.c.code_id == code_id)
+        return int(self._connection.execute(query).scalar_one())
+
+    def payloads(self, ids: Collection[str]) -> dict[str, str]:
+        """Return payloads; see `TaskUnit.payloads`."""
+        query = select(_P.c.task_id, _P.c.payload).where(_P.c.task_id.in_(list(ids)))
+        return {row[0]: row[1] for row in self._connection.execute(query)} if ids else {}
+
+    def waiting_ids(self, code_id: str) -> list[str]:
+        """Return the tasks of a code that are not over; see `TaskUnit.waiting_ids`."""
+        query = select(_T.c.id).where(_T.c.code_id == code_id, or_(_IS_WAITING, _IS_ACTIVE))
+        return [row[0] for row in self._connection.execute(query.order_by(_T.c.id))]
+
+    def _locked(self, query: Select[Any]) -> list[TaskRow]:
+        found = self._connection.execute(query.with_for_update(skip_locked=True, of=_T))
+        return [TaskRow(*row) for row in found]
+
+
+class TaskReads:
+    """The reads that are about tasks; see `task_contract.TaskReader`."""
+
+    _engine: Engine
+
+    def task(self, task_id: str) -> TaskRow | None:
+        """Return a task; see `TaskReader.task`."""
+        found = found_rows(self._engine, _TASK.where(_T.c.id == task_id), TaskRow)
+        return found[0] if found else None
+
+    def payload(self, task_id: str) -> str:
+        """Return a payload; see `TaskReader.payload`."""
+        found = self._scalar(select(_P.c.payload).where(_P.c.task_id == task_id), "a payload")
+        return str(found or "")
+
+    def tasks(self, wanted: TaskFilter, *, limit: int, offset: int = 0) -> list[TaskRow]:
+        """Return tasks, newest first; see `TaskReader.tasks`."""
+        query = _TASK.where(*_conditions(wanted)).order_by(_T.c.id.desc()).limit(limit).offset(offset)
+        return found_rows(self._engine, query, TaskRow)
+
+    def task_counts(self, wanted: TaskFilter, updated_after: datetime | None = None) -> dict[str, int]:
+        """Return how many tasks have each status; see `TaskReader.task_counts`."""
+        conditions = _conditions(wanted)
+        if updated_after is not None:
+            conditions.append(_T.c.updated_at >= updated_after)
+        query = select(_T.c.status, func.count()).where(*conditions).group_by(_T.c.status)
+        with translated("counting tasks"), self._engine.begin() as connection:
+            return {row[0]: row[1] for row in connection.execute(query)}
+
+    def waiting_codes(self, now: datetime) -> list[CodeLoad]:
+        """Return codes with tasks to start; see `TaskReader.waiting_codes`."""
+        waiting = select(_T.c.code_id).where(_IS_WAITING, _T.c.due_at <= now).distinct().subquery()
+        active = _T.alias("active")
+        is_of = and_(active.c.code_id == waiting.c.code_id, active.c.phase == "active")
+        query = (
+            select(waiting.c.code_id, func.count(active.c.id))
+            .select_from(waiting.outerjoin(active, is_of))
+            .group_by(waiting.c.code_id)
+        )
+        return found_rows(self._engine, query, CodeLoad)
+
+    def next_task_at(self, now: datetime) -> datetime | None:
+        """Return when something is due; see `TaskReader.next_task_at`."""
+        of_tasks = select(func.min(_T.c.due_at)).where(_IS_WAITING, _T.c.due_at > now)
+        of_schedules = select(func.min(schema.schedule.c.next_at)).where(schema.schedule.c.next_at > now)
+        found = [self._scalar(one, "what is due next") for one in (of_tasks, of_schedules)]
+        return min((one for one in found if one is not None), default=None)
+
+    def has_ended_tasks(self) -> bool:
+        """Tell whether tasks are to be ended; see `TaskReader.has_ended_tasks`."""
+        return self._scalar(select(_T.c.id).where(_IS_ACTIVE, _HAS_ENDED).limit(1), "ended tasks") is not None
+
+    def _scalar(self, query: Select[Any], what: str) -> Any:
+        with translated(f"reading {what}"), self._engine.begin() as connection:
+            return connection.execute(query).scalar()
+
+
+def _conditions(wanted: TaskFilter) -> list[Any]:
+    words = {
+        _T.c[name]: value
+        for name in ("project_id", "code_id", "code_name", "label", "cluster", "schedule_id")
+        if (value := getattr(wanted, name))
+    }
+    found: list[Any] = [column == value for column, value in words.items()]
+    if wanted.statuses:
+        found.append(_T.c.status.in_(wanted.statuses))
+    if wanted.created_after is not None:
+        found.append(_T.c.created_at >= wanted.created_after)
+    if wanted.created_before is not None:
+        found.append(_T.c.created_at < wanted.created_before)
+    return found
