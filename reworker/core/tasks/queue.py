@@ -98,12 +98,18 @@ class Tasks:
         if not drafts or len(drafts) > MOST_TASKS:
             raise TaskRefused(f"give 1 to {MOST_TASKS} tasks", field="tasks")
         codes = {name: self._codes.named(project, name) for name in {one.code_name for one in drafts}}
-        rows = [self.new_row(codes[one.code_name], one, actor) for one in drafts]
+        rows = self._in_order([self.new_row(codes[one.code_name], one, actor) for one in drafts])
         with self._storage.begin() as unit:
             unit.add_tasks(rows, [one.payload for one in drafts])
             note(unit, rows)
         self._wake()
         return rows
+
+    @staticmethod
+    def _in_order(rows: list[TaskRow]) -> list[TaskRow]:
+        """Return rows with ids that grow: what was asked for first is to be started first."""
+        ids = sorted(row.id for row in rows)
+        return [msgspec.structs.replace(row, id=own) for row, own in zip(rows, ids, strict=True)]
 
     def new_row(self, code: CodeRow, draft: TaskDraft, actor: str = "") -> TaskRow:
         """Return the row of a task that is not stored yet.
@@ -173,7 +179,9 @@ class Tasks:
             for line in (one for chunk in chunks for one in lines_of(chunk)):
                 if line.no > after_no:
                     after_no = line.no
-                    if not is_stdout or line.stream.startswith("out"):
+                    # what stands there beside the process's own words is about a limit that was reached
+                    is_own = line.stream.startswith("out") if is_stdout else line.stream or not line.attempt
+                    if is_own:
                         yield line.text if line.stream.endswith("-") else line.text + "\n"
             if not chunks:
                 return
