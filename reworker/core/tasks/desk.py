@@ -84,7 +84,7 @@ class TaskDesk:
         self._started: dict[str, datetime] = {}
         self._active: set[str] = set()
         self._woken = threading.Event()
-        self._stopping = False
+        self._stopping = self._is_blocked = False
 
     def run(self) -> None:
         """Work until `stop`; the body of the thread."""
@@ -96,7 +96,7 @@ class TaskDesk:
                 return
             try:
                 wait_s = 0.0 if self.turn() else self._rest_s()
-            except (StorageUnavailable, StaleVersion, BusError) as error:
+            except (StorageUnavailable, StaleVersion) as error:
                 logger.info("tasks wait: %s", error)
                 wait_s = RETRY_S
             except Exception:  # the thread's top: it must live, whatever it meets
@@ -133,6 +133,8 @@ class TaskDesk:
     def _rest_s(self) -> float:
         now = self._clock.now()
         next_at = self._storage.reader.next_task_at(now)
+        if self._is_blocked:
+            return RETRY_S
         rest_s = BUSY_LOOK_S if self._active else IDLE_LOOK_S
         return rest_s if next_at is None else min(rest_s, max((next_at - now).total_seconds(), 0.0))
 
@@ -198,8 +200,13 @@ class TaskDesk:
     def _start(self) -> int:
         """Make the deployments of tasks that are due, as many as may be; return how many."""
         started_count = 0
+        self._is_blocked = False
         for load in self._storage.reader.waiting_codes(self._clock.now()):
-            started_count += self._start_some(load)
+            try:
+                started_count += self._start_some(load)
+            except BusError as error:  # the queue of one code must not hold up the others
+                self._is_blocked = True
+                logger.warning("tasks of code %s wait for their queue: %s", load.code_id, error)
         return started_count
 
     def _start_some(self, load: CodeLoad) -> int:
