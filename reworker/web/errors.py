@@ -31,6 +31,7 @@ from reworker.errors import (
     StorageUnavailable,
     TokenNotFound,
 )
+from reworker.task_errors import PackageInvalid, TaskRefused, ThingNotFound
 
 logger = logging.getLogger(__name__)
 
@@ -51,11 +52,14 @@ _ERRORS: tuple[tuple[type[ReworkerError], int, str], ...] = (
     (PlaybookNotFound, 404, "playbook-not-found"),
     (LetterNotFound, 404, "letter-not-found"),
     (TokenNotFound, 404, "token-not-found"),
+    (ThingNotFound, 404, "not-found"),
     (LetterStays, 409, "letter-stays"),
     (KeyReused, 409, "idempotency-key-reused"),
     (NotResumable, 409, "not-resumable"),
     (StaleVersion, 409, "changed-meanwhile"),
     (PlaybookInvalid, 422, "playbook-invalid"),
+    (PackageInvalid, 422, "package-invalid"),
+    (TaskRefused, 422, "task-refused"),
     (ConfigError, 422, "invalid-value"),
     (MessageError, 422, "invalid-message"),
     (StorageUnavailable, 503, "database-away"),

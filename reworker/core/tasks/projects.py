@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from reworker.clock import Clock
 from reworker.errors import StorageError, StorageUnavailable
 from reworker.ids import new_id
-from reworker.storage.contract import Storage
+from reworker.storage.contract import Storage, Unit
 from reworker.storage.task_rows import ProjectRow
 from reworker.task_errors import TaskRefused, ThingNotFound
 
@@ -13,6 +15,13 @@ from reworker.task_errors import TaskRefused, ThingNotFound
 NAME_CHARACTERS = 100
 #: the project that is there without being made.
 DEFAULT_NAME = "default"
+
+#: done in the transaction that makes a project.
+Note = Callable[[Unit, ProjectRow], None]
+
+
+def _nothing(_unit: Unit, _row: ProjectRow) -> None:
+    return None
 
 
 class Projects:
@@ -38,7 +47,7 @@ class Projects:
         """Return projects, by name."""
         return self._storage.reader.projects(limit=limit, offset=offset)
 
-    def add(self, name: str, *, actor: str = "") -> ProjectRow:
+    def add(self, name: str, *, actor: str = "", note: Note = _nothing) -> ProjectRow:
         """Make a project; one of this name that is there already is returned as it is.
 
         Raises:
@@ -54,6 +63,7 @@ class Projects:
         try:
             with self._storage.begin() as unit:
                 unit.add_project(row)
+                note(unit, row)
         except StorageUnavailable:
             raise
         except StorageError:  # somebody else has just made it

@@ -241,7 +241,9 @@ class Tasks:
         self._wake()
         return row
 
-    def progress(self, task_id: str, *, percent: int | None = None, msg: str | None = None) -> TaskRow:
+    def progress(
+        self, task_id: str, *, percent: int | None = None, msg: str | None = None, note: Note = _nothing
+    ) -> TaskRow:
         """Note how far a task is, in any state.
 
         Raises:
@@ -259,6 +261,7 @@ class Tasks:
                 updated_at=self._clock.now(),
             )
             unit.save_tasks([row])
+            note(unit, [row])
         return row
 
     @staticmethod

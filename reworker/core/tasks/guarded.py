@@ -1,0 +1,68 @@
+"""Projects, codes, tasks and schedules as far as somebody with a token may use them; writes are audited."""
+
+from __future__ import annotations
+
+from itertools import islice
+
+from reworker.core.access import Access
+from reworker.core.guard import Guard
+from reworker.core.principal import Place, Principal, Scope
+from reworker.core.service import Service
+from reworker.core.tasks.guarded_codes import GuardedCodes
+from reworker.core.tasks.guarded_queue import GuardedQueue
+from reworker.core.tasks.rights import PAGE_COUNT, SEEING, Rights, keep
+from reworker.storage.task_rows import ProjectRow
+
+
+class GuardedTasks:
+    """What one person or program asks of codes and tasks; made for each request, any thread.
+
+    Args:
+        service: does it.
+        access: keeps the audit.
+        who: asks.
+    """
+
+    def __init__(self, service: Service, access: Access, who: Principal) -> None:
+        self.who, self.guard = who, Guard(access, who)
+        self.rights = Rights(service, self.guard)
+        self.projects = GuardedProjects(service, self.rights)
+        self.codes = GuardedCodes(service, self.rights)
+        self.tasks = GuardedQueue(service, self.rights)
+
+
+class GuardedProjects:
+    """Projects; see `Projects`, whose methods raise `Forbidden` besides."""
+
+    def __init__(self, service: Service, rights: Rights) -> None:
+        self._projects, self._rights = service.projects, rights
+
+    def find(self, key: str) -> ProjectRow:
+        """Return the project of an id or name; see `Projects.find`."""
+        self._rights.guard.require(SEEING)
+        found = self._projects.find(key)
+        self._rights.require_seen(found, key)
+        return found
+
+    def all(self, *, limit: int = 100, offset: int = 0) -> list[ProjectRow]:
+        """Return projects that may be seen, by name."""
+        self._rights.guard.require(SEEING)
+        if not self._rights.who.limits.groups:
+            return self._projects.all(limit=limit, offset=offset)
+        rows, start = [], 0
+        while page := self._projects.all(limit=PAGE_COUNT, offset=start):
+            rows += [row for row in page if self._rights.may_see(row)]
+            start += len(page)
+            if len(rows) >= offset + limit:
+                break
+        return list(islice(rows, offset, offset + limit))
+
+    def add(self, name: str) -> ProjectRow:
+        """Make a project, or return the one of this name; see `Projects.add`."""
+        with self._rights.guard.doing("project.add", name) as deed:
+            deed.require(Scope.PLAYBOOK_WRITE, Place(name))
+            return self._projects.add(
+                name,
+                actor=self._rights.who.name,
+                note=lambda unit, row: keep(deed, unit, row.id, row.name),
+            )

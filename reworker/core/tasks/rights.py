@@ -1,0 +1,115 @@
+"""Who may do what to codes, tasks and schedules: it goes by the project, which is a group of deployments."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator
+from itertools import islice
+from typing import Protocol, TypeVar
+
+from reworker.core.batch import Applied, Result
+from reworker.core.guard import Deed, Guard
+from reworker.core.places import may_any
+from reworker.core.principal import Place, Scope
+from reworker.core.service import Service
+from reworker.errors import Forbidden
+from reworker.storage.contract import Unit
+from reworker.storage.task_rows import ProjectRow
+from reworker.task_errors import ThingNotFound
+
+#: who may do something in a project may see what is in it.
+SEEING = (Scope.READ, Scope.RUN, Scope.CANCEL, Scope.PLAYBOOK_WRITE, Scope.WORKER)
+#: rows that are read at once when some of them may not be seen.
+PAGE_COUNT = 200
+
+
+class OfProject(Protocol):
+    """A row that belongs to a project."""
+
+    @property
+    def project_id(self) -> str:
+        """Of the project."""
+        ...
+
+
+Row = TypeVar("Row", bound=OfProject)
+
+#: returns rows from an offset on: (limit, offset).
+Fetch = Callable[[int, int], list[Row]]
+
+
+class Rights:
+    """What one person or program may do in projects; made for each request."""
+
+    def __init__(self, service: Service, guard: Guard) -> None:
+        self._service, self.guard, self.who = service, guard, guard.who
+        self._projects: dict[str, ProjectRow] = {}
+
+    def project(self, project_id: str) -> ProjectRow:
+        """Return the project of a row.
+
+        Raises:
+            ThingNotFound: there is none.
+        """
+        if project_id not in self._projects:
+            self._projects[project_id] = self._service.projects.find(project_id)
+        return self._projects[project_id]
+
+    def may_see(self, project: ProjectRow) -> bool:
+        """Tell whether what is in a project may be seen."""
+        return may_any(self.who, SEEING, Place(project.name))
+
+    def require_seen(self, project: ProjectRow, key: str = "") -> None:
+        """Let a look pass; a refusal calls the project by the key that was given, not by its name.
+
+        Raises:
+            Forbidden: it may not be seen.
+        """
+        self.guard.require(SEEING)
+        if not self.may_see(project):
+            shown = key or project.id
+            raise Forbidden(f"the token of {self.who.name} is not for the project {shown[:100]!a}")
+
+    def require(self, deed: Deed, scopes: Scope | tuple[Scope, ...], project: ProjectRow) -> None:
+        """Let a deed in a project pass.
+
+        Raises:
+            Forbidden: it may not be done, or not there.
+        """
+        deed.require(scopes)
+        self.require_seen(project)
+        deed.require(scopes, Place(project.name))
+
+    def page(self, project: ProjectRow | None, limit: int, offset: int, fetch: Fetch[Row]) -> list[Row]:
+        """Return a page of rows: those of a project, or of all projects that may be seen."""
+        if project is not None:
+            self.require_seen(project)
+            return fetch(limit, offset)
+        self.guard.require(SEEING)
+        if not self.who.limits.groups:
+            return fetch(limit, offset)
+        return list(islice(self._seen(fetch), offset, offset + limit))
+
+    def _seen(self, fetch: Fetch[Row]) -> Iterator[Row]:
+        offset = 0
+        while rows := fetch(PAGE_COUNT, offset):
+            yield from (row for row in rows if self.may_see(self.project(row.project_id)))
+            offset += len(rows)
+
+    def of_project(self, row: Row, project: ProjectRow | None, kind: str, row_id: str) -> ProjectRow:
+        """Return the project of a row, once it may be seen.
+
+        Raises:
+            ThingNotFound: it is of another project than the one that was named.
+            Forbidden: it may not be seen.
+        """
+        if project is not None and row.project_id != project.id:
+            raise ThingNotFound(kind, row_id)
+        found = self.project(row.project_id)
+        self.require_seen(found)
+        return found
+
+
+def keep(deed: Deed, unit: Unit, target: str, detail: str = "") -> None:
+    """Keep in the audit what was done to a thing, in the transaction that does it."""
+    deed.target = target
+    deed.note(unit, Result(Applied.CHANGED, detail))
