@@ -1,0 +1,1 @@
+"""Code packages: checking and unpacking them, keeping them, and running their processes."""
