@@ -8,31 +8,29 @@ import sys
 from collections.abc import Callable
 from dataclasses import dataclass
 from datetime import datetime, timedelta
-from typing import TYPE_CHECKING, Any, TypeVar
+from typing import Any, TypeVar
 
 import click
 
 from reworker.cli import letters
+from reworker.cli.letter_places import LetterPlace, Results, place_of
 from reworker.cli.main import EXIT_FAILED
-from reworker.cli.options import mq_option, output_option
+from reworker.cli.options import output_option, place_of_bus_options
 from reworker.clock import SystemClock
 from reworker.core import letter_box
-from reworker.errors import ConnectionLost, LetterNotFound, LetterStays
+from reworker.errors import ConnectionLost, ServerAway
 from reworker.logs import escaped
-from reworker.topology.letters import Filter, Letter
+from reworker.topology.letters import Filter
 from reworker.topology.names import DEAD_QUEUE
 
-if TYPE_CHECKING:
-    from reworker.bus.browse import Found, QueueBrowser
-
 F = TypeVar("F", bound=Callable[..., Any])
-#: does something to one letter; returns why not, or an empty text.
-Deed = Callable[["QueueBrowser", Letter, "Found"], str]
+#: does something to the letters that are named in the results, and notes there what became of each.
+Deed = Callable[[LetterPlace, int, Results], None]
 
 #: letters that are looked at unless a command is told otherwise: a few seconds of work for a broker.
 LOOKED_AT_COUNT = 10_000
-#: what to do about a letter that was left, by what it needs.
-_NEEDED = {"": "", "force": ": resume the deployment, or give --force", "queue": ": give --to QUEUE"}
+#: why, for the audit of a server, when nobody says.
+_WHY = "reworker dead"
 _AGE = re.compile(r"([0-9]{1,9})([smhd])")
 _UNITS = {"s": "seconds", "m": "minutes", "h": "hours", "d": "days"}
 
@@ -66,7 +64,7 @@ def place_options(function: F) -> F:
         show_default=True,
         help="Letters to look at, from the oldest on.",
     )
-    return mq_option(queue(limit(function)))
+    return place_of_bus_options(queue(limit(function)))
 
 
 def filter_options(function: F) -> F:
@@ -94,15 +92,15 @@ def choice_options(function: F) -> F:
     every = click.option("--all", "is_all", is_flag=True, help="All letters, or all that the filters leave.")
     dry = click.option("--dry-run", "is_dry", is_flag=True, help="Only say what would be done.")
     yes = click.option("--yes", "is_sure", is_flag=True, help="Do not ask, however many they are.")
-    return ids(every(filter_options(dry(yes(function)))))
+    why = click.option("--why", default=_WHY, metavar="TEXT", help="Why, for the audit of a server.")
+    return ids(every(filter_options(dry(yes(why(function))))))
 
 
 @dataclass(frozen=True)
 class Order:
     """What a person wants done, and to which letters."""
 
-    mq: str
-    dead_queue: str
+    place: LetterPlace
     limit: int
     output: str
     ids: tuple[str, ...]
@@ -120,7 +118,8 @@ class Order:
         """
         names = Filter.__struct_fields__
         wanted = Filter(**{name: options.pop(name) for name in names})
-        order = cls(wanted=wanted, **options)
+        where = (options.pop(name) for name in ("mq", "server", "dead_queue", "why"))
+        order = cls(place=place_of(*where), wanted=wanted, **options)
         if bool(order.ids) == order.is_all:
             raise click.UsageError("give the ids of the letters, or --all, with filters or without")
         if order.ids and wanted != Filter():
@@ -137,41 +136,38 @@ def dead() -> None:
 @place_options
 @filter_options
 @output_option
-def ls(mq: str, dead_queue: str, limit: int, output: str, **filters: Any) -> None:
+def ls(mq: str | None, server: str | None, dead_queue: str, limit: int, output: str, **filters: Any) -> None:
     """List dead letters, the oldest first; each stays where it is."""
-    with letters.browser(mq, dead_queue) as browsed:
-        found, looked_at = letter_box.listed(browsed, limit, Filter(**filters))
-        ready_count = browsed.ready_count
+    look = place_of(mq, server, dead_queue).look(limit, Filter(**filters))
     if output == "json":
-        rows = [letter_box.row(one) for one in found]
-        summary = {"queue": dead_queue, "ready": ready_count, "looked_at": looked_at, "letters": rows}
+        rows = [letter_box.row(one) for one in look.letters]
+        summary = {"queue": dead_queue, "ready": look.ready, "looked_at": look.looked_at, "letters": rows}
         click.echo(json.dumps(summary))
         return
-    letters.echo(letters.table(found))
-    left = f", {ready_count - looked_at} more are there" if ready_count > looked_at else ""
-    click.echo(f"{letters.counted(len(found))}; looked at {looked_at} in {escaped(dead_queue)}{left}")
+    letters.echo(letters.table(look.letters))
+    left_count = look.ready - look.looked_at
+    left = f", {left_count} more are there" if left_count > 0 else ""
+    click.echo(
+        f"{letters.counted(len(look.letters))}; looked at {look.looked_at} in {escaped(dead_queue)}{left}"
+    )
 
 
 @dead.command()
 @click.argument("text", metavar="ID")
 @place_options
 @output_option
-def show(text: str, mq: str, dead_queue: str, limit: int, output: str) -> None:
+def show(text: str, mq: str | None, server: str | None, dead_queue: str, limit: int, output: str) -> None:
     """Show one dead letter: why it is there, its properties, headers and body.
 
     ID is as much of what `ls` shows as no other letter shares.
     """
-    with letters.browser(mq, dead_queue) as browsed:
-        known, _ = letter_box.listed(browsed, limit, Filter())
-    ids = letter_box.named(known, [text], dead_queue)
-    with letters.browser(mq, dead_queue) as browsed:
-        for letter, found in letter_box.selected(browsed, limit, ids, 1):
-            if output == "json":
-                click.echo(letters.document(letter, found))
-            else:
-                letters.echo(letters.page(letter, found))
-            return
-    raise LetterNotFound(text, dead_queue)
+    place = place_of(mq, server, dead_queue)
+    (own_id,) = letter_box.named(place.look(limit, Filter()).letters, [text], dead_queue)
+    view = place.view(limit, own_id)
+    if output == "json":
+        click.echo(letters.document(view.letter, view.properties, view.body))
+    else:
+        letters.echo(letters.page(view.letter, view.properties, view.body))
 
 
 @dead.command()
@@ -187,15 +183,11 @@ def redrive(to: str, force: bool, **options: Any) -> None:
     confirmed that a queue has it. A step whose core has its answer is left: resume the deployment instead.
     """
     how = letter_box.Return(SystemClock().now(), to, force)
-
-    def send_back(browsed: QueueBrowser, letter: Letter, found: Found) -> str:
-        try:
-            letter_box.send_back(browsed, letter, found, how)
-        except LetterStays as error:
-            return f"{error}{_NEEDED[error.needs]}"
-        return ""
-
-    carry_out(Order.of(options), "sent back", send_back)
+    carry_out(
+        Order.of(options),
+        "sent back",
+        lambda place, limit, results: place.send_back(limit, results, how),
+    )
 
 
 @dead.command()
@@ -204,12 +196,7 @@ def redrive(to: str, force: bool, **options: Any) -> None:
 @output_option
 def drop(**options: Any) -> None:
     """Throw dead letters away, for good."""
-
-    def throw_away(browsed: QueueBrowser, _letter: Letter, found: Found) -> str:
-        browsed.remove(found)
-        return ""
-
-    carry_out(Order.of(options), "thrown away", throw_away)
+    carry_out(Order.of(options), "thrown away", lambda place, limit, results: place.drop(limit, results))
 
 
 def carry_out(order: Order, done: str, deed: Deed) -> None:
@@ -218,12 +205,11 @@ def carry_out(order: Order, done: str, deed: Deed) -> None:
     Args:
         order: which.
         done: what will have been done, in words.
-        deed: does it to one.
+        deed: does it to them.
     """
-    with letters.browser(order.mq, order.dead_queue) as browsed:
-        found, _ = letter_box.listed(browsed, order.limit, order.wanted)
+    found = order.place.look(order.limit, order.wanted).letters
     if order.ids:
-        ids = letter_box.named(found, order.ids, order.dead_queue)
+        ids = letter_box.named(found, order.ids, order.place.queue)
         found = [one for one in found if one.id in ids]
     if order.is_dry:
         _report(order, f"would be {done}", {one.id: "" for one in found})
@@ -231,10 +217,8 @@ def carry_out(order: Order, done: str, deed: Deed) -> None:
     _require_consent(order, len(found), done)
     results = {one.id: "it is not there any more" for one in found}
     try:
-        with letters.browser(order.mq, order.dead_queue) as browsed:
-            for letter, message in letter_box.selected(browsed, order.limit, results, len(found)):
-                results[letter.id] = deed(browsed, letter, message)
-    except ConnectionLost:
+        deed(order.place, order.limit, results)
+    except (ConnectionLost, ServerAway):
         count = letters.counted(sum(not one for one in results.values()))
         click.echo(f"{count} {done} before that", err=True)
         raise

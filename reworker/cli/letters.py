@@ -4,19 +4,19 @@ from __future__ import annotations
 
 import json
 import os
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import TYPE_CHECKING, Any
 
 import click
 
 from reworker.clock import iso
 from reworker.config import mq_settings
-from reworker.core.letter_box import body_of, given, row, text_of
+from reworker.core.letter_box import row
 from reworker.logs import escaped
 from reworker.topology.letters import Letter
 
 if TYPE_CHECKING:
-    from reworker.bus.browse import Found, QueueBrowser
+    from reworker.bus.browse import QueueBrowser
 
 #: characters of a reason that are shown in a list.
 REASON_CHARACTERS = 100
@@ -49,27 +49,26 @@ def counted(count: int) -> str:
     return "1 dead letter" if count == 1 else f"{count} dead letters"
 
 
-def page(letter: Letter, found: Found) -> Iterator[str]:
+def page(letter: Letter, properties: Mapping[str, Any], body: str) -> Iterator[str]:
     """Yield the lines that show everything about a letter; what a stranger wrote is escaped."""
     for name, value in row(letter).items():
         yield _line(name, value)
-    for name, value in given(found).items():
+    for name, value in properties.items():
         if name != "headers":
             yield _line(f"property {name}", value)
-    for name, value in (found.properties.headers or {}).items():
+    for name, value in (properties.get("headers") or {}).items():
         yield _line(f"header {name}", value)
     yield "body"
-    yield from (f"  {escaped(line)}" for line in body_of(found).split("\n"))
+    yield from (f"  {escaped(line)}" for line in body.split("\n"))
 
 
-def document(letter: Letter, found: Found) -> str:
+def document(letter: Letter, properties: Mapping[str, Any], body: str) -> str:
     """Return everything about a letter as JSON."""
-    shown = row(letter) | {"properties": given(found), "body": body_of(found)}
-    return json.dumps(shown, default=text_of)
+    return json.dumps(row(letter) | {"properties": properties, "body": body})
 
 
 def _line(name: str, value: Any) -> str:
-    text = value if isinstance(value, str) else json.dumps(value, default=text_of)
+    text = value if isinstance(value, str) else json.dumps(value)
     return escaped(f"{name:<24}  {text}")
 
 

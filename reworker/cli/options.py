@@ -71,9 +71,38 @@ def core_option(function: F) -> F:
             server = None
         return function(*args, db=server or db, **rest)
 
-    help_text = "Ask this server, with the token of `reworker login`, in place of a database."
-    server = click.option("--server", envvar="REWORKER_SERVER", metavar="URL", help=help_text)
-    return db_option(cast(F, server(command)))
+    server = _server_option("Ask this server, with the token of `reworker login`, in place of a database.")
+    return db_option(server(cast(F, command)))
+
+
+def place_of_bus_options(function: F) -> F:
+    """Add ``--mq`` and ``--server``: the command gets what is meant, and None for the other."""
+
+    @wraps(function)
+    def command(*args: Any, mq: str | None, server: str | None, **rest: Any) -> Any:
+        source = click.get_current_context().get_parameter_source
+        is_typed = {one: source(one) is ParameterSource.COMMANDLINE for one in ("mq", "server")}
+        if all(is_typed.values()):
+            raise click.UsageError("give --mq or --server: a server has its own broker")
+        if server and is_typed["mq"]:
+            server = None
+        if not mq and not server:
+            raise click.UsageError(
+                "say where: --mq FILE_OR_URL (REWORKER_MQ) or --server URL (REWORKER_SERVER)"
+            )
+        return function(*args, mq=None if server else mq, server=server or None, **rest)
+
+    help_text = "Message bus: a JSON or YAML file, or an amqp:// URL."
+    mq = click.option("--mq", envvar="REWORKER_MQ", metavar="FILE_OR_URL", help=help_text)
+    return mq(
+        _server_option("Ask this server, with the token of `reworker login`, in place of a broker.")(
+            cast(F, command)
+        )
+    )
+
+
+def _server_option(help_text: str) -> Callable[[F], F]:
+    return click.option("--server", envvar="REWORKER_SERVER", metavar="URL", help=help_text)
 
 
 def output_option(function: F) -> F:

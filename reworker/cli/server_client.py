@@ -9,7 +9,7 @@ import ssl
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from typing import Any, NoReturn
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
@@ -18,6 +18,8 @@ from reworker.errors import (
     ConfigError,
     DeploymentNotFound,
     Forbidden,
+    LetterNotFound,
+    LetterStays,
     NotAuthenticated,
     NothingChanged,
     NotResumable,
@@ -26,6 +28,7 @@ from reworker.errors import (
     ReworkerError,
     ServerAway,
 )
+from reworker.topology.names import DEAD_QUEUE
 
 #: seconds that one request may take.
 ANSWER_S = 30.0
@@ -34,7 +37,12 @@ TRY_AGAIN_S = 0.5
 #: tries of the first request, and of those to a server that has answered before: it may be starting anew.
 FIRST_TRY_COUNT, TRY_COUNT = 3, 120
 _PREFIX = "urn:reworker:problem:"
-_NAMED = re.compile(r"/(?:deployments|playbooks)/([^/]+)")
+_MISSING: Mapping[str, Callable[[str], ReworkerError]] = {
+    "deployment-not-found": DeploymentNotFound,
+    "playbook-not-found": PlaybookNotFound,
+    "letter-not-found": lambda own_id: LetterNotFound(own_id, DEAD_QUEUE),
+}
+_NAMED = re.compile(r"/(?:deployments|playbooks|dead-letters)/([^/]+)")
 
 
 class ServerClient:
@@ -141,10 +149,11 @@ def _error_of(name: str, detail: str, problem: Mapping[str, Any], status: int, u
     if name == "playbook-invalid":
         reason, line = str(problem.get("reason") or detail), int(problem.get("line") or 0)
         return PlaybookInvalid(reason, line=line, path=str(problem.get("path") or ""))
-    if name in ("deployment-not-found", "playbook-not-found"):
+    if name in _MISSING:
         found = _NAMED.search(str(problem.get("instance", "")))
-        missing = unquote(found[1]) if found else ""
-        return DeploymentNotFound(missing) if name.startswith("d") else PlaybookNotFound(missing)
+        return _MISSING[name](unquote(found[1]) if found else "")
+    if name == "letter-stays":
+        return LetterStays(detail, needs=str(problem.get("needs") or ""))
     kinds = {
         "not-authenticated": NotAuthenticated,
         "forbidden": Forbidden,

@@ -98,8 +98,8 @@ class LetterDesk:
             return kept[1]
         return self._errands.run(self._look, "looking at the dead letters", ANSWER_S)
 
-    def view(self, letter_id: str) -> LetterView:
-        """Return one letter.
+    def view(self, letter_id: str, shown_bytes: int = SHOWN_BYTES) -> LetterView:
+        """Return one letter, its body cut when it is longer than that.
 
         Raises:
             LetterNotFound: there is none of this id among those that are looked at.
@@ -107,7 +107,7 @@ class LetterDesk:
         """
 
         def show(_browsed: QueueBrowser, letter: Letter, found: Found) -> LetterView:
-            return view_of(letter, found)
+            return view_of(letter, found, shown_bytes)
 
         return self._errands.run(
             lambda: self._with(letter_id, show), f"looking at dead letter {letter_id[:40]!a}", ANSWER_S
@@ -182,7 +182,7 @@ class LetterDesk:
         raise LetterNotFound(letter_id[:100], self._queue)
 
 
-def view_of(letter: Letter, found: Found) -> LetterView:
+def view_of(letter: Letter, found: Found, shown_bytes: int = SHOWN_BYTES) -> LetterView:
     """Return a letter with what it says, and whether its body can be edited as text."""
     try:
         found.body.decode("utf-8")
@@ -192,6 +192,6 @@ def view_of(letter: Letter, found: Found) -> LetterView:
     return LetterView(
         letter,
         letter_box.plain_properties(found),
-        letter_box.body_of(found, SHOWN_BYTES),
-        is_text and len(found.body) <= SHOWN_BYTES,
+        letter_box.body_of(found, shown_bytes),
+        is_text and len(found.body) <= shown_bytes,
     )

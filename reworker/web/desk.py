@@ -16,7 +16,7 @@ from reworker.core.bus_look import BusLook
 from reworker.core.bus_poller import BusPoller, Watch
 from reworker.core.bus_watch import BusWatch
 from reworker.core.letter_box import Return
-from reworker.core.letter_desk import LetterDesk, LetterView, Listing
+from reworker.core.letter_desk import SHOWN_BYTES, LetterDesk, LetterView, Listing
 from reworker.core.principal import Limits, Principal, Scope
 from reworker.core.roll_call import Heard, RollCall, answers_to, order_workers
 from reworker.errors import ConfigError, Forbidden, ReworkerError, StorageError, Unroutable
@@ -99,14 +99,14 @@ class BusDesk:
         self._require_everywhere(who, Scope.READ)
         return self._letters.listing()
 
-    def letter(self, who: Principal, letter_id: str) -> LetterView:
-        """Return one dead letter with what it says; see `letters`.
+    def letter(self, who: Principal, letter_id: str, shown_bytes: int = SHOWN_BYTES) -> LetterView:
+        """Return one dead letter with what it says, a long body cut; see `letters`.
 
         Raises:
             LetterNotFound: there is none of this id.
         """
         self._require_everywhere(who, Scope.READ)
-        return self._letters.view(letter_id)
+        return self._letters.view(letter_id, shown_bytes)
 
     def redrive(self, who: Principal, letter_id: str, reason: str, how: Return) -> None:
         """Send one dead letter back; the audit says who did, and why.

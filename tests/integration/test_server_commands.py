@@ -2,25 +2,20 @@
 
 from __future__ import annotations
 
-import contextlib
 import errno
-import io
 import json
 import os
 import resource
 import stat
-import sys
 from collections.abc import Callable, Iterator
 from pathlib import Path
-from typing import NamedTuple
-from unittest import mock
 
 import pytest
 
-from reworker.cli.main import main
 from reworker.cli.token_store import keep_token
 from reworker.core.principal import Scope
 from reworker.errors import ConfigError
+from tests.integration.shell_support import Shell
 from tests.support.ports import free_port
 from tests.support.processes import Process
 from tests.support.up import Up
@@ -42,43 +37,6 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
     made = Up(tmp_path_factory.mktemp("up"))
     yield made
     made.close()
-
-
-class Said(NamedTuple):
-    """What a command has said, and how it ended."""
-
-    returncode: int
-    stdout: str
-    stderr: str
-
-
-class Shell:
-    """A person's shell: a home, a server, a token."""
-
-    def __init__(self, home: Path, server: str, token: str) -> None:
-        self.home = home
-        self.environment = {"HOME": str(home), "REWORKER_SERVER": server, "REWORKER_TOKEN": token}
-
-    def __call__(self, *arguments: str, said: str = "", **environment: str) -> Said:
-        """Give a command, in this process: sixty new ones would take a minute."""
-        ours = ("REWORKER", "XDG")
-        clean = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
-        given = {**clean, **self.environment, **environment}
-        out, err = io.StringIO(), io.StringIO()
-        with (
-            mock.patch.dict(os.environ, {name: one for name, one in given.items() if one}, clear=True),
-            mock.patch.object(sys, "argv", ["reworker", *arguments]),
-            mock.patch.object(sys, "stdin", io.StringIO(said)),
-            contextlib.chdir(self.home),
-            contextlib.redirect_stdout(out),
-            contextlib.redirect_stderr(err),
-        ):
-            try:
-                main()
-                code = 0
-            except SystemExit as error:
-                code = int(error.code or 0)
-        return Said(code, out.getvalue(), err.getvalue())
 
 
 @pytest.fixture

@@ -10,6 +10,7 @@ from msgspec import Meta
 
 from reworker.core.bus_look import QueueLook, WorkerLook
 from reworker.core.letter_box import Return
+from reworker.core.letter_desk import SHOWN_BYTES
 from reworker.core.letter_pages import letters_page
 from reworker.core.principal import Scope
 from reworker.core.roll_call import Heard
@@ -105,6 +106,16 @@ class Letters(msgspec.Struct, frozen=True):
     ready: int
 
 
+class BodyQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
+    """How much of the body.
+
+    Args:
+        body_bytes: what is longer is cut.
+    """
+
+    body_bytes: Annotated[int, Meta(ge=1, le=SHOWN_BYTES)] = SHOWN_BYTES
+
+
 class FullLetter(msgspec.Struct, frozen=True):
     """A dead letter with what it says.
 
@@ -190,7 +201,7 @@ def _letters(call: Call) -> Letters:
 
 
 def _letter(call: Call) -> FullLetter:
-    found = desk_of(call).letter(call.who, call.path["letter_id"])
+    found = desk_of(call).letter(call.who, call.path["letter_id"], call.query.body_bytes)
     return FullLetter(found.letter, found.properties, found.body, found.is_editable)
 
 
@@ -327,6 +338,7 @@ OPERATIONS = (
         summary="Get a dead letter with its properties and body",
         description=_SEEN,
         tag="dead_letter",
+        query=BodyQuery,
         answer=FullLetter,
         errors=_LETTER,
     ),
