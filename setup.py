@@ -28,11 +28,13 @@ setup(
     ],
     extras_require={
         "server": [
+            "cronsim>=2.6,<3",
             "Jinja2>=3.1",
             "jsonschema>=4.18,<5",
             "psycopg[binary]>=3.2,<4",
             "SQLAlchemy>=2.0,<3",
             "starlette>=0.46",
+            "tzdata",
             "uvicorn>=0.34",
         ],
         "keyring": ["keyring>=24"],

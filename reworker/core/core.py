@@ -15,14 +15,14 @@ from reworker.core.database_clock import DatabaseClock
 from reworker.core.dead_letters import DeadLetters
 from reworker.core.inbound import Intake, PublishedItem, ReplyItem
 from reworker.core.jobs import JobDesk
-from reworker.core.loop import Loop
+from reworker.core.loop import Listeners, Loop
 from reworker.core.publisher import Publisher
 from reworker.core.recorder import Recorder
 from reworker.core.release_log import ReleaseLog
 from reworker.core.service import Service
 from reworker.core.settings import CoreSettings
 from reworker.core.tasks.desk import TaskDesk
-from reworker.core.upkeep import Upkeep
+from reworker.core.upkeep import Kept, Upkeep
 from reworker.errors import ConnectionLost
 from reworker.storage.contract import EventRow, LogStore, OutboxRow, Storage
 from reworker.topology import names
@@ -126,8 +126,7 @@ class Core:
             clock,
             self.counters,
             batch_count=self._settings.batch_count,
-            on_events=self._on_events,
-            on_foreign_writes=self._wake_tasks,
+            listeners=Listeners(self._on_events, self._wake_tasks),
         )
 
     def _new_task_desk(self, clock: Clock, wake: Callable[[], None]) -> TaskDesk:
@@ -163,7 +162,7 @@ class Core:
             clock,
             self.counters,
             name=self._settings.name,
-            keep_days=self._settings.keep_days,
+            kept=Kept(self._settings.keep_days, self._settings.keep_audit_days),
             is_quiet=self.loop.is_quiet,
         )
 

@@ -9,6 +9,7 @@ import logging
 import random
 import threading
 from collections.abc import Callable, Sequence
+from dataclasses import dataclass
 from datetime import datetime, timedelta
 
 import msgspec
@@ -50,6 +51,20 @@ CATCH_UP_S = 1.0
 RETURN_S = 35.0
 
 
+def _nothing(*_told: object) -> None:
+    return None
+
+
+@dataclass(frozen=True)
+class Listeners:
+    """Who is told on the loop's thread; each returns at once and raises nothing."""
+
+    #: of events that were stored.
+    on_events: Callable[[Sequence[EventRow]], None] = _nothing
+    #: of a commit of another process.
+    on_foreign_writes: Callable[[], None] = _nothing
+
+
 class Loop:
     """Everything that changes deployments in this process, on one thread.
 
@@ -66,13 +81,11 @@ class Loop:
         counters: Counters,
         *,
         batch_count: int,
-        on_events: Callable[[Sequence[EventRow]], None] | None = None,
-        on_foreign_writes: Callable[[], None] | None = None,
+        listeners: Listeners | None = None,
     ) -> None:
         self._storage, self._publisher, self._intake = storage, publisher, intake
         self._clock, self._counters = clock, counters
-        self._batch_count, self._on_events = batch_count, on_events
-        self._on_foreign_writes = on_foreign_writes
+        self._batch_count, self._listeners = batch_count, listeners or Listeners()
         self._memory = Memory()
         self._timers, self._watch = Timers(), ClockWatch(clock)
         self._held: list[Item] = []
@@ -164,8 +177,8 @@ class Loop:
             self._look_at_mono_s = self._clock.mono_s() + LOOK_S
             has_written = self._has_foreign_writes()
             is_woken = has_written or is_woken
-            if has_written and self._on_foreign_writes is not None:
-                self._on_foreign_writes()
+            if has_written:
+                self._listeners.on_foreign_writes()
         if is_woken:
             self._publisher.poll_soon()
             self._timers.forget()
@@ -259,8 +272,7 @@ class Loop:
         batch.remember()
         self._timers.note(changes.timers_set)
         self._counters.add("events", len(changes.events))
-        if self._on_events is not None:
-            self._on_events(changes.events)
+        self._listeners.on_events(changes.events)
 
     def _hold(self, items: Sequence[Item], error: Exception) -> None:
         """Keep what was taken, unacknowledged, until the database is back, or gives the newest version."""

@@ -25,7 +25,7 @@ from reworker.core.resumption import Resumption, Scope, resumption
 from reworker.core.saved_views import SavedViews
 from reworker.core.tasks.codes import Codes
 from reworker.core.tasks.projects import Projects
-from reworker.core.tasks.queue import Tasks
+from reworker.core.tasks.queueing import Tasks
 from reworker.core.tasks.schedules import Schedules
 from reworker.errors import NotResumable, StaleVersion
 from reworker.fsm.deployment import Attempt
@@ -108,7 +108,7 @@ class Service(Reads):
         self.projects = Projects(storage, self._clock)
         self.codes = Codes(storage, self._clock)
         self.tasks = Tasks(storage, logs, self._clock, self.codes, wake=wake_tasks, cancel=self.cancel)
-        self.schedules = Schedules(storage, self._clock, self.tasks)
+        self.schedules = Schedules(storage, self._clock, self.codes, self.tasks, wake=wake_tasks)
 
     def with_note(self, note: Note) -> Service:
         """Return this service with a note: what it does in each transaction that changes something, too."""

@@ -60,44 +60,44 @@ class CodeTables:
 
 
 class CodeReads:
-    """The reads that are about projects and codes; see `task_contract.TaskReader`."""
+    """The reads that are about projects and codes; see `task_contract.CodeReader`."""
 
     _engine: Engine
 
     def project(self, key: str) -> ProjectRow | None:
-        """Return the project of an id, else of a name; see `TaskReader.project`."""
+        """Return the project of an id, else of a name; see `CodeReader.project`."""
         query = _PROJECT.where((_P.c.id == key) | (_P.c.name == key)).order_by(_P.c.id != key)
         return self._one(query, ProjectRow)
 
     def projects(self, *, limit: int, offset: int = 0) -> list[ProjectRow]:
-        """Return projects, by name; see `TaskReader.projects`."""
+        """Return projects, by name; see `CodeReader.projects`."""
         query = _PROJECT.order_by(_P.c.name).limit(limit).offset(offset)
         return found_rows(self._engine, query, ProjectRow)
 
     def code(self, code_id: str) -> CodeRow | None:
-        """Return a code; see `TaskReader.code`."""
+        """Return a code; see `CodeReader.code`."""
         return self._one(_CODE.where(_C.c.id == code_id), CodeRow)
 
     def code_named(self, project_id: str, name: str) -> CodeRow | None:
-        """Return the code of a name; see `TaskReader.code_named`."""
+        """Return the code of a name; see `CodeReader.code_named`."""
         return self._one(_CODE.where(_C.c.project_id == project_id, _C.c.name == name, _IS_KEPT), CodeRow)
 
     def codes(self, project_id: str, *, limit: int, offset: int = 0) -> list[CodeRow]:
-        """Return codes, newest first; see `TaskReader.codes`."""
+        """Return codes, newest first; see `CodeReader.codes`."""
         query = _CODE.where(_IS_KEPT, *([_C.c.project_id == project_id] if project_id else []))
         query = query.order_by(_C.c.id.desc()).limit(limit).offset(offset)
         return found_rows(self._engine, query, CodeRow)
 
     def revision(self, revision_id: str) -> RevisionRow | None:
-        """Return a revision; see `TaskReader.revision`."""
+        """Return a revision; see `CodeReader.revision`."""
         return self._one(_REVISION.where(_R.c.id == revision_id), RevisionRow)
 
     def revision_of(self, code_id: str, rev: int) -> RevisionRow | None:
-        """Return a revision by its number; see `TaskReader.revision_of`."""
+        """Return a revision by its number; see `CodeReader.revision_of`."""
         return self._one(_REVISION.where(_R.c.code_id == code_id, _R.c.rev == rev), RevisionRow)
 
     def revisions(self, code_id: str, *, limit: int, offset: int = 0) -> list[RevisionRow]:
-        """Return revisions, newest first; see `TaskReader.revisions`."""
+        """Return revisions, newest first; see `CodeReader.revisions`."""
         query = _REVISION.where(_R.c.code_id == code_id).order_by(_R.c.rev.desc())
         return found_rows(self._engine, query.limit(limit).offset(offset), RevisionRow)
 

@@ -37,7 +37,15 @@ from reworker.storage.rows import (
     TimerRow,
     WaitingRow,
 )
-from reworker.storage.task_contract import CodeUnit, PackageStore, TaskReader, TaskUnit
+from reworker.storage.task_contract import (
+    CodeReader,
+    CodeUnit,
+    PackageStore,
+    ScheduleReader,
+    ScheduleUnit,
+    TaskReader,
+    TaskUnit,
+)
 from reworker.storage.work_contract import WorkReader
 
 __all__ = [
@@ -128,7 +136,7 @@ class Locks(Protocol):
         ...
 
 
-class Unit(Queues, Locks, PeopleUnit, CodeUnit, TaskUnit, Protocol):
+class Unit(Queues, Locks, PeopleUnit, CodeUnit, TaskUnit, ScheduleUnit, Protocol):
     """One writing transaction; it ends with the block that `Storage.begin` opened."""
 
     def deployments(self, ids: Collection[str]) -> dict[str, DeploymentRow]:
@@ -237,7 +245,17 @@ class DeploymentReader(Protocol):
         ...
 
 
-class Reader(DeploymentReader, HeadReader, MarkReader, PeopleReader, TaskReader, WorkReader, Protocol):
+class Reader(
+    DeploymentReader,
+    HeadReader,
+    MarkReader,
+    PeopleReader,
+    CodeReader,
+    TaskReader,
+    ScheduleReader,
+    WorkReader,
+    Protocol,
+):
     """Reads beside the writer, each a consistent view of the last commit; any thread."""
 
     def deployment(self, deployment_id: str) -> DeploymentRow:

@@ -4,9 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from datetime import datetime
+from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Engine, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Engine, Select, bindparam, func, insert, select, update
 
 from reworker.storage import task_schema as schema
 from reworker.storage.selecting import found_rows, select_of
@@ -21,55 +22,69 @@ _SAVE = update(_S).where(_S.c.id == bindparam("own_id")).values({name: bindparam
 
 
 class ScheduleTables:
-    """The part of a writing transaction that is about schedules; see `task_contract.TaskUnit`."""
+    """The part of a writing transaction that is about schedules; see `task_contract.ScheduleUnit`."""
 
     _connection: Connection
 
     def add_schedules(self, rows: Sequence[ScheduleRow]) -> None:
-        """Store schedules; see `TaskUnit.add_schedules`."""
+        """Store schedules; see `ScheduleUnit.add_schedules`."""
         if rows:
             self._connection.execute(insert(_S), [msgspec.structs.asdict(row) for row in rows])
 
     def lock_schedule(self, schedule_id: str) -> ScheduleRow | None:
-        """Return a schedule, locked; see `TaskUnit.lock_schedule`."""
+        """Return a schedule, locked; see `ScheduleUnit.lock_schedule`."""
         query = _SCHEDULE.where(_S.c.id == schedule_id).with_for_update()
         found = self._connection.execute(query).first()
         return ScheduleRow(*found) if found else None
 
     def save_schedules(self, rows: Sequence[ScheduleRow]) -> None:
-        """Store what has changed; see `TaskUnit.save_schedules`."""
+        """Store what has changed; see `ScheduleUnit.save_schedules`."""
         if rows:
             values = [{"own_id": row.id} | {name: getattr(row, name) for name in _SAVED} for row in rows]
             self._connection.execute(_SAVE, values)
 
     def due_schedules(self, now: datetime, limit: int) -> list[ScheduleRow]:
-        """Return schedules that are due, locked; see `TaskUnit.due_schedules`."""
+        """Return schedules that are due, locked; see `ScheduleUnit.due_schedules`."""
         query = _SCHEDULE.where(_S.c.next_at <= now).order_by(_S.c.next_at).limit(limit)
+        return self._passing_locked(query)
+
+    def schedules_ahead(self, after: datetime) -> list[ScheduleRow]:
+        """Return schedules that fired later than this; see `ScheduleUnit.schedules_ahead`."""
+        return self._passing_locked(_SCHEDULE.where(_S.c.next_at.is_not(None), _S.c.last_at > after))
+
+    def _passing_locked(self, query: Select[Any]) -> list[ScheduleRow]:
         found = self._connection.execute(query.with_for_update(skip_locked=True))
         return [ScheduleRow(*row) for row in found]
 
 
 class ScheduleReads:
-    """The reads that are about schedules; see `task_contract.TaskReader`."""
+    """The reads that are about schedules; see `task_contract.ScheduleReader`."""
 
     _engine: Engine
 
     def schedule(self, schedule_id: str) -> ScheduleRow | None:
-        """Return a schedule; see `TaskReader.schedule`."""
+        """Return a schedule; see `ScheduleReader.schedule`."""
         found = found_rows(self._engine, _SCHEDULE.where(_S.c.id == schedule_id), ScheduleRow)
         return found[0] if found else None
 
     def schedules(
         self, project_id: str, *, limit: int, offset: int = 0, status: str = ""
     ) -> list[ScheduleRow]:
-        """Return schedules, newest first; see `TaskReader.schedules`."""
+        """Return schedules, newest first; see `ScheduleReader.schedules`."""
         query = _SCHEDULE.where(_S.c.project_id == project_id) if project_id else _SCHEDULE
         query = query.where(_S.c.status == status) if status else query
         query = query.order_by(_S.c.id.desc()).limit(limit).offset(offset)
         return found_rows(self._engine, query, ScheduleRow)
 
     def schedule_counts(self, project_id: str) -> dict[str, int]:
-        """Return how many schedules have each status; see `TaskReader.schedule_counts`."""
-        query = select(_S.c.status, func.count()).where(_S.c.project_id == project_id).group_by(_S.c.status)
+        """Return how many schedules have each status; see `ScheduleReader.schedule_counts`."""
+        query = select(_S.c.status, func.count()).group_by(_S.c.status)
+        query = query.where(_S.c.project_id == project_id) if project_id else query
         with translated("counting schedules"), self._engine.begin() as connection:
             return {row[0]: row[1] for row in connection.execute(query)}
+
+    def has_due_schedules(self, now: datetime) -> bool:
+        """Tell whether schedules are due; see `ScheduleReader.has_due_schedules`."""
+        query = select(_S.c.id).where(_S.c.next_at <= now).limit(1)
+        with translated("looking for schedules"), self._engine.begin() as connection:
+            return connection.execute(query).scalar() is not None

@@ -46,7 +46,7 @@ class CodeUnit(Protocol):
 
 
 class TaskUnit(Protocol):
-    """The part of a writing transaction that is about tasks and schedules."""
+    """The part of a writing transaction that is about tasks."""
 
     def add_tasks(self, rows: Sequence[TaskRow], payloads: Sequence[str]) -> None:
         """Store tasks, each with its payload."""
@@ -83,6 +83,10 @@ class TaskUnit(Protocol):
         """Return the ids of the tasks of a code that are not over."""
         ...
 
+
+class ScheduleUnit(Protocol):
+    """The part of a writing transaction that is about schedules."""
+
     def add_schedules(self, rows: Sequence[ScheduleRow]) -> None:
         """Store schedules."""
         ...
@@ -96,12 +100,19 @@ class TaskUnit(Protocol):
         ...
 
     def due_schedules(self, now: datetime, limit: int) -> list[ScheduleRow]:
-        """Return schedules that are due, the longest overdue first, locked; see `ready_tasks`."""
+        """Return schedules that are due, the longest overdue first, locked.
+
+        Those that another transaction has locked are passed over.
+        """
+        ...
+
+    def schedules_ahead(self, after: datetime) -> list[ScheduleRow]:
+        """Return schedules that are not over and fired later than this, locked; see `due_schedules`."""
         ...
 
 
-class TaskReader(Protocol):
-    """The reads that are about projects, code packages, tasks and schedules.
+class CodeReader(Protocol):
+    """The reads that are about projects and code packages.
 
     Lists have the newest first; `offset` of them are passed over.
     """
@@ -138,6 +149,10 @@ class TaskReader(Protocol):
         """Return the revisions of a code."""
         ...
 
+
+class TaskReader(Protocol):
+    """The reads that are about tasks; see `CodeReader` for lists."""
+
     def task(self, task_id: str) -> TaskRow | None:
         """Return a task."""
         ...
@@ -166,6 +181,10 @@ class TaskReader(Protocol):
         """Tell whether there are active tasks whose deployment has ended."""
         ...
 
+
+class ScheduleReader(Protocol):
+    """The reads that are about schedules; see `CodeReader` for lists."""
+
     def schedule(self, schedule_id: str) -> ScheduleRow | None:
         """Return a schedule."""
         ...
@@ -177,7 +196,11 @@ class TaskReader(Protocol):
         ...
 
     def schedule_counts(self, project_id: str) -> dict[str, int]:
-        """Return how many schedules of a project have each status."""
+        """Return how many schedules of a project have each status; an empty id is of all."""
+        ...
+
+    def has_due_schedules(self, now: datetime) -> bool:
+        """Tell whether there are schedules that are due; cheap."""
         ...
 
 

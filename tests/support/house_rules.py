@@ -90,6 +90,7 @@ LIBRARIES = {
     "pika": ("reworker.bus", "reworker.broker.codec", "reworker.worker"),
     "sqlalchemy": ("reworker.storage",),
     "psycopg": ("reworker.storage",),
+    "cronsim": ("reworker.core.tasks.firing",),
     "starlette": ("reworker.web",),
     "uvicorn": ("reworker.web",),
     "h11": ("reworker.web",),

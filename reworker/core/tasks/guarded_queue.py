@@ -9,7 +9,7 @@ import msgspec
 
 from reworker.core.principal import Scope
 from reworker.core.service import Service
-from reworker.core.tasks.queue import TaskDraft
+from reworker.core.tasks.queueing import TaskDraft
 from reworker.core.tasks.rights import PAGE_COUNT, Rights, keep
 from reworker.storage.contract import Unit
 from reworker.storage.task_rows import CodeRow, ProjectRow, TaskFilter, TaskRow

@@ -9,6 +9,7 @@ import msgspec
 
 from reworker.clock import Clock
 from reworker.core.batch import Result
+from reworker.core.recorder import LogLine, lines_of
 from reworker.core.tasks.codes import Codes, decoded_options
 from reworker.core.tasks.options import (
     MOST_DELAY_S,
@@ -169,22 +170,31 @@ class Tasks:
         """Return how many tasks that are wanted have each status."""
         return self._storage.reader.task_counts(wanted)
 
-    def output(self, task: TaskRow, *, is_stdout: bool = False) -> Iterator[str]:
-        """Yield what a task has written so far, in pieces: both streams as they came, or stdout alone."""
-        from reworker.core.recorder import lines_of
+    def output(
+        self, task: TaskRow, *, is_stdout: bool = False, after_no: int = 0, end_no: int | None = None
+    ) -> Iterator[str]:
+        """Yield what a task has written so far, in pieces: both streams as they came, or stdout alone.
 
-        after_no = 0
-        while True:
-            chunks = self._logs.lines(task.id, after_no=after_no, limit=_CHUNK_COUNT)
+        Args:
+            task: that wrote it.
+            is_stdout: only its standard output.
+            after_no: behind the line of this number.
+            end_no: up to the line of this number; None is all that there is.
+        """
+        for line in self._lines(task.id, after_no):
+            if end_no is not None and line.no > end_no:
+                return
+            # what stands there beside the process's own words is about a limit that was reached
+            is_own = line.stream.startswith("out") if is_stdout else line.stream or not line.attempt
+            if is_own:
+                yield line.text if line.stream.endswith("-") else line.text + "\n"
+
+    def _lines(self, task_id: str, after_no: int) -> Iterator[LogLine]:
+        while chunks := self._logs.lines(task_id, after_no=after_no, limit=_CHUNK_COUNT):
             for line in (one for chunk in chunks for one in lines_of(chunk)):
                 if line.no > after_no:
                     after_no = line.no
-                    # what stands there beside the process's own words is about a limit that was reached
-                    is_own = line.stream.startswith("out") if is_stdout else line.stream or not line.attempt
-                    if is_own:
-                        yield line.text if line.stream.endswith("-") else line.text + "\n"
-            if not chunks:
-                return
+                    yield line
 
     def cancel(self, task_id: str, *, note: Note = _nothing) -> TaskRow:
         """End a task: one that waits at once, one that runs as soon as its worker hears of it.
