@@ -159,7 +159,7 @@ def _place_of(file: BinaryIO) -> _Directory:
     if not found.member_count:
         raise PackageInvalid("the zip file has no members")
     if found.member_count > MOST_MEMBERS:
-        raise PackageInvalid(f"the zip file has {found.member_count} members; at most {MOST_MEMBERS} are taken")
+        raise PackageInvalid(f"the zip file has {found.member_count} members, more than {MOST_MEMBERS}")
     if found.size_bytes > MOST_DIRECTORY_BYTES:
         raise PackageInvalid(f"the zip file's directory has {found.size_bytes} bytes, which is too much")
     return found
