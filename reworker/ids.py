@@ -30,6 +30,11 @@ def make_id(at: datetime, random_bits: int) -> str:
     return f"{millis:012x}{random_bits & 0xFFFFFFFFFFFF:012x}"
 
 
+def first_id(at: datetime) -> str:
+    """Return the id that is not greater than any of this moment, and greater than all before."""
+    return make_id(at, 0)
+
+
 def new_id(at: datetime) -> str:
     """Return a fresh id for this moment, with randomness of the operating system."""
     return make_id(at, secrets.randbits(RANDOM_BITS))

@@ -21,6 +21,7 @@ COUNTS = (
     ("lines", "output_lines", "Lines of output that were stored."),
     ("lines_dropped", "output_lines_dropped", "Lines of output that were not stored."),
     ("deployments_pruned", "deployments_pruned", "Deployments deleted because of their age."),
+    ("audit_pruned", "audit_pruned", "Entries of the audit deleted because of their age."),
     ("history_problems", "history_problems", "Histories found broken."),
 )
 #: beginnings of keys that tell kinds of one thing apart: ending of the name, label, text.

@@ -63,6 +63,11 @@ class Deed:
         words = "; ".join(filter(None, (detail, self.why)))
         self._access.note_in(unit, entry_by(self._who, self.action, target, outcome, words))
 
+    def done(self, unit: Unit, detail: str = "") -> None:
+        """Keep that it was done to its target, in the transaction that does it."""
+        self.is_noted = True
+        self._access.note_in(unit, entry_by(self._who, self.action, self.target, Outcome.DONE, detail))
+
     def keep(self, outcome: Outcome, detail: str) -> None:
         """Keep how it went, in a transaction of its own; a failure to do so changes nothing."""
         try:

@@ -15,6 +15,7 @@ from reworker.core.batch import Result
 from reworker.core.guard import Deed, Guard
 from reworker.core.guarded_library import GuardedLibrary
 from reworker.core.guarded_tokens import GuardedTokens
+from reworker.core.guarded_views import GuardedViews
 from reworker.core.places import SEEING, may_any, narrowed, place_of, place_of_row
 from reworker.core.principal import Place, Principal, Scope
 from reworker.core.reads import PAGE_COUNT, AttemptView, DeploymentView, EventView
@@ -51,6 +52,8 @@ class GuardedService:
         self.library = GuardedLibrary(service.library, self.guard)
         #: tokens and the audit.
         self.tokens = GuardedTokens(access, self.guard)
+        #: what who asks looks for again and again.
+        self.views = GuardedViews(service.views, self.guard)
 
     def deployment(self, deployment_id: str) -> DeploymentView:
         """Return a deployment; see `Service.deployment`."""

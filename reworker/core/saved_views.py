@@ -2,13 +2,19 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
+
 from reworker.clock import Clock
 from reworker.errors import ConfigError
-from reworker.storage.contract import Storage
+from reworker.storage.contract import Storage, Unit
 from reworker.storage.rows import SavedViewRow
 
 #: characters of a name and of a query; views that one person keeps.
 NAME_CHARACTERS, QUERY_CHARACTERS, VIEW_COUNT = 60, 2000, 50
+
+
+#: done in the transaction that changes a view.
+Note = Callable[[Unit], None]
 
 
 class SavedViews:
@@ -21,13 +27,14 @@ class SavedViews:
         """Return the views of a person, by name."""
         return self._storage.reader.saved_views(owner)
 
-    def keep(self, owner: str, name: str, query: str) -> SavedViewRow:
+    def keep(self, owner: str, name: str, query: str, note: Note) -> SavedViewRow:
         """Keep a view, in place of one of the same name.
 
         Args:
             owner: the name in a token.
             name: for people.
             query: as behind the ``?`` of an address.
+            note: keeps who did it.
 
         Raises:
             ConfigError: the name or the query is none, or the person has too many.
@@ -45,9 +52,13 @@ class SavedViews:
             raise ConfigError(f"{VIEW_COUNT} views are kept already, which is the limit", key="name")
         with self._storage.begin() as unit:
             unit.put_saved_view(row)
+            note(unit)
         return row
 
-    def drop(self, owner: str, name: str) -> bool:
-        """Remove a view; tell whether it was there."""
+    def drop(self, owner: str, name: str, note: Note) -> bool:
+        """Remove a view; tell whether it was there. It is noted only then."""
         with self._storage.begin() as unit:
-            return unit.drop_saved_view(owner, name)
+            was_there = unit.drop_saved_view(owner, name)
+            if was_there:
+                note(unit)
+            return was_there

@@ -42,6 +42,7 @@ class CoreSettings(msgspec.Struct, frozen=True):
         window: publishes without a confirm at most.
         lease_s: seconds after which a publish that nobody finished is taken up again.
         keep_days: days for which deployments are kept after their end; 0 is for ever.
+        keep_audit_days: days for which the audit is kept; 0 is for ever.
         log_limit_bytes: output kept per deployment; more is counted and dropped.
         release_log_dir: folder for a log file of each deployment; empty is none.
         log_file: the core's own log, in the line format of 2014, beside standard error; empty is none.
@@ -62,6 +63,7 @@ class CoreSettings(msgspec.Struct, frozen=True):
     lease_s: float = 15.0
     log_limit_bytes: int = 64 << 20
     keep_days: int = 0
+    keep_audit_days: int = 0
     release_log_dir: str = ""
     log_file: str = ""
     log_level: str = "INFO"

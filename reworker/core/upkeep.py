@@ -11,6 +11,8 @@ from contextlib import contextmanager
 from datetime import timedelta
 from itertools import islice
 
+import msgspec
+
 from reworker import __version__
 from reworker.clock import Clock
 from reworker.core import history
@@ -29,6 +31,8 @@ TURN_S, SEARCH_S = 1.0, 600.0
 PRUNE_EVENT_COUNT = 1000
 #: chunks of output deleted in one transaction at most; a chunk is what arrived at once.
 PRUNE_CHUNK_COUNT = 50
+#: entries of the audit deleted in one transaction at most.
+PRUNE_AUDIT_COUNT = 1000
 #: seconds of room for others after each of these transactions at least; else as long as it took.
 ROOM_S = 0.002
 #: open deployments whose history is replayed after a start.
@@ -78,12 +82,24 @@ def _leaving_room(clock: Clock, pause: Callable[[float], object]) -> Iterator[No
     pause(max(ROOM_S, clock.mono_s() - begin_mono_s))
 
 
+class Kept(msgspec.Struct, frozen=True):
+    """For how many days what is kept; 0 is for ever.
+
+    Args:
+        days: deployments, after their end.
+        audit_days: entries of the audit.
+    """
+
+    days: float = 0
+    audit_days: float = 0
+
+
 class Upkeep:
     """Works on a thread of its own, seldom; nothing depends on it.
 
     Args:
         name: of this core.
-        keep_days: for which deployments that have ended are kept; 0 is for ever.
+        kept: for how long.
         is_quiet: tells whether the core has nothing else to do.
     """
 
@@ -95,13 +111,13 @@ class Upkeep:
         counters: Counters,
         *,
         name: str,
-        keep_days: float,
+        kept: Kept,
         is_quiet: Callable[[], bool],
     ) -> None:
         self._storage, self._logs, self._clock, self._counters = storage, logs, clock, counters
-        self._name, self._keep_days, self._is_quiet = name, keep_days, is_quiet
+        self._name, self._kept, self._is_quiet = name, kept, is_quiet
         self._started_at = clock.now()
-        self._beat_at_mono_s = self._search_at_mono_s = clock.mono_s()
+        self._beat_at_mono_s = self._search_at_mono_s = self._audit_at_mono_s = clock.mono_s()
         self._stopping = threading.Event()
 
     def run(self) -> None:
@@ -129,11 +145,22 @@ class Upkeep:
             self._beat_at_mono_s = now_mono_s + BEAT_S
             with self._storage.begin() as unit:
                 unit.beat(self._instance())
-        if self._keep_days and now_mono_s >= self._search_at_mono_s and self._is_quiet():
-            ids = prune(self._storage, self._logs, self._clock, self._keep_days, pause=self._stopping.wait)
+        if self._kept.days and now_mono_s >= self._search_at_mono_s and self._is_quiet():
+            ids = prune(self._storage, self._logs, self._clock, self._kept.days, pause=self._stopping.wait)
             self._counters.add("deployments_pruned", len(ids))
             if not ids:
                 self._search_at_mono_s = now_mono_s + SEARCH_S
+        if self._kept.audit_days and now_mono_s >= self._audit_at_mono_s and self._is_quiet():
+            self._prune_audit(now_mono_s)
+
+    def _prune_audit(self, now_mono_s: float) -> None:
+        """Delete the oldest entries of the audit, some in each turn."""
+        before = self._clock.now() - timedelta(days=self._kept.audit_days)
+        with self._storage.begin() as unit:
+            count = unit.drop_audit(before, PRUNE_AUDIT_COUNT)
+        self._counters.add("audit_pruned", count)
+        if count < PRUNE_AUDIT_COUNT:
+            self._audit_at_mono_s = now_mono_s + SEARCH_S
 
     def replay_open(self) -> None:
         """Replay what is open and say what is wrong, slowly: the core is busy taking it up again."""

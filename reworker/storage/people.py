@@ -9,6 +9,7 @@ import msgspec
 from sqlalchemy import Connection, Engine, Select, Table, delete, insert, or_, select, update
 from sqlalchemy.dialects import postgresql, sqlite
 
+from reworker.ids import first_id
 from reworker.storage import schema
 from reworker.storage.rows import AuditRow, SavedViewRow, SessionRow, TokenRow
 from reworker.storage.translating import translated
@@ -79,6 +80,11 @@ class PeopleTables:
     def add_audit(self, row: AuditRow) -> None:
         """Store what somebody did; see `PeopleUnit.add_audit`."""
         self._connection.execute(insert(_A), [msgspec.structs.asdict(row)])
+
+    def drop_audit(self, before: datetime, limit: int) -> int:
+        """Delete old entries; see `PeopleUnit.drop_audit`."""
+        oldest = select(_A.c.id).where(_A.c.id < first_id(before)).order_by(_A.c.id).limit(limit)
+        return self._connection.execute(delete(_A).where(_A.c.id.in_(oldest))).rowcount
 
     def put_saved_view(self, row: SavedViewRow) -> None:
         """Store a view; see `PeopleUnit.put_saved_view`."""

@@ -51,6 +51,10 @@ class PeopleUnit(Protocol):
         """Store what somebody did, or was not allowed to do."""
         ...
 
+    def drop_audit(self, before: datetime, limit: int) -> int:
+        """Delete what was done before, the oldest first, `limit` entries at most; return how many."""
+        ...
+
     def put_saved_view(self, row: SavedViewRow) -> None:
         """Store a view; one of the same owner and name is replaced."""
         ...

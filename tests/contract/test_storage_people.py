@@ -10,6 +10,7 @@ import msgspec
 import pytest
 
 from reworker.errors import StorageError
+from reworker.ids import new_id
 from reworker.storage.contract import Storage, Unit
 from reworker.storage.rows import AuditRow, SavedViewRow, SessionRow, TokenRow
 from tests.contract.storage_kit import NOW
@@ -138,6 +139,16 @@ def test_audit_is_read_in_pages_newest_first_and_by_words(storage: Storage) -> N
     assert read(limit=9, actor="bob") == read(limit=9, outcome="denied") == [rows[1]]
     assert read(limit=9, action="token.create") == read(limit=9, target="t1") == [rows[2]]
     assert read(limit=9, actor="ann", outcome="failed", before_id=rows[3].id) == []
+
+
+def test_oldest_entries_of_the_audit_are_deleted_some_at_a_time(storage: Storage) -> None:
+    times = [NOW + timedelta(seconds=number) for number in range(5)]
+    rows = [msgspec.structs.replace(audit(0), id=new_id(at), at=at) for at in times]
+    write(storage, *(lambda unit, row=row: unit.add_audit(row) for row in rows))
+    assert write(storage, lambda unit: unit.drop_audit(times[3], 2)) == [2]
+    assert storage.reader.audit(limit=9) == rows[:1:-1]
+    assert write(storage, *[lambda unit: unit.drop_audit(times[3], 2)] * 2) == [1, 0]
+    assert storage.reader.audit(limit=9) == rows[:2:-1]
 
 
 def test_saved_view_is_replaced_and_dropped_by_owner_and_name(storage: Storage) -> None:

@@ -159,6 +159,15 @@ def test_saved_views_are_of_who_saves_them(api: Api, admin: httpx.Client) -> Non
     assert api.client(Scope.READ, name="other").get("/views").json()["items"] == []
     assert admin.delete("/views/mine").status_code == 204
     refused(admin.delete("/views/mine"), 404, "view-not-found")
+    refused(admin.put("/views/mine", json={"query": "\u2603"}), 422, "invalid-value")
+    deeds = admin.get("/audit", params={"target": "mine"}).json()["items"]
+    assert [(one["action"], one["outcome"]) for one in reversed(deeds)] == [
+        ("view.keep", "done"),
+        ("view.drop", "done"),
+        ("view.drop", "failed"),
+        ("view.keep", "failed"),
+    ]
+    assert deeds[-1]["detail"] == "status=failed"
 
 
 def test_token_that_may_run_may_look_at_what_it_runs(api: Api) -> None:

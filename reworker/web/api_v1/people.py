@@ -258,17 +258,17 @@ def _deed(row: AuditRow) -> Deed:
 
 
 def _views(call: Call) -> SavedViews:
-    found = call.site.service.views.of(call.who.name)
+    found = core_of(call).views.all()
     return SavedViews([SavedView(one.name, one.query, one.created_at) for one in found])
 
 
 def _keep_view(call: Call) -> SavedView:
-    row = call.site.service.views.keep(call.who.name, call.path["name"], call.body.query)
+    row = core_of(call).views.keep(call.path["name"], call.body.query)
     return SavedView(row.name, row.query, row.created_at)
 
 
 def _drop_view(call: Call) -> None:
-    if not call.site.service.views.drop(call.who.name, call.path["name"]):
+    if not core_of(call).views.drop(call.path["name"]):
         reason = f"no view of {call.who.name} is called {call.path['name'][:60]!a}"
         raise HttpProblem(404, "view-not-found", reason)
 

@@ -48,7 +48,7 @@ def _list(visit: Visit) -> Response:
         total=sum(counts.values()),
         is_first=not before_id,
         older=asked.url(before=views[-1].row.id) if has_more else "",
-        saved=visit.site.service.views.of(visit.who.name),
+        saved=visit.service.views.all(),
         statuses=status_choices(),
         sinces=since_choices(),
         tab=tab_title(counts),
@@ -153,7 +153,7 @@ def _save_view(visit: Visit) -> Response:
     asked = Listing.of(dict(visit.form.fields))
     name = visit.form.text("view").strip()
     try:
-        visit.site.service.views.keep(visit.who.name, name, asked.query())
+        visit.service.views.keep(name, asked.query())
     except ConfigError as error:
         return see_other(visit, asked.url(), str(error), "failed")
     return see_other(visit, asked.url(), f"The view {name} is kept.")
@@ -161,7 +161,7 @@ def _save_view(visit: Visit) -> Response:
 
 def _drop_view(visit: Visit) -> Response:
     name = visit.form.text("view")
-    visit.site.service.views.drop(visit.who.name, name)
+    visit.service.views.drop(name)
     return see_other(visit, "/deployments", f"The view {name} is gone.")
 
 

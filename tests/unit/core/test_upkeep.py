@@ -8,6 +8,7 @@ from pathlib import Path
 import pytest
 from msgspec.structs import replace
 
+from reworker.core.audit import AuditEntry, audit_row
 from reworker.core.upkeep import BEAT_S, PRUNE_CHUNK_COUNT, ROOM_S, SEARCH_S, open_ids, prune
 from reworker.errors import DeploymentNotFound
 from reworker.storage.contract import LogRow
@@ -61,6 +62,25 @@ def test_deployments_and_their_lines_go_when_they_ended_long_ago(world: World, w
             world.deployment(own_id)
     assert world.core.service.log_lines(old) == []
     assert [world.status(one) for one in (young, running)] == ["completed", "running"]
+
+
+def test_audit_goes_when_it_is_old_and_only_if_somebody_says_so(world: World) -> None:
+    def note() -> None:
+        with world.storage.begin() as unit:
+            unit.add_audit(audit_row(AuditEntry("deployment.start"), world.clock.now()))
+
+    note()
+    world.advance(400 * DAY_S)
+    note()
+    world.core.upkeep.turn()
+    assert len(world.storage.reader.audit(limit=9)) == 2
+    world.kill()
+    world.settings = type(world.settings)(keep_audit_days=365)
+    world.start()
+    world.core.upkeep.turn()
+    (left,) = world.storage.reader.audit(limit=9)
+    assert left.at == world.clock.now()
+    assert world.core.counters.snapshot()["audit_pruned"] == 1
 
 
 class Watched(SqlLog):
