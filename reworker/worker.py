@@ -94,6 +94,9 @@ class Worker(ClassicHooks):
     reports_status: bool = True
     #: keys the queue is bound with; empty is ``worker.<command>``.
     routing_keys: ClassVar[tuple[str, ...]] = ()
+    #: for a worker of many queues, each named like the routing key of its messages: the key that matches all
+    #: of them, for example ``worker.code.#``. It has no queue of its own then. Empty is one queue.
+    queues_key: ClassVar[str] = ""
     #: lowest level of output; empty is DEBUG for classic workers, as in 2014, and INFO for steps.
     output_level: ClassVar[str] = ""
 
@@ -172,6 +175,14 @@ class Worker(ClassicHooks):
             subcommand: of the step.
             values: its parameters, checked against the type hints of its method.
             hosts: to work on.
+        """
+        return ()
+
+    def known_queues(self) -> Iterable[str]:
+        """Name queues that may have messages of which nobody has heard; workers of many queues override it.
+
+        It is asked at the start and now and then, on a thread of its own, while a job may run on this object.
+        An error is logged, and it is asked again.
         """
         return ()
 
@@ -277,7 +288,13 @@ class Worker(ClassicHooks):
         layers = layers_of(name, constructor, file, os.environ)
         self._layers = layers
         level = self.output_level or ("INFO" if self._steps else "DEBUG")
-        return worker_settings(name, layers, routing_keys=self.routing_keys, output_level=level)
+        return worker_settings(
+            name,
+            layers,
+            routing_keys=self.routing_keys,
+            queues_key=self.queues_key,
+            output_level=level,
+        )
 
     def _names(self) -> Names:
         return Names(sys.modules[__name__].pika, Output)  # by the module: a suite may have replaced it

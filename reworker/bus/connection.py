@@ -23,11 +23,13 @@ from reworker.bus.contract import (
     TopologySpec,
 )
 from reworker.bus.engine import Engine
+from reworker.bus.many import ManyPull
 from reworker.bus.parameters import connection_parameters, masked_urls, quiet_pika
 from reworker.bus.publish_channel import CHANNEL_NUMBER
 from reworker.bus.publisher import Pending
 from reworker.bus.pulling import Pull
 from reworker.bus.pulse import Pulse
+from reworker.bus.rota import Rota
 from reworker.bus.subscription import Subscription
 from reworker.clock import Clock, SystemClock
 from reworker.config import MqSettings
@@ -152,6 +154,13 @@ class PikaBus:
         """Consume on a channel of its own; see `contract.Bus.consume`."""
         kind = Subscription if every_s is None else functools.partial(Pull, every_s=every_s)
         return self._engine.add_subscription(queue, on_delivery, kind, prefetch=prefetch, longest_s=longest_s)
+
+    def consume_any(
+        self, rota: Rota, on_delivery: Callable[[Delivery], None], *, longest_s: float | None = 0.0
+    ) -> Subscription:
+        """Take messages of many queues, one at a time; see `contract.Bus.consume_any`."""
+        kind = functools.partial(ManyPull, rota=rota)
+        return self._engine.add_subscription(rota.key, on_delivery, kind, prefetch=1, longest_s=longest_s)
 
     def publish(
         self,

@@ -13,6 +13,8 @@ from typing import Any, NoReturn, Protocol
 
 import msgspec
 
+from reworker.bus.received import PropertiesView
+from reworker.bus.rota import Rota
 from reworker.errors import PublishNotConfirmed, Unroutable
 
 #: seconds a publish may wait for its confirm, reconnections included, unless the caller says otherwise.
@@ -110,45 +112,6 @@ class Verdict(enum.Enum):
     REQUEUE = "requeue"
     #: rejected without requeue: to the dead-letter exchange, if the queue has one.
     DEAD_LETTER = "dead letter"
-
-
-class PropertiesView(Protocol):
-    """Properties as received: the attributes of `Properties`, on whatever object the bus has."""
-
-    @property
-    def headers(self) -> Mapping[str, Any] | None:
-        """Application headers."""
-        ...
-
-    @property
-    def content_encoding(self) -> str | None:
-        """For example ``gzip``; ours is absent or ``utf-8``."""
-        ...
-
-    @property
-    def correlation_id(self) -> str | None:
-        """Id that connects all messages of one attempt."""
-        ...
-
-    @property
-    def reply_to(self) -> str | None:
-        """Queue for replies."""
-        ...
-
-    @property
-    def message_id(self) -> str | None:
-        """Unique id of the message, when its sender gave one."""
-        ...
-
-    @property
-    def app_id(self) -> str | None:
-        """Name of the sender."""
-        ...
-
-    @property
-    def user_id(self) -> str | None:
-        """User that sent it: brokers refuse a message that names another than that of its connection."""
-        ...
 
 
 class Delivery(Protocol):
@@ -320,6 +283,20 @@ class Bus(Protocol):
             longest_s: seconds that a delivery may stay unsettled, to be agreed with the broker; None is not
                 known. What was agreed is `Consumer.ack_within_s`. 0 is settled at once.
             every_s: seconds after which to ask for one message, again and again; None has them pushed.
+        """
+        ...
+
+    def consume_any(
+        self, rota: Rota, on_delivery: Callable[[Delivery], None], *, longest_s: float | None = 0.0
+    ) -> Consumer:
+        """Take messages of many queues, one at a time; returns at once.
+
+        The next one is asked for when the one before is settled. Of a queue that is not there nothing comes.
+
+        Args:
+            rota: says which queues may have a message; shared by the consumers of this bus.
+            on_delivery: called on the I/O thread for each delivery.
+            longest_s: see `consume`.
         """
         ...
 

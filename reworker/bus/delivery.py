@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import threading
 
-from reworker.bus.contract import PropertiesView, Verdict
+from reworker.bus.contract import Verdict
+from reworker.bus.received import PropertiesView
 from reworker.bus.settlement import Epoch
 from reworker.errors import AlreadySettled
 

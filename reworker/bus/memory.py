@@ -21,7 +21,9 @@ from reworker.bus.contract import (
     TopologySpec,
 )
 from reworker.bus.memory_consumer import MemoryConsumer, MemoryPull, Pace
-from reworker.bus.memory_model import NO_ROUTE, NOT_FOUND, Model, PendingPublish, stamped
+from reworker.bus.memory_many import MemoryMany
+from reworker.bus.memory_model import Model, PendingPublish, stamped
+from reworker.bus.rota import Rota
 from reworker.clock import Clock, SystemClock
 from reworker.errors import CannotConnect, ConnectionLost, TopologyMismatch
 
@@ -241,6 +243,15 @@ class MemoryBus:
             pace = Pace(every_s, self._clock)
             consumer, self._is_pulling = MemoryPull(self, queue, on_delivery, prefetch, pace), True
             self.post(_nothing)  # wakes the thread, so that it looks at the time
+        return self._begin(consumer)
+
+    def consume_any(
+        self, rota: Rota, on_delivery: Callable[[Delivery], None], *, longest_s: float | None = 0.0
+    ) -> MemoryConsumer:
+        """Take messages of many queues, one at a time; see `contract.Bus.consume_any`."""
+        return self._begin(MemoryMany(self, on_delivery, rota))
+
+    def _begin(self, consumer: MemoryConsumer) -> MemoryConsumer:
         with self.broker.changed:
             self._consumers.append(consumer)
             self.start_consumers()
@@ -279,24 +290,15 @@ class MemoryBus:
             return
         left: deque[PendingPublish] = deque()
         for pending in self._pending:
-            result = self._send(pending)
+            result = self.broker.model.take_in(pending)
+            if result is None and self.broker.is_confirming:
+                result = Published(Outcome.CONFIRMED)
             if result is None:
                 left.append(pending)
             else:
                 self._finish(pending, result)
         self._pending = left
         self.broker.changed.notify_all()
-
-    def _send(self, pending: PendingPublish) -> Published | None:
-        message, model = pending.message, self.broker.model
-        if not pending.is_sent:
-            pending.is_sent = True
-            if not model.has_exchange(message.exchange):
-                reason = f"NOT_FOUND - no exchange '{message.exchange}'"
-                return Published(Outcome.RETURNED, reply_code=NOT_FOUND, reason=reason)
-            if not model.route(message):
-                return Published(Outcome.RETURNED, reply_code=NO_ROUTE, reason="NO_ROUTE")
-        return Published(Outcome.CONFIRMED) if self.broker.is_confirming else None
 
     def _finish(self, pending: PendingPublish, result: Published) -> None:
         on_done = pending.on_done

@@ -7,8 +7,9 @@ import threading
 from collections.abc import Callable
 from typing import Protocol
 
-from reworker.bus.contract import Delivery, PropertiesView, Verdict
+from reworker.bus.contract import Delivery, Verdict
 from reworker.bus.memory_model import Model, Stored
+from reworker.bus.received import PropertiesView
 from reworker.clock import Clock
 from reworker.errors import AlreadySettled
 

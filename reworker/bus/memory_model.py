@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import bisect
 import itertools
 from collections import deque
 from collections.abc import Callable
@@ -9,7 +10,15 @@ from typing import Any, Protocol
 
 import msgspec
 
-from reworker.bus.contract import BindingSpec, ExchangeSpec, Outgoing, Properties, Published, QueueSpec
+from reworker.bus.contract import (
+    BindingSpec,
+    ExchangeSpec,
+    Outcome,
+    Outgoing,
+    Properties,
+    Published,
+    QueueSpec,
+)
 from reworker.errors import TopologyMismatch
 
 #: AMQP reply codes. Source: AMQP 0-9-1, constants.
@@ -21,13 +30,14 @@ MAX_DEAD_LETTERINGS = 100
 class Stored:
     """One message in one queue."""
 
-    __slots__ = ("body", "exchange", "order", "properties", "redelivered", "routing_key")
+    __slots__ = ("body", "exchange", "properties", "rank", "redelivered", "routing_key")
 
     def __init__(self, exchange: str, routing_key: str, body: bytes, properties: Properties) -> None:
         self.exchange, self.routing_key = exchange, routing_key
         self.body, self.properties = body, properties
         self.redelivered = False
-        self.order = 0
+        #: its place among those of its queue.
+        self.rank = (0, 0)
 
 
 class PendingPublish:
@@ -71,15 +81,21 @@ class MemoryQueue:
 
     def add(self, stored: Stored) -> None:
         """Append a message and deliver what can be delivered."""
-        stored.order = next(self._orders)
-        self.ready.append(stored)
+        most = self.spec.arguments.get("x-max-priority", 0)
+        stored.rank = (-min(stored.properties.priority or 0, most), next(self._orders))
+        self._insert(stored)
         self.dispatch()
 
     def put_back(self, stored: Stored) -> None:
         """Put a delivered message back to its old place, marked as redelivered; `dispatch` comes later."""
         stored.redelivered = True
-        place = next((i for i, other in enumerate(self.ready) if other.order > stored.order), len(self.ready))
-        self.ready.insert(place, stored)
+        self._insert(stored)
+
+    def _insert(self, stored: Stored) -> None:
+        if not self.ready or self.ready[-1].rank < stored.rank:
+            self.ready.append(stored)
+        else:
+            self.ready.insert(bisect.bisect(self.ready, stored.rank, key=lambda one: one.rank), stored)
 
     def dispatch(self) -> None:
         """Deliver in turn to the consumers that have room."""
@@ -155,6 +171,19 @@ class Model:
         """Remove a queue with its messages and bindings."""
         self.queues.pop(name, None)
         self._bindings = [binding for binding in self._bindings if binding.queue != name]
+
+    def take_in(self, pending: PendingPublish) -> Published | None:
+        """Route a message that is not sent yet; return why it cannot be routed, None when it is."""
+        if pending.is_sent:
+            return None
+        pending.is_sent = True
+        exchange = pending.message.exchange
+        if not self.has_exchange(exchange):
+            reason = f"NOT_FOUND - no exchange '{exchange}'"
+            return Published(Outcome.RETURNED, reply_code=NOT_FOUND, reason=reason)
+        if self.route(pending.message):
+            return None
+        return Published(Outcome.RETURNED, reply_code=NO_ROUTE, reason="NO_ROUTE")
 
     def route(self, message: Outgoing) -> bool:
         """Put a message into every queue it is routed to; tell whether there was one."""

@@ -14,7 +14,7 @@ from reworker.jobs.retry import check_kind
 from reworker.layers import Kind, Layered, flag, number_above, one_of, text, whole, words
 from reworker.ledger import MAX_AGE_S, MAX_COUNT, Ledger, open_ledger
 from reworker.topology import names
-from reworker.topology.model import QUEUE_TYPES, worker_topology
+from reworker.topology.model import QUEUE_TYPES, shared_topology, worker_topology
 
 LEVELS = ("DEBUG", "INFO", "WARN", "WARNING", "ERROR", "FATAL", "CRITICAL")
 #: what a part of a queue's name may be: a binding with a wildcard would take the steps of others.
@@ -110,6 +110,7 @@ class WorkerSettings(msgspec.Struct, frozen=True):
         suffix: names the worker's control keys, and its queue: the property `queue`, or the class's name.
         queue: full name of the queue.
         routing_keys: keys the queue is bound with.
+        queues_key: routing key of all the queues of a worker of many queues; empty is one queue.
     """
 
     suffix: str
@@ -178,6 +179,7 @@ class WorkerSettings(msgspec.Struct, frozen=True):
     log_format: Annotated[str, Property(one_of("", "text", "json"))] = ""
     #: what matches one of them is masked in lines of output and in the log.
     redactions: Annotated[tuple[str, ...], Property(PATTERNS)] = ()
+    queues_key: str = ""
 
     @property
     def short_name(self) -> str:
@@ -214,6 +216,8 @@ class WorkerSettings(msgspec.Struct, frozen=True):
 
     def topology(self) -> TopologySpec:
         """Return what a worker of these settings declares."""
+        if self.queues_key:
+            return shared_topology(self.exchange)
         return worker_topology(self.queue, self.routing_keys, self.exchange, queue_type=self.queue_type)
 
 
@@ -239,7 +243,12 @@ NAMES = {other.lower(): one.name for one in (QUEUE, *TABLE.values()) for other i
 
 
 def worker_settings(
-    class_name: str, layers: Layered, *, routing_keys: tuple[str, ...] = (), output_level: str = "DEBUG"
+    class_name: str,
+    layers: Layered,
+    *,
+    routing_keys: tuple[str, ...] = (),
+    queues_key: str = "",
+    output_level: str = "DEBUG",
 ) -> WorkerSettings:
     """Return the settings of a worker class.
 
@@ -247,6 +256,7 @@ def worker_settings(
         class_name: its lower case is the default suffix of the queue.
         layers: see `jobs.sources`.
         routing_keys: the class's own keys; empty is ``worker.<command>`` of its names.
+        queues_key: the class's own; what such a worker takes ahead would pass what is more urgent.
         output_level: the class's own default.
 
     Raises:
@@ -260,7 +270,10 @@ def worker_settings(
         "output_level": _level(output_level),
     }
     values = {field: layers.read(one.name, defaults[field], one.kind) for field, one in TABLE.items()}
-    return WorkerSettings(suffix=suffix, queue=names.worker_queue(suffix, domain), **values)
+    if queues_key:
+        values["prefetch"] = 1
+    queue = names.worker_queue(suffix, domain)
+    return WorkerSettings(suffix=suffix, queue=queue, queues_key=queues_key, **values)
 
 
 _DEFAULTS = WorkerSettings.__struct_defaults__

@@ -16,6 +16,7 @@ from typing import Any, Protocol
 
 from reworker.bus import contract
 from reworker.bus.contract import DeclareMode, Delivery, TopologySpec
+from reworker.bus.rota import Rota
 from reworker.clock import Clock, SystemClock
 from reworker.jobs.settings import WorkerSettings
 from reworker.jobs.tally import JobTally
@@ -103,6 +104,7 @@ class Station:
         numbers: for the same purpose, within this process.
         fork_mark: tells whether user code has forked this process.
         gate: lets only the messages of certain users in; None lets all.
+        rota: of a worker of many queues: which may have a message; None is one queue.
         rand: chance, for pauses between tries.
         current: the `Attempt` that the instance performs now, or None.
     """
@@ -126,5 +128,6 @@ class Station:
     numbers: itertools.count[int] = field(default_factory=itertools.count)
     fork_mark: ForkMark = field(default_factory=ForkMark)
     gate: Gate | None = None
+    rota: Rota | None = None
     rand: Callable[[], float] = random.random
     current: Any = None

@@ -5,6 +5,7 @@ from __future__ import annotations
 import os
 import socket
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any, Protocol
 
 from reworker import __version__
@@ -19,6 +20,7 @@ from reworker.bus.contract import (
     TopologySpec,
     Verdict,
 )
+from reworker.bus.rota import Rota
 from reworker.errors import MessageError
 from reworker.ids import new_id
 from reworker.jobs.station import Station
@@ -63,6 +65,10 @@ class ControlDesk:
         suffix = pool.station.settings.suffix
         self.queue = f"{names.CONTROL_EXCHANGE}.{suffix}.{new_id(pool.station.clock.now())}"
         self._keys = tuple(dict.fromkeys((suffix, *names.commands_of(suffix))))
+        #: of single queues, for a worker of many.
+        self._wide_keys = tuple(
+            key.removeprefix(names.WORKER_PREFIX) for key in (pool.station.settings.queues_key,) if key
+        )
         self._deeds: dict[str, tuple[type, Callable[[Any], None]]] = {
             "cancel": (Control, self._cancel),
             "pause": (WorkerOrder, self._pause),
@@ -75,7 +81,10 @@ class ControlDesk:
         The exchange only for a worker that declares: to declare it again asks for the right to delete it.
         """
         is_declaring = self._pool.station.settings.declare is DeclareMode.DECLARE
-        keys = (names.PING_KEY, *(f"{verb}.{key}" for verb in VERBS for key in self._keys))
+        keys = (
+            names.PING_KEY,
+            *(f"{verb}.{key}" for verb in VERBS for key in (*self._keys, *self._wide_keys)),
+        )
         return TopologySpec(
             exchanges=(ExchangeSpec(names.CONTROL_EXCHANGE),) if is_declaring else (),
             queues=(QueueSpec(self.queue, durable=False, exclusive=True, auto_delete=True),),
@@ -95,9 +104,12 @@ class ControlDesk:
 
     def _obey(self, delivery: Delivery) -> None:
         delivery.settle(Verdict.ACK)
-        verb = delivery.routing_key.partition(".")[0]
+        verb, _, key = delivery.routing_key.partition(".")
+        rota = self._pool.station.rota
         try:
             kind, deed = self._deeds[verb]
+            if rota is not None and kind is WorkerOrder and key not in self._keys:
+                deed = partial(self._order_one, rota, verb, names.step_key(key))
             deed(decode(kind, delivery.body, delivery.properties.content_encoding))
         except (MessageError, KeyError) as error:
             text = "the control message %s was ignored: %s"
@@ -118,6 +130,11 @@ class ControlDesk:
     def _resume(self, order: WorkerOrder) -> None:
         self._pool.station.logger.info("resumed: %s", order.reason)
         self._pool.resume()
+
+    def _order_one(self, rota: Rota, verb: str, queue: str, order: WorkerOrder) -> None:
+        """Take nothing of one queue of many, or take from it again."""
+        self._pool.station.logger.info("%s: %sd: %s", queue, verb, order.reason)
+        (rota.pause if verb == "pause" else rota.resume)(queue)
 
     def _answer(self, delivery: Delivery) -> None:
         reply_to = delivery.properties.reply_to

@@ -159,16 +159,23 @@ class Instance:
             if self._is_quiet or self._is_held:
                 return
             old, self._prefetch = self._consumer, prefetch
-            settings, gate = self.station.settings, self.station.gate
-            self._consumer = self._latest = self._bus.consume(
-                settings.queue,
-                self._on_delivery if gate is None else gate.before(self._on_delivery),
-                prefetch=prefetch,
-                longest_s=settings.hard_timeout_s or settings.timeout_s,
-                every_s=settings.polling_interval_s,
-            )
+            self._consumer = self._latest = self._new_consumer(prefetch)
         if old is not None:
             old.cancel()
+
+    def _new_consumer(self, prefetch: int) -> Consumer:
+        settings, gate, rota = self.station.settings, self.station.gate, self.station.rota
+        on_delivery = self._on_delivery if gate is None else gate.before(self._on_delivery)
+        longest_s = settings.hard_timeout_s or settings.timeout_s
+        if rota is not None:
+            return self._bus.consume_any(rota, on_delivery, longest_s=longest_s)
+        return self._bus.consume(
+            settings.queue,
+            on_delivery,
+            prefetch=prefetch,
+            longest_s=longest_s,
+            every_s=settings.polling_interval_s,
+        )
 
     def _on_delivery(self, delivery: Delivery) -> None:
         """On the I/O thread."""

@@ -8,13 +8,14 @@ import os
 import signal
 import socket
 import threading
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 from functools import partial
 from logging import Logger
 from typing import Any, Protocol
 
 from reworker.bus.contract import Bus, DeclareMode, TopologySpec
 from reworker.bus.own_name import require_own_name
+from reworker.bus.rota import Rota
 from reworker.clock import SystemClock
 from reworker.config import MqSettings
 from reworker.errors import ConnectionLost, JobCancelled
@@ -26,6 +27,8 @@ from reworker.jobs.settings import WorkerSettings
 from reworker.jobs.station import Station
 from reworker.jobs.tally import JobTally
 from reworker.ledger import Ledger
+from reworker.pool.bells import PREFETCH as BELLS_PREFETCH
+from reworker.pool.bells import Bells
 from reworker.pool.children import children_of_thread, end_trees
 from reworker.pool.control import ControlDesk
 from reworker.pool.deadman import Deadman
@@ -57,6 +60,9 @@ class PoolMember(Protocol):
     _settings: WorkerSettings
 
     def _join(self, station: Station) -> None: ...
+    def known_queues(self) -> Iterable[str]:
+        """Name queues that may have messages; see `Worker.known_queues`."""
+        ...
 
 
 class WorkerPool:
@@ -103,6 +109,7 @@ class WorkerPool:
         if self.settings.accept_from:
             bus.stamp()
             self.station.gate = SenderGate(self.station, bus)
+        self._bells = self._new_bells()
         self.instances = [self._instance(worker, number) for number, worker in enumerate(workers)]
         self._share = Share(self.instances)
         self._deadman = Deadman(self.station.clock)
@@ -127,6 +134,12 @@ class WorkerPool:
         worker._join(station)
         after_job = partial(self._after_job, Folder(self._logger))
         return Instance(worker, station, self.bus, f"worker {worker_id}", after_job)
+
+    def _new_bells(self) -> Bells | None:
+        if not self.settings.queues_key:
+            return None
+        self.station.rota = Rota(self.settings.queues_key)
+        return Bells(self.station, self.station.rota, lambda: self.instances[0].worker.known_queues())
 
     def run(self) -> None:
         """Work until told to stop; returns after a clean stop, see `exit_code`.
@@ -168,6 +181,10 @@ class WorkerPool:
         self._declare(self.settings.topology(), self.settings.declare)
         self._declare(self._desk.topology())
         self.bus.consume(self._desk.queue, self._desk.on_delivery, prefetch=0)
+        if self._bells is not None:
+            self._declare(self._bells.topology())
+            self.bus.consume(self._bells.queue, self._bells.on_delivery, prefetch=BELLS_PREFETCH)
+            self._bells.start()
         if self.settings.capture_stdout:
             self._stack.enter_context(captured_streams())
         self._watch.start()
@@ -175,7 +192,8 @@ class WorkerPool:
             instance.start(is_quiet=self.settings.paused)
         self._enter(State.QUIET if self.settings.paused else State.CONSUMING)
         word = "paused before" if self.settings.paused else "consuming"
-        self._logger.info("%s %s with %d instances", word, self.settings.queue, len(self.instances))
+        queue = self.settings.queues_key or self.settings.queue
+        self._logger.info("%s %s with %d instances", word, queue, len(self.instances))
 
     def quiet(self) -> None:
         """Take no new work, give back what has not been started, let what runs go on."""
@@ -215,6 +233,8 @@ class WorkerPool:
         self._join_all(self.settings.drain_s)
         self._abandon([one for one in self.instances if one.thread.is_alive()])
         self._watch.stop()
+        if self._bells is not None:
+            self._bells.stop()
         self._deadman.close()
         self._settle(SETTLE_S)
         self.bus.close()

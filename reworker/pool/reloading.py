@@ -18,6 +18,7 @@ FIXED = (
     "suffix",
     "queue",
     "routing_keys",
+    "queues_key",
     "domain",
     "exchange",
     "declare",

@@ -16,11 +16,11 @@ from reworker.bus.contract import (
     Outcome,
     Outgoing,
     Properties,
-    PropertiesView,
     Published,
     TopologySpec,
     Verdict,
 )
+from reworker.bus.received import PropertiesView
 from reworker.clock import Clock, SystemClock
 from reworker.errors import AlreadySettled, JobError
 from reworker.execution import execute

@@ -50,6 +50,11 @@ def worker_topology(
     )
 
 
+def shared_topology(exchange: str = names.EXCHANGE) -> TopologySpec:
+    """Return what all declare, whatever queue of their own they have: the exchanges and the dead letters."""
+    return TopologySpec(exchanges=_exchanges(exchange), queues=(_DEAD_QUEUE,), bindings=(_DEAD_BINDING,))
+
+
 def core_topology(
     exchange: str = names.EXCHANGE, job_queue: str = names.JOB_QUEUE, *, queue_type: str = ""
 ) -> TopologySpec:
