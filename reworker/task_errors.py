@@ -6,6 +6,7 @@
       ThingNotFound           no project, code, revision, task or schedule of this id
       PackageInvalid          a code package cannot be taken, and why
       TaskRefused             a task, code or schedule cannot be made or changed like this
+      TaskNotOver             a task was waited for and has not ended
 """
 
 from __future__ import annotations
@@ -19,11 +20,12 @@ class ThingNotFound(ReworkerError):
     Args:
         kind: project, code, revision, task or schedule.
         key: its id or name, as it was asked for.
+        where: was looked, for a client; empty is here.
     """
 
-    def __init__(self, kind: str, key: str) -> None:
+    def __init__(self, kind: str, key: str, where: str = "") -> None:
         self.kind, self.key = kind, key
-        super().__init__(f"there is no {kind} {key[:100]!a}")
+        super().__init__(f"there is no {kind} {key[:100]!a}" + (f" {where}" if where else ""))
 
 
 class PackageInvalid(ReworkerError):
@@ -41,3 +43,17 @@ class TaskRefused(ReworkerError):
     def __init__(self, reason: str, *, field: str = "") -> None:
         self.reason, self.field = reason, field
         super().__init__(f"{field}: {reason}" if field else reason)
+
+
+class TaskNotOver(ReworkerError):
+    """A task was waited for and has not ended; it goes on.
+
+    Args:
+        task_id: of the task.
+        status: that it has.
+        waited_s: how long.
+    """
+
+    def __init__(self, task_id: str, status: str, waited_s: float) -> None:
+        self.task_id, self.status = task_id, status
+        super().__init__(f"task {task_id} is still {status} after {waited_s:g} s; it goes on")
