@@ -109,7 +109,10 @@ class TaskRow(msgspec.Struct, frozen=True):
 
 
 class TaskFilter(msgspec.Struct, frozen=True):
-    """Which tasks are wanted: those that fit all that is given; what is empty limits nothing."""
+    """Which tasks are wanted: those that fit all that is given; what is empty limits nothing.
+
+    `before_id` wants those that were made before the task of this id.
+    """
 
     project_id: str = ""
     code_id: str = ""
@@ -120,6 +123,9 @@ class TaskFilter(msgspec.Struct, frozen=True):
     schedule_id: str = ""
     created_after: datetime | None = None
     created_before: datetime | None = None
+    before_id: str = ""
+    updated_after: datetime | None = None
+    updated_before: datetime | None = None
 
 
 class ScheduleRow(msgspec.Struct, frozen=True):

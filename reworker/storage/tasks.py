@@ -165,4 +165,10 @@ def _conditions(wanted: TaskFilter) -> list[Any]:
         found.append(_T.c.created_at >= wanted.created_after)
     if wanted.created_before is not None:
         found.append(_T.c.created_at < wanted.created_before)
+    if wanted.updated_after is not None:
+        found.append(_T.c.updated_at >= wanted.updated_after)
+    if wanted.updated_before is not None:
+        found.append(_T.c.updated_at < wanted.updated_before)
+    if wanted.before_id:
+        found.append(_T.c.id < wanted.before_id)
     return found

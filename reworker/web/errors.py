@@ -52,7 +52,6 @@ _ERRORS: tuple[tuple[type[ReworkerError], int, str], ...] = (
     (PlaybookNotFound, 404, "playbook-not-found"),
     (LetterNotFound, 404, "letter-not-found"),
     (TokenNotFound, 404, "token-not-found"),
-    (ThingNotFound, 404, "not-found"),
     (LetterStays, 409, "letter-stays"),
     (KeyReused, 409, "idempotency-key-reused"),
     (NotResumable, 409, "not-resumable"),
@@ -100,6 +99,8 @@ def problem_of(error: Exception) -> HttpProblem:
         return HttpProblem(
             error.status_code, _name_of(error.status_code), error.detail, headers=error.headers
         )
+    if isinstance(error, ThingNotFound):
+        return HttpProblem(404, f"{error.kind}-not-found", str(error))
     for kind, status, name in _ERRORS:
         if isinstance(error, kind):
             return HttpProblem(status, name, str(error), _extra(error), headers=_headers(error))
@@ -116,6 +117,8 @@ def _extra(error: ReworkerError) -> dict[str, Any]:
         return {"line": error.line, "path": error.path, "reason": error.reason}
     if isinstance(error, KeyReused):
         return {"deployment": error.deployment_id}
+    if isinstance(error, TaskRefused) and error.field:
+        return {"path": error.field}
     if isinstance(error, LetterStays) and error.needs:
         return {"needs": error.needs}
     return {}

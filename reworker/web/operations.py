@@ -21,6 +21,7 @@ from reworker.web.bodies import BODY_BYTES, json_of, read_body, require_type
 from reworker.web.context import Site, site_of
 from reworker.web.errors import HttpProblem, answer_error
 from reworker.web.routes import GuardedRoute
+from reworker.web.uploads import Upload, read_upload
 
 JSON_TYPE = "application/json"
 
@@ -41,6 +42,7 @@ class Call:
         body: of the operation's type for it, or None.
         request: all of it, for headers.
         raw: the body as it came.
+        upload: files that came with it, for `do` to read; they are closed behind it.
     """
 
     site: Site
@@ -50,6 +52,7 @@ class Call:
     body: Any
     request: Request
     raw: bytes = b""
+    upload: Upload | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -63,6 +66,8 @@ class Operation:
         summary: in a line.
         query: a Struct with defaults.
         body: a Struct, or None for none.
+        form: a Struct, when it takes a file: as the body, or as `file` of a form that has this as `data`.
+        file_type: media type of that file.
         answer: type of the answer; None is none.
         status: of the answer.
         errors: further statuses, beside those that any operation may have.
@@ -81,6 +86,8 @@ class Operation:
     also: tuple[Scope, ...] = ()
     query: type[msgspec.Struct] = NoQuery
     body: type[msgspec.Struct] | None = None
+    form: type[msgspec.Struct] | None = None
+    file_type: str = "application/octet-stream"
     answer: Any = None
     status: int = 200
     errors: tuple[int, ...] = ()
@@ -122,13 +129,24 @@ async def _perform(operation: Operation, request: Request) -> Response:
         # a large body takes a second, in which everybody else would wait
         body = await run_in_threadpool(_body, raw, operation.body)
     query = _query(request, operation.query)
-    call = Call(site, who, request.path_params, query, body, request, raw)
-    found = await run_in_threadpool(operation.do, call)
+    upload = await _upload(operation, request)
+    call = Call(site, who, request.path_params, query, body, request, raw, upload)
+    try:
+        found = await run_in_threadpool(operation.do, call)
+    finally:
+        if upload is not None:
+            upload.close()
     if isinstance(found, Response):
         return found
     if operation.answer is None:
         return Response(status_code=operation.status)
     return Response(msgspec.json.encode(found), operation.status, media_type=operation.media_type)
+
+
+async def _upload(operation: Operation, request: Request) -> Upload | None:
+    if operation.form is None:
+        return None
+    return await read_upload(request, (operation.file_type,), operation.body_bytes)
 
 
 def _body(raw: bytes, kind: type[msgspec.Struct]) -> Any:

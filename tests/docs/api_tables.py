@@ -27,6 +27,10 @@ TITLES = {
     "queue": "Queues",
     "worker": "Workers",
     "dead_letter": "Dead letters",
+    "project": "Projects",
+    "code": "Code packages",
+    "task": "Tasks",
+    "schedule": "Schedules",
 }
 _SECTION = re.compile(r"(?<=<!-- operations -->\n).*?(?=<!-- end of operations -->)", re.DOTALL)
 
@@ -51,9 +55,9 @@ def _taken(one: Operation) -> str:
     described = openapi.document([one])
     (way,) = (way for ways in described["paths"].values() for way in ways.values())
     query = [each["name"] for each in way["parameters"] if each["in"] == "query"]
-    body = one.body.__name__ if one.body else ""
+    body = one.body.__name__ if one.body else one.form.__name__ if one.form else ""
     fields = described["components"]["schemas"][body].get("properties", {}) if body else {}
-    parts = [("query", query), ("header", ["Idempotency-Key"] if one.has_key else []), ("body", fields)]
+    parts = [("query", query), ("header", ["Idempotency-Key"] if one.has_key else []), ("form" if one.form else "body", fields)]
     return "; ".join(f"{name} {_listed(names)}" for name, names in parts if names)
 
 

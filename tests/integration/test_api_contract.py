@@ -17,6 +17,8 @@ from schemathesis import GenerationMode
 from schemathesis.specs.openapi import checks
 
 from reworker.core.principal import Scope
+from reworker.core.tasks.codes import CodeDraft
+from reworker.core.tasks.queueing import TaskDraft
 from reworker.web import api_v1
 from reworker.web.api_v1 import openapi
 from reworker.web.api_v1.live import EVENT_STREAM
@@ -47,7 +49,15 @@ def stored(api: Api) -> dict[str, str]:
     own_id = api.start(SECRETS)
     api.service.pause(own_id, actor="a")
     playbook = api.service.library.store(PLAYBOOK)
-    return {"deployment_id": own_id, "playbook_id": playbook.id, "version": "1"}
+    return {"deployment_id": own_id, "playbook_id": playbook.id, "version": "1", **work_in(api)}
+
+
+def work_in(api: Api) -> dict[str, str]:
+    """Upload a code and queue a task of it; return their ids."""
+    project = api.service.projects.find("default")
+    code = api.service.codes.upload(project, CodeDraft("mail", "sh", "run.sh"), [b"PK"])
+    (task,) = api.service.tasks.queue(project, [TaskDraft("mail", '{"password": "x"}')])
+    return {"project": project.id, "code_id": code.id, "task_id": task.id}
 
 
 def test_document_is_valid_openapi() -> None:

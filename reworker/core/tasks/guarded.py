@@ -44,6 +44,16 @@ class GuardedProjects:
         self._rights.require_seen(found, key)
         return found
 
+    def to_write(self, key: str, action: str) -> ProjectRow:
+        """Return the project that something is to be done in; that it may not be seen is in the audit then.
+
+        Args:
+            key: id or name.
+            action: what is to be done, as the audit calls it.
+        """
+        with self._rights.guard.doing(action, key[:100]):
+            return self.find(key)
+
     def all(self, *, limit: int = 100, offset: int = 0) -> list[ProjectRow]:
         """Return projects that may be seen, by name."""
         self._rights.guard.require(SEEING)

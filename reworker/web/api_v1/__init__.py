@@ -5,12 +5,17 @@ from reworker.web.api_v1 import (
     bulk,
     bus,
     checking,
+    code_uploads,
+    codes,
     deployments,
     history,
     live,
     openapi,
     people,
     playbooks,
+    projects,
+    task_actions,
+    tasks,
 )
 from reworker.web.operations import Operation
 from reworker.web.routes import GuardedRoute
@@ -26,5 +31,10 @@ OPERATIONS: tuple[Operation, ...] = (
     *playbooks.OPERATIONS,
     *people.OPERATIONS,
     *bus.OPERATIONS,
+    *projects.OPERATIONS,
+    *code_uploads.OPERATIONS,
+    *codes.OPERATIONS,
+    *tasks.OPERATIONS,
+    *task_actions.OPERATIONS,
 )
 OPEN_ROUTES: tuple[GuardedRoute, ...] = (openapi.document_route(OPERATIONS),)

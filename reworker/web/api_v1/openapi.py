@@ -17,6 +17,7 @@ from reworker import __version__
 from reworker.web.errors import PROBLEM_TYPE
 from reworker.web.operations import JSON_TYPE, NoQuery, Operation
 from reworker.web.routes import GuardedRoute
+from reworker.web.uploads import FORM_TYPE
 
 #: statuses that any operation may answer with, and those of an operation with a body.
 ALWAYS, WITH_BODY = (401, 403, 421, 422, 500, 503), (400, 408, 413, 415)
@@ -65,7 +66,10 @@ def document_route(operations: Iterable[Operation]) -> GuardedRoute:
 def document(operations: Iterable[Operation]) -> dict[str, Any]:
     """Return the document that describes these operations."""
     listed = list(operations)
-    kinds = [Problem, *(one for each in listed for one in (each.body, each.answer) if one is not None)]
+    kinds = [
+        Problem,
+        *(one for each in listed for one in (each.body, each.form, each.answer) if one is not None),
+    ]
     structs = [one for one in dict.fromkeys(kinds) if inspect.isclass(one)]
     _, components = msgspec.json.schema_components(structs, ref_template=_REF)
     paths: dict[str, dict[str, Any]] = {}
@@ -101,7 +105,16 @@ def _operation(one: Operation) -> dict[str, Any]:
     if one.body is not None:
         schema = {"$ref": _REF.format(name=one.body.__name__)}
         found["requestBody"] = {"required": True, "content": {JSON_TYPE: {"schema": schema}}}
+    if one.form is not None:
+        found["requestBody"] = {"required": True, "content": _file_content(one, one.form)}
     return found
+
+
+def _file_content(one: Operation, form: type[msgspec.Struct]) -> dict[str, Any]:
+    file = {"type": "string", "format": "binary"}
+    parts = {"data": {"$ref": _REF.format(name=form.__name__)}, "file": file}
+    whole = {"type": "object", "properties": parts, "required": ["data"]}
+    return {one.file_type: {"schema": file}, FORM_TYPE: {"schema": whole}}
 
 
 def operation_id(one: Operation) -> str:
@@ -163,7 +176,7 @@ def _header_parameters(one: Operation) -> list[dict[str, Any]]:
 
 
 def _responses(one: Operation) -> dict[str, Any]:
-    statuses = {*ALWAYS, *one.errors, *(WITH_BODY if one.body is not None else ())}
+    statuses = {*ALWAYS, *one.errors, *(WITH_BODY if one.body or one.form else ())}
     problem = {"content": {PROBLEM_TYPE: {"schema": {"$ref": _REF.format(name="Problem")}}}}
     found: dict[str, Any] = {str(one.status): _good(one)}
     for status in sorted(statuses):

@@ -9,7 +9,7 @@ import base64
 import binascii
 import hashlib
 from collections.abc import Callable, Sequence
-from typing import Annotated, Any, TypeVar
+from typing import Annotated, Any, Protocol, TypeVar
 
 import msgspec
 from msgspec import Meta
@@ -22,6 +22,8 @@ PAGE_COUNT, MOST_COUNT = 50, 1000
 #: bytes of the digest by which a cursor knows its list.
 _DIGEST_BYTES = 6
 _CURSOR_CHARACTERS = 48
+#: rows that a database can pass over.
+_LAST_OFFSET = 2**31 - 1
 
 Limit = Annotated[int, Meta(ge=1, le=MOST_COUNT, description=f"Rows of a page: 1 to {MOST_COUNT}.")]
 Cursor = Annotated[
@@ -39,7 +41,21 @@ class PageQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only
     cursor: Cursor = ""
 
 
-def place_of(query: PageQuery, kind: str) -> str:
+class Paged(Protocol):
+    """A query that says how much of a list, and from where; others beside `PageQuery` do, too."""
+
+    @property
+    def limit(self) -> int:
+        """Rows of a page."""
+        ...
+
+    @property
+    def cursor(self) -> str:
+        """Of the page; empty is the first."""
+        ...
+
+
+def place_of(query: Paged, kind: str) -> str:
     """Return the id behind which the page begins; empty at the beginning of the list.
 
     Args:
@@ -63,7 +79,7 @@ def place_of(query: PageQuery, kind: str) -> str:
 
 
 def page_from(
-    query: PageQuery,
+    query: Paged,
     kind: str,
     rows: Sequence[Row],
     *,
@@ -85,12 +101,38 @@ def page_from(
     return [show(one) for one in shown], cursor_at(query, kind, key(shown[-1])) if has_more else None
 
 
-def cursor_at(query: PageQuery, kind: str, own_id: str) -> str:
+def offset_of(query: Paged, kind: str) -> int:
+    """Return how many rows come before the page, in a list whose cursors count rows.
+
+    Raises:
+        HttpProblem: see `place_of`.
+    """
+    return min(int(place_of(query, kind) or "0", 16), _LAST_OFFSET)
+
+
+def page_at(
+    query: Paged, kind: str, rows: Sequence[Row], offset: int, show: Callable[[Row], Shown]
+) -> tuple[list[Shown], str | None]:
+    """Return the items of a page and the cursor of the next one, in a list whose cursors count rows.
+
+    Args:
+        query: of the request.
+        kind: of the list.
+        rows: one more than the page has, if there are as many.
+        offset: of the page.
+        show: makes what is shown of a row.
+    """
+    shown = rows[: query.limit]
+    following = cursor_at(query, kind, f"{offset + len(shown):024x}")
+    return [show(one) for one in shown], following if len(rows) > len(shown) else None
+
+
+def cursor_at(query: Paged, kind: str, own_id: str) -> str:
     """Return the cursor of the page that begins behind an id."""
     return base64.urlsafe_b64encode(_digest(query, kind) + bytes.fromhex(own_id)).decode("ascii")
 
 
-def _digest(query: PageQuery, kind: str) -> bytes:
+def _digest(query: Paged, kind: str) -> bytes:
     filters: dict[str, Any] = msgspec.to_builtins(query)
     said = {name: value for name, value in filters.items() if name not in ("limit", "cursor")}
     text = msgspec.json.encode([kind, said], order="sorted")

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from reworker.core.guarded import GuardedService
+from reworker.core.tasks.guarded import GuardedTasks
 from reworker.errors import DeploymentNotFound, PlaybookNotFound
 from reworker.ids import is_id
 from reworker.web.operations import Call
@@ -11,6 +12,11 @@ from reworker.web.operations import Call
 def core_of(call: Call) -> GuardedService:
     """Return the core's service, which does for who asks what they may."""
     return GuardedService(call.site.service, call.site.access, call.who)
+
+
+def tasks_of(call: Call) -> GuardedTasks:
+    """Return codes, tasks and schedules, as far as who asks may use them."""
+    return GuardedTasks(call.site.service, call.site.access, call.who)
 
 
 def deployment_id(call: Call) -> str:
