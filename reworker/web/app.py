@@ -12,7 +12,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 from starlette.routing import BaseRoute, Mount, Router
 
-from reworker.web import api_v1, operators, pages, rerest
+from reworker.web import api_v1, ironworker, operators, pages, rerest
 from reworker.web.api_v1 import live
 from reworker.web.context import Site
 from reworker.web.errors import answer_error
@@ -31,13 +31,14 @@ def create_app(site: Site) -> Starlette:
     routes: list[BaseRoute] = [
         _mount("/api/v1", [*routes_of(api_v1.OPERATIONS), *api_v1.OPEN_ROUTES]),
         _mount("/api/v0", rerest.ROUTES),
+        _mount(ironworker.PREFIX, ironworker.ROUTES),
         *operators.ROUTES,
         *pages.ROUTES,
     ]
     require_guarded(routes)
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(SafeHeaders)],
+        middleware=[Middleware(SafeHeaders), Middleware(ironworker.ProxyForm)],
         exception_handlers={HTTPException: _answer, Exception: _answer},
     )
     app.router.redirect_slashes = False
@@ -52,6 +53,8 @@ def _mount(path: str, routes: Sequence[BaseRoute]) -> Mount:
 
 
 async def _answer(request: Request, error: Exception) -> Response:
+    if request.url.path.startswith(f"{ironworker.PREFIX}/"):
+        return ironworker.told(request, error)
     if request.method in ("GET", "HEAD") and "text/html" in request.headers.get("accept", ""):
         return await run_in_threadpool(error_page, request, error)
     return answer_error(request, error)
