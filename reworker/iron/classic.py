@@ -12,7 +12,7 @@ from typing import Any
 
 from reworker.iron.archive import require_entry, runtime_of, zip_files, zip_folder
 from reworker.iron.code_calls import send_package
-from reworker.iron.link import Linked, quoted
+from reworker.iron.link import Linked, pieces_of, quoted
 from reworker.iron.options import ScheduleOptions, TaskOptions, on_wire, text_of
 from reworker.iron.records import WIRE_NAMES
 from reworker.iron.schedule_calls import project_path
@@ -147,7 +147,7 @@ class ClassicTasks(Linked):
     def getLog(self, task_id: str, project_id: str = "") -> str:
         """Return what a task has written so far."""
         with self._at(project_id).opened("GET", f"tasks/{quoted(task_id)}/log") as response:
-            return response.read().decode("utf-8", "replace")
+            return b"".join(pieces_of(response)).decode("utf-8", "replace")
 
     def cancelTask(self, task_id: str, project_id: str = "") -> Any:
         """End a task."""

@@ -15,7 +15,7 @@ from typing import Any, Unpack
 
 from reworker.errors import ServerAway
 from reworker.iron.archive import require_entry, runtime_of, zip_files, zip_folder
-from reworker.iron.link import PIECE_BYTES, Body, Link, Linked, quoted, raised_by
+from reworker.iron.link import PIECE_BYTES, Body, Link, Linked, pieces_of, quoted, raised_by
 from reworker.iron.options import CodeOptions, on_wire
 from reworker.iron.records import Code, Revision, id_of, record
 from reworker.task_errors import PackageInvalid
@@ -204,9 +204,12 @@ def _copy(response: HTTPResponse, part: Path, path: Path) -> None:
     except OSError as error:
         raise PackageInvalid(f"{str(path)!r} cannot be written: {error.strerror}") from error
     with opened:
-        while piece := response.read(PIECE_BYTES):
+        for piece in pieces_of(response):
             _put(opened, piece, path)
-    part.replace(path)
+    try:
+        part.replace(path)
+    except OSError as error:
+        raise PackageInvalid(f"{str(path)!r} cannot be written: {error.strerror}") from error
 
 
 def _put(opened: Any, piece: bytes, path: Path) -> None:

@@ -175,10 +175,12 @@ class Link:
         self.pause(min(float(asked), MOST_ASKED_S) if asked.isdigit() else own_s)
 
     def _read(self, response: HTTPResponse) -> bytes:
-        text = response.read(JSON_BYTES + 1)
-        if len(text) > JSON_BYTES:
-            raise ServerAway(self.settings.url, f"its answer has more than {JSON_BYTES} bytes")
-        return text
+        text = bytearray()
+        for piece in pieces_of(response):
+            text += piece
+            if len(text) > JSON_BYTES:
+                raise ServerAway(self.settings.url, f"its answer has more than {JSON_BYTES} bytes")
+        return bytes(text)
 
     def _json(self, text: bytes) -> Any:
         try:
@@ -197,6 +199,18 @@ class Linked:
         if not project_id:
             return self._link
         return Link(replace(self._link.settings, project_id=project_id), pause=self._link.pause)
+
+
+def pieces_of(response: HTTPResponse) -> Iterator[bytes]:
+    """Yield the bytes of an answer.
+
+    Raises:
+        IncompleteRead: it ends too early, which `HTTPResponse.read` passes over; `Link.opened` translates it.
+    """
+    while piece := response.read(PIECE_BYTES):
+        yield piece
+    if response.length:
+        raise http.client.IncompleteRead(b"", response.length)
 
 
 def quoted(text: str) -> str:

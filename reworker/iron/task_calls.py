@@ -7,7 +7,7 @@ from collections.abc import Callable, Iterator, Sequence
 from typing import Any, Unpack
 
 from reworker.clock import Clock
-from reworker.iron.link import PIECE_BYTES, Linked, quoted
+from reworker.iron.link import Linked, pieces_of, quoted
 from reworker.iron.options import TaskOptions, on_wire, text_of
 from reworker.iron.records import Task, id_of, record
 from reworker.task_errors import TaskNotOver, ThingNotFound
@@ -137,7 +137,7 @@ class TaskCalls(Linked):
     def _text(self, path: str) -> Iterator[str]:
         decode = codecs.getincrementaldecoder("utf-8")("replace").decode
         with self._link.opened("GET", path) as response:
-            while piece := response.read(PIECE_BYTES):
+            for piece in pieces_of(response):
                 yield decode(piece)
         yield decode(b"", True)
 
@@ -146,7 +146,7 @@ class TaskCalls(Linked):
         try:
             with self._link.opened("GET", path) as response:
                 left = after
-                while piece := response.read(PIECE_BYTES):
+                for piece in pieces_of(response):
                     if len(piece) > left:
                         yield piece[left:]
                     left = max(0, left - len(piece))
