@@ -43,7 +43,7 @@ class TaskCalls(Linked):
         tasks = [{"code_name": code_name, "payload": text_of(one), **said} for one in payloads]
         found = self._link.ask("POST", "tasks", {"tasks": tasks}, about=("code", code_name))
         pairs = zip(found["tasks"], tasks, strict=True)
-        return [record(Task, {**asked, **told, "status": "queued"}) for told, asked in pairs]
+        return [Task(str(told["id"]), code_name, payload=asked["payload"]) for told, asked in pairs]
 
     def task(self, task: Task | str) -> Task:
         """Return a task as it stands now."""

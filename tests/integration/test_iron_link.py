@@ -109,6 +109,9 @@ def test_thing_that_is_missing_is_named_when_it_is_no_task(server: HttpServer) -
     server.answers["/2/projects/p/codes"] = told(404, msg="there is no project 'p'")
     with pytest.raises(ThingNotFound, match="there is no project 'p' on http"):
         client.codes()
+    server.answers["/2/projects/p/codes"] = told(404, msg="Not found")
+    with pytest.raises(ServerAway, match=r"it has no codes for us \(Not found\); is it a reworker server"):
+        client.codes()
     server.answers[f"{TASKS}/{TASK}/log"] = told(404, msg="log not ready")
     with pytest.raises(ThingNotFound, match=f"there is no log yet of task '{TASK}'"):
         client.getLog(TASK)
