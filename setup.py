@@ -32,7 +32,6 @@ setup(
             "Jinja2>=3.1",
             "jsonschema>=4.18,<5",
             "psycopg[binary]>=3.2,<4",
-            "python-multipart>=0.0.18",
             "SQLAlchemy>=2.0,<3",
             "starlette>=0.46",
             "tzdata",

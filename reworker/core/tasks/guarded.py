@@ -10,7 +10,8 @@ from reworker.core.principal import Place, Principal, Scope
 from reworker.core.service import Service
 from reworker.core.tasks.guarded_codes import GuardedCodes
 from reworker.core.tasks.guarded_queue import GuardedQueue
-from reworker.core.tasks.rights import PAGE_COUNT, SEEING, Rights, keep
+from reworker.core.tasks.guarded_schedules import GuardedSchedules
+from reworker.core.tasks.rights import SEEING, Rights, keep
 from reworker.storage.task_rows import ProjectRow
 
 
@@ -29,6 +30,7 @@ class GuardedTasks:
         self.projects = GuardedProjects(service, self.rights)
         self.codes = GuardedCodes(service, self.rights)
         self.tasks = GuardedQueue(service, self.rights)
+        self.schedules = GuardedSchedules(service, self.rights)
 
 
 class GuardedProjects:
@@ -56,16 +58,7 @@ class GuardedProjects:
 
     def all(self, *, limit: int = 100, offset: int = 0) -> list[ProjectRow]:
         """Return projects that may be seen, by name."""
-        self._rights.guard.require(SEEING)
-        if not self._rights.who.limits.groups:
-            return self._projects.all(limit=limit, offset=offset)
-        rows, start = [], 0
-        while page := self._projects.all(limit=PAGE_COUNT, offset=start):
-            rows += [row for row in page if self._rights.may_see(row)]
-            start += len(page)
-            if len(rows) >= offset + limit:
-                break
-        return list(islice(rows, offset, offset + limit))
+        return list(islice(self._rights.seen_projects(), offset, offset + limit))
 
     def add(self, name: str) -> ProjectRow:
         """Make a project, or return the one of this name; see `Projects.add`."""

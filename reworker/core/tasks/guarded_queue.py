@@ -10,7 +10,7 @@ import msgspec
 from reworker.core.principal import Scope
 from reworker.core.service import Service
 from reworker.core.tasks.queueing import TaskDraft
-from reworker.core.tasks.rights import PAGE_COUNT, Rights, keep
+from reworker.core.tasks.rights import Rights, keep
 from reworker.storage.contract import Unit
 from reworker.storage.task_rows import CodeRow, ProjectRow, TaskFilter, TaskRow
 from reworker.task_errors import ThingNotFound
@@ -20,7 +20,7 @@ class GuardedQueue:
     """Tasks; see `Tasks`, whose methods raise `Forbidden` besides."""
 
     def __init__(self, service: Service, rights: Rights) -> None:
-        self._service, self._tasks, self._rights = service, service.tasks, rights
+        self._tasks, self._rights = service.tasks, rights
 
     def queue(self, project: ProjectRow, drafts: Sequence[TaskDraft]) -> list[TaskRow]:
         """Queue tasks, all or none; see `Tasks.queue`."""
@@ -55,22 +55,12 @@ class GuardedQueue:
 
     def counts(self, wanted: TaskFilter) -> dict[str, int]:
         """Return how many tasks that are wanted and may be seen have each status; see `Tasks.counts`."""
-        if wanted.project_id or not self._rights.who.limits.groups:
-            self._rights.page(self._project_of(wanted), 0, 0, lambda *_: [])
-            return self._tasks.counts(wanted)
+        project = self._rights.project(wanted.project_id) if wanted.project_id else None
         counts: Counter[str] = Counter()
-        for one in self._seen_projects():
-            counts.update(self._tasks.counts(msgspec.structs.replace(wanted, project_id=one.id)))
+        for one in self._rights.projects_of(project):
+            narrow = msgspec.structs.replace(wanted, project_id=one.id) if one else wanted
+            counts.update(self._tasks.counts(narrow))
         return dict(counts)
-
-    def _project_of(self, wanted: TaskFilter) -> ProjectRow | None:
-        return self._rights.project(wanted.project_id) if wanted.project_id else None
-
-    def _seen_projects(self) -> Iterator[ProjectRow]:
-        offset = 0
-        while rows := self._service.projects.all(limit=PAGE_COUNT, offset=offset):
-            yield from filter(self._rights.may_see, rows)
-            offset += len(rows)
 
     def output(self, task: TaskRow, *, is_stdout: bool = False) -> Iterator[str]:
         """Yield what a task has written so far; see `Tasks.output`."""

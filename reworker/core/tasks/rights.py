@@ -95,6 +95,25 @@ class Rights:
             yield from (row for row in rows if self.may_see(self.project(row.project_id)))
             offset += len(rows)
 
+    def projects_of(self, project: ProjectRow | None) -> Iterator[ProjectRow | None]:
+        """Yield the project that was named; else all that may be seen: None stands for all at once."""
+        self.guard.require(SEEING)
+        if project is not None:
+            self.require_seen(project)
+            yield project
+        elif self.who.limits.groups:
+            yield from self.seen_projects()
+        else:
+            yield None
+
+    def seen_projects(self) -> Iterator[ProjectRow]:
+        """Yield the projects that may be seen, by name."""
+        self.guard.require(SEEING)
+        offset = 0
+        while rows := self._service.projects.all(limit=PAGE_COUNT, offset=offset):
+            yield from filter(self.may_see, rows)
+            offset += len(rows)
+
     def of_project(self, row: Row, project: ProjectRow | None, kind: str, row_id: str) -> ProjectRow:
         """Return the project of a row, once it may be seen.
 

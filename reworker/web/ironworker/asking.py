@@ -2,18 +2,18 @@
 
 from __future__ import annotations
 
-import asyncio
-from collections.abc import AsyncGenerator, Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
 import msgspec
 from starlette.concurrency import run_in_threadpool
-from starlette.requests import ClientDisconnect, Request
+from starlette.requests import Request
 from starlette.responses import Response
 
-from reworker.core.principal import Principal, Scope
+from reworker.core.places import may_any
+from reworker.core.principal import ANYWHERE, Principal, Scope
 from reworker.core.tasks.guarded import GuardedTasks
 from reworker.errors import NotAuthenticated
 from reworker.storage.task_rows import ProjectRow
@@ -75,13 +75,16 @@ class Call:
     """What one method of an address does.
 
     Args:
+        scope: that the token needs.
         act: does it.
+        also: scopes that are enough as well.
         has_raw_body: any body is taken as it is.
         needs_json: a body must be said to be JSON; else it is looked at only for a token.
     """
 
     scope: Scope
     act: Act
+    also: tuple[Scope, ...] = ()
     has_raw_body: bool = False
     needs_json: bool = False
 
@@ -111,13 +114,14 @@ def guarded(path: str, endpoint: Endpoint, needs: Mapping[str, Scope]) -> Guarde
 async def done(request: Request, call: Call) -> Document | list[Any] | Response:
     """Do what was asked for, once it is known who asks."""
     site = site_of(request)
-    who = await known(site, request, call.scope) if shows_token(site, request) else None
+    scopes = (call.scope, *call.also)
+    who = await known(site, request, scopes) if shows_token(site, request) else None
     raw = await read_body(request, BODY_BYTES if who else UNKNOWN_BODY_BYTES)
     body: Document = {}
     if not call.has_raw_body:
         body = await run_in_threadpool(object_in, request, raw, needs_json=call.needs_json)
     if who is None:
-        who = await known(site, request, call.scope, body)
+        who = await known(site, request, scopes, body)
     core = GuardedTasks(site.service, site.access, who)
     ask = Ask(site, core, request.path_params, request.query_params, body, raw)
     return await run_in_threadpool(call.act, ask)
@@ -137,37 +141,30 @@ def _token_outside(request: Request) -> str | None:
 
 
 async def known(
-    site: Site, request: Request, scope: Scope, body: Mapping[str, Any] | None = None
+    site: Site, request: Request, scopes: Sequence[Scope], body: Mapping[str, Any] | None = None
 ) -> Principal:
-    """Return who asks, if the token has the scope that the address needs; a denial is in the audit.
+    """Return who asks, if the token has a scope that the address needs; a denial is in the audit.
 
     Args:
         site: whose tokens count.
         request: of the client.
-        scope: that is needed.
+        scopes: one of them is enough.
         body: the object that was sent, whose ``oauth`` counts when there is no other token.
 
     Raises:
         NotAuthenticated: nobody we know.
-        Forbidden: the token has not this scope.
+        Forbidden: the token has none of these scopes.
     """
     inside = (body or {}).get("oauth")
     inside = inside if isinstance(inside, str) and inside else None
     found = _token_outside(request) or inside
     who = await principal_of(site, request, (lambda _: found,), takes_cookie=False)
-    if reason := who.refusal(scope):
+    if not may_any(who, scopes, ANYWHERE):
         action = f"ironworker.{request.method.lower()}"
-        if not _has_other(who, scope):
-            await run_in_threadpool(site.access.note_denial, who, action, request.url.path, reason)
-            who.require(scope)
+        reason = who.refusal(scopes[0])
+        await run_in_threadpool(site.access.note_denial, who, action, request.url.path, reason)
+        who.require(scopes[0])
     return who
-
-
-def _has_other(who: Principal, scope: Scope) -> bool:
-    """Tell whether another scope is enough: workers fetch packages and report; who may do may look."""
-    if scope is Scope.READ:
-        return bool(who.scopes)
-    return scope is Scope.RUN and Scope.WORKER in who.scopes
 
 
 def object_in(request: Request, raw: bytes, *, needs_json: bool) -> Document:
@@ -178,8 +175,7 @@ def object_in(request: Request, raw: bytes, *, needs_json: bool) -> Document:
     """
     if not raw.strip():
         return {}
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != _JSON:
+    if media_type_of(request) != _JSON:
         if needs_json:
             raise HttpProblem(406, "wrong-content-type", f"send the body with Content-Type: {_JSON}")
         return {}
@@ -191,30 +187,9 @@ def object_in(request: Request, raw: bytes, *, needs_json: bool) -> Document:
     return found
 
 
-async def pieces_of(request: Request, limit_bytes: int, silence_s: float) -> AsyncGenerator[bytes, None]:
-    """Yield a body as it comes, without keeping any of it.
-
-    Raises:
-        HttpProblem: 413 it is larger than the limit, 408 nothing came for too long, 400 the client went away.
-    """
-    size_bytes, stream = 0, request.stream()
-    while True:
-        try:
-            async with asyncio.timeout(silence_s):
-                piece = await anext(stream, None)
-        except TimeoutError as error:
-            raise HttpProblem(
-                408, "body-too-slow", f"nothing of the body came for {silence_s:g} s"
-            ) from error
-        except ClientDisconnect as error:
-            raise HttpProblem(400, "body-incomplete", "the connection ended within the body") from error
-        if piece is None:
-            return
-        size_bytes += len(piece)
-        if size_bytes > limit_bytes:
-            reason = f"the body is larger than {limit_bytes} bytes, the limit here"
-            raise HttpProblem(413, "body-too-large", reason)
-        yield piece
+def media_type_of(request: Request) -> str:
+    """Return what a body is said to be; empty when nothing is said."""
+    return request.headers.get("content-type", "").partition(";")[0].strip().lower()
 
 
 def answer(found: Document | list[Any] | Response, status: int = 200) -> Response:

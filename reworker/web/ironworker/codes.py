@@ -8,6 +8,7 @@ from datetime import timedelta
 from starlette.responses import Response, StreamingResponse
 
 from reworker.core.principal import Scope
+from reworker.core.tasks.rights import SEEING
 from reworker.storage.task_rows import CodeRow, TaskFilter
 from reworker.web.ironworker import uploads
 from reworker.web.ironworker.asking import Ask, Call, Document, guarded, route
@@ -97,13 +98,13 @@ _WRITE = Scope.PLAYBOOK_WRITE
 ROUTES = [
     guarded(
         _CODES,
-        uploads.endpoint_beside(Call(Scope.READ, _codes)),
+        uploads.endpoint_beside(Call(Scope.READ, _codes, also=SEEING)),
         {"GET": Scope.READ, "POST": _WRITE},
     ),
-    route(_CODE, {"GET": Call(Scope.READ, _code), "DELETE": Call(_WRITE, _remove)}),
-    route(f"{_CODE}/download", {"GET": Call(Scope.READ, _download)}),
-    route(f"{_CODE}/revisions", {"GET": Call(Scope.READ, _revisions)}),
-    route(f"{_CODE}/stats", {"GET": Call(Scope.READ, _stats)}),
+    route(_CODE, {"GET": Call(Scope.READ, _code, also=SEEING), "DELETE": Call(_WRITE, _remove)}),
+    route(f"{_CODE}/download", {"GET": Call(Scope.READ, _download, also=SEEING)}),
+    route(f"{_CODE}/revisions", {"GET": Call(Scope.READ, _revisions, also=SEEING)}),
+    route(f"{_CODE}/stats", {"GET": Call(Scope.READ, _stats, also=SEEING)}),
     route(f"{_CODE}/pause_task_queue", {"POST": Call(_WRITE, _pause)}),
     route(f"{_CODE}/resume_task_queue", {"POST": Call(_WRITE, _resume)}),
     route(f"{_CODE}/cancel_all", {"POST": Call(Scope.CANCEL, _cancel_all)}),

@@ -7,8 +7,8 @@ from datetime import UTC, datetime
 from typing import Any
 
 from reworker.core.tasks.codes import decoded_options
-from reworker.core.tasks.options import CodeOptions, TaskOptions, decoded
-from reworker.storage.task_rows import CodeRow, ProjectRow, RevisionRow, TaskRow
+from reworker.core.tasks.options import CodeOptions, ScheduleOptions, TaskOptions, decoded
+from reworker.storage.task_rows import CodeRow, ProjectRow, RevisionRow, ScheduleRow, TaskRow
 
 Document = dict[str, Any]
 
@@ -98,8 +98,8 @@ def task_document(task: TaskRow, payload: str | None = None) -> Document:
             "sync": options.is_sync or None,
             "percent": task.percent,
             "msg": task.msg,
-            "start_time": date_of(task.start_at) if task.start_at else None,
-            "end_time": date_of(task.end_at) if task.end_at else None,
+            "start_time": _date(task.start_at),
+            "end_time": _date(task.end_at),
             "duration": _duration_ms(task),
             "run_times": 1 if task.start_at else 0,
             "schedule_id": task.schedule_id,
@@ -118,6 +118,43 @@ def _duration_ms(task: TaskRow) -> int | None:
     if task.start_at is None or task.end_at is None:
         return None
     return max(0, round((task.end_at - task.start_at).total_seconds() * 1000))
+
+
+def schedule_document(row: ScheduleRow) -> Document:
+    """Return a schedule."""
+    options = decoded(ScheduleOptions, row.options)
+    return set_only(
+        {
+            "id": row.id,
+            "project_id": row.project_id,
+            "code_name": row.code_name,
+            "name": options.name,
+            "status": row.status,
+            "msg": row.msg,
+            "start_at": _date(row.start_at),
+            "end_at": _date(row.end_at),
+            "next_start": _date(row.next_at),
+            "last_run_time": _date(row.last_at),
+            "run_every": math.ceil(row.run_every_s) or None,
+            "cron": row.cron,
+            "time_zone": row.time_zone,
+            "missed": row.missed if row.cron or row.run_every_s else None,
+            "run_times": row.run_times or None,
+            "run_count": row.run_count,
+            "priority": options.priority,
+            "timeout": None if options.timeout_s is None else math.ceil(options.timeout_s),
+            "task_delay": math.ceil(options.delay_s) or None,
+            "label": row.label,
+            "cluster": options.cluster,
+            "sync": options.is_sync or None,
+            "created_at": date_of(row.created_at),
+            "updated_at": date_of(row.updated_at),
+        }
+    ) | {"payload": row.payload}
+
+
+def _date(at: datetime | None) -> str | None:
+    return date_of(at) if at is not None else None
 
 
 def project_document(project: ProjectRow) -> Document:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from reworker.core.principal import Scope
+from reworker.core.tasks.rights import SEEING
 from reworker.task_errors import ThingNotFound
 from reworker.web.errors import HttpProblem
 from reworker.web.ironworker.asking import Ask, Call, Document, route
@@ -52,10 +53,13 @@ def _cluster(ask: Ask) -> Document:
 _WRITE = Scope.PLAYBOOK_WRITE
 
 ROUTES = [
-    route("/projects", {"GET": Call(Scope.READ, _projects), "POST": Call(_WRITE, _add, needs_json=True)}),
-    route("/projects/{pid}", {"GET": Call(Scope.READ, _project)}),
+    route(
+        "/projects",
+        {"GET": Call(Scope.READ, _projects, also=SEEING), "POST": Call(_WRITE, _add, needs_json=True)},
+    ),
+    route("/projects/{pid}", {"GET": Call(Scope.READ, _project, also=SEEING)}),
     route("/projects/{pid}/credentials", {"POST": Call(_WRITE, _credentials)}),
-    route("/stacks", {"GET": Call(Scope.READ, _stacks)}),
-    route("/clusters", {"GET": Call(Scope.READ, _clusters)}),
-    route("/clusters/{own_id}", {"GET": Call(Scope.READ, _cluster)}),
+    route("/stacks", {"GET": Call(Scope.READ, _stacks, also=SEEING)}),
+    route("/clusters", {"GET": Call(Scope.READ, _clusters, also=SEEING)}),
+    route("/clusters/{own_id}", {"GET": Call(Scope.READ, _cluster, also=SEEING)}),
 ]

@@ -9,8 +9,9 @@ from typing import Any
 from starlette.responses import Response, StreamingResponse
 
 from reworker.core.principal import Scope
-from reworker.core.tasks.options import MOST_TIMEOUT_S, PAYLOAD_BYTES, TaskOptions
+from reworker.core.tasks.options import PAYLOAD_BYTES, TaskOptions
 from reworker.core.tasks.queueing import TaskDraft
+from reworker.core.tasks.rights import SEEING
 from reworker.storage.task_rows import TaskFilter, TaskRow
 from reworker.web.errors import HttpProblem
 from reworker.web.ironworker.asking import Ask, Call, Document, route
@@ -24,6 +25,7 @@ from reworker.web.ironworker.values import (
     priority_of,
     refuse,
     text_of,
+    timeout_of,
     whole_of,
 )
 
@@ -58,14 +60,6 @@ def code_name_of(values: Mapping[str, Any]) -> str:
     if not name:
         raise missing("code_name", "name a code of the project")
     return name
-
-
-def timeout_of(values: Mapping[str, Any]) -> float | None:
-    """Return the seconds that a task may run: 0 is as long as can be, less is not set."""
-    found = number_of(values, "timeout")
-    if found is None or found < 0:
-        return None
-    return min(found, MOST_TIMEOUT_S) or MOST_TIMEOUT_S
 
 
 def draft_of(values: Mapping[str, Any], payload: str) -> TaskDraft:
@@ -183,12 +177,18 @@ def _retry(ask: Ask) -> Document:
 _TASKS = "/projects/{pid}/tasks"
 
 ROUTES = [
-    route(_TASKS, {"GET": Call(Scope.READ, _tasks), "POST": Call(Scope.RUN, _queue, needs_json=True)}),
+    route(
+        _TASKS,
+        {"GET": Call(Scope.READ, _tasks, also=SEEING), "POST": Call(Scope.RUN, _queue, needs_json=True)},
+    ),
     route(f"{_TASKS}/webhook", {"POST": Call(Scope.RUN, _webhook, has_raw_body=True)}),
-    route(_TASKS + "/{own_id}", {"GET": Call(Scope.READ, _task)}),
-    route(_TASKS + "/{own_id}/log", {"GET": Call(Scope.READ, _log)}),
-    route(_TASKS + "/{own_id}/outlog", {"GET": Call(Scope.READ, _outlog)}),
+    route(_TASKS + "/{own_id}", {"GET": Call(Scope.READ, _task, also=SEEING)}),
+    route(_TASKS + "/{own_id}/log", {"GET": Call(Scope.READ, _log, also=SEEING)}),
+    route(_TASKS + "/{own_id}/outlog", {"GET": Call(Scope.READ, _outlog, also=SEEING)}),
     route(_TASKS + "/{own_id}/cancel", {"POST": Call(Scope.CANCEL, _cancel)}),
-    route(_TASKS + "/{own_id}/progress", {"POST": Call(Scope.RUN, _progress, needs_json=True)}),
+    route(
+        _TASKS + "/{own_id}/progress",
+        {"POST": Call(Scope.RUN, _progress, also=(Scope.WORKER,), needs_json=True)},
+    ),
     route(_TASKS + "/{own_id}/retry", {"POST": Call(Scope.RUN, _retry)}),
 ]

@@ -7,14 +7,12 @@ from __future__ import annotations
 
 import shlex
 from collections.abc import Iterator
-from contextlib import aclosing, contextmanager
+from contextlib import closing, contextmanager
 from tempfile import SpooledTemporaryFile
 from typing import BinaryIO, cast
 
 import msgspec
 from starlette.concurrency import run_in_threadpool
-from starlette.datastructures import FormData, UploadFile
-from starlette.formparsers import MultiPartException, MultiPartParser
 from starlette.requests import Request
 from starlette.responses import Response
 
@@ -29,7 +27,15 @@ from reworker.web.bodies import json_of
 from reworker.web.context import Site, site_of
 from reworker.web.errors import HttpProblem
 from reworker.web.ironworker import python_bytes
-from reworker.web.ironworker.asking import Call, Document, answer, done, known, pieces_of, shows_token
+from reworker.web.ironworker.asking import (
+    Call,
+    Document,
+    answer,
+    done,
+    known,
+    media_type_of,
+    shows_token,
+)
 from reworker.web.ironworker.values import (
     missing,
     number_of,
@@ -39,20 +45,16 @@ from reworker.web.ironworker.values import (
     whole_of,
     within,
 )
+from reworker.web.multipart import MultipartForm
 from reworker.web.routes import Endpoint
+from reworker.web.uploads import FORM_TYPE, read_form
 
 #: bytes of a body from somebody who shows a token only in it.
 UNKNOWN_BYTES = 16 << 20
 #: bytes of a body: a package that is written as Python writes bytes has up to four times its size.
 BODY_BYTES = 4 * MOST_BYTES
-#: seconds without a byte of the body after which a client is given up.
-SILENCE_S = 30.0
-#: bytes of the part `data`: a configuration and variables, escaped in JSON.
-DATA_BYTES = 1 << 20
 #: bytes of a package that are in memory at once while it is stored.
 PIECE_BYTES = 1 << 20
-#: parts of a body that are looked at.
-MOST_PARTS = 10
 #: tasks of one code that can run at once at most; a larger number is not set.
 MOST_AT_ONCE = 1_000_000
 _TEXTS = ("config", "result_queue", "result_url")
@@ -74,75 +76,45 @@ def endpoint_beside(listing: Call) -> Endpoint:
 
 
 async def _taken(request: Request) -> Document:
-    site, scope = site_of(request), Scope.PLAYBOOK_WRITE
-    who = await known(site, request, scope) if shows_token(site, request) else None
+    site, scopes = site_of(request), (Scope.PLAYBOOK_WRITE,)
+    who = await known(site, request, scopes) if shows_token(site, request) else None
     if who is not None:
         # before anything is taken in
         await run_in_threadpool(_project, site, who, request)
-    form = await _form(request, BODY_BYTES if who else UNKNOWN_BYTES)
+    if media_type_of(request) != FORM_TYPE:
+        reason = f"send {FORM_TYPE} with the parts data (JSON) and file (a zip file)"
+        raise HttpProblem(406, "wrong-content-type", reason)
     try:
+        form = await read_form(request, BODY_BYTES if who else UNKNOWN_BYTES)
+    except OSError as error:
+        raise HttpProblem(507, "no-room", f"the package cannot be kept: {error.strerror}") from error
+    with closing(form):
         data = await run_in_threadpool(_data, form)
-        who = who or await known(site, request, scope, data)
+        who = who or await known(site, request, scopes, data)
         core, project = await run_in_threadpool(_project, site, who, request)
         return await run_in_threadpool(_stored, core, project, data, _file(form))
-    finally:
-        await form.close()
 
 
-async def _form(request: Request, limit_bytes: int) -> FormData:
-    """Return the parts of a body; files are on the disk.
-
-    Raises:
-        HttpProblem: 406 it is of another type, 400 it cannot be read, 413 it is too large.
-    """
-    kind = request.headers.get("content-type", "").partition(";")[0].strip().lower()
-    if kind != "multipart/form-data":
-        reason = "send multipart/form-data with the parts data (JSON) and file (a zip file)"
-        raise HttpProblem(406, "wrong-content-type", reason)
-    async with aclosing(pieces_of(request, limit_bytes, SILENCE_S)) as pieces:
-        parser = MultiPartParser(
-            request.headers, pieces, max_files=MOST_PARTS, max_fields=MOST_PARTS, max_part_size=DATA_BYTES
-        )
-        try:
-            return await parser.parse()
-        except MultiPartException as error:
-            raise HttpProblem(400, "not-multipart", f"the body cannot be read: {error.message}") from error
-        except OSError as error:
-            reason = f"the package cannot be kept: {error.strerror}"
-            raise HttpProblem(507, "no-room", reason) from error
-
-
-def _data(form: FormData) -> Document:
+def _data(form: MultipartForm) -> Document:
     """Return what is said of the package.
 
     Raises:
         HttpProblem: 406 it is missing, 400 it is no object.
     """
-    part = form.get("data")
-    if isinstance(part, UploadFile):
-        raw = part.file.read(DATA_BYTES)
-    else:
-        raw = (part or "").encode("utf-8", "surrogatepass")
-    if not raw.strip():
+    part = form.part("data")
+    text = part.text() if part is not None else ""
+    if not text.strip():
         raise missing("data", "send what the package is as JSON in this part")
-    found = json_of(raw)
+    found = json_of(text.encode())
     if not isinstance(found, dict):
         raise refuse("data", "is a JSON object")
     return found
 
 
-def _file(form: FormData) -> BinaryIO | None:
-    """Return the package; None when there is none.
-
-    Raises:
-        HttpProblem: 400 the part is no file.
-    """
-    part = form.get("file")
-    if isinstance(part, UploadFile):
-        return part.file
-    if part:
-        raise refuse("file", "send this part with a file name")
-    return None
+def _file(form: MultipartForm) -> BinaryIO | None:
+    """Return the package; None when there is none."""
+    part = form.part("file")
+    return None if part is None else cast(BinaryIO, part.file)
 
 
 def _project(site: Site, who: Principal, request: Request) -> tuple[GuardedTasks, ProjectRow]:

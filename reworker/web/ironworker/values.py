@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
+from reworker.core.tasks.options import MOST_TIMEOUT_S, PRIORITIES
 from reworker.web.errors import HttpProblem
 
 #: rows of a page, by default and at most; pages at most.
@@ -124,5 +125,13 @@ def time_of(values: Mapping[str, Any], key: str) -> datetime | None:
 
 def priority_of(values: Mapping[str, Any], key: str = "priority") -> int | None:
     """Return a priority; one that does not exist is not set."""
-    found = within(whole_of(values, key), 0, 2)
-    return None if found is None else int(found)
+    found = whole_of(values, key)
+    return found if found in PRIORITIES else None
+
+
+def timeout_of(values: Mapping[str, Any]) -> float | None:
+    """Return the seconds that a task may run: 0 is as long as can be, less is not set."""
+    found = number_of(values, "timeout")
+    if found is None or found < 0:
+        return None
+    return min(found, MOST_TIMEOUT_S) or MOST_TIMEOUT_S
