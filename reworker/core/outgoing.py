@@ -113,6 +113,7 @@ def step_row(cause: Cause, command: DispatchStep, plan: Plan) -> OutboxRow:
                 correlation_id=own_id,
                 reply_to=names.REPLY_QUEUE,
                 headers=messages.headers_of_step(headers),
+                priority=step.priority or None,
             ),
             may_resend=step.is_idempotent,
         ),
@@ -191,6 +192,7 @@ def _persistent(
     correlation_id: str | None = None,
     reply_to: str | None = None,
     headers: Mapping[str, Any] | None = None,
+    priority: int | None = None,
 ) -> Properties:
     return Properties(
         content_type="application/json",
@@ -200,6 +202,7 @@ def _persistent(
         correlation_id=correlation_id,
         reply_to=reply_to,
         headers=headers,
+        priority=priority,
     )
 
 

@@ -83,7 +83,7 @@ class Step:
     An approval is a step without a command, with `approval` set. `title` names checks and actions.
     `dynamic_names` are the values that must be given at submit; `timeout_s` None means that the step may
     run for ever; `delay_s` passes before its first dispatch. `verify` finds out whether the step took
-    effect, `rollback` takes it back.
+    effect, `rollback` takes it back. `priority`, 0 to 255, is for queues that hand out the most urgent first.
     """
 
     key: str
@@ -105,6 +105,7 @@ class Step:
     expectation: Expectation | None = None
     id: str = ""
     title: str = ""
+    priority: int = 0
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -35,8 +35,21 @@ TRIES_HEADER = "x-tries"
 LOST_HEADER = "x-lost"
 #: header in which brokers with quorum queues count deliveries that came back.
 DELIVERY_COUNT_HEADER = "x-delivery-count"
+#: headers of a message that waits for its next try: why the last one ended, until when the step as a whole
+#: may run, and when the next try is due when that is later than the longest wait.
+ERROR_HEADER, UNTIL_HEADER, AT_HEADER = "x-retry-error", "x-retry-until", "x-retry-at"
 #: header with the first routing key of output or a notification: nobody waits for an answer to it.
 KEY_HEADER = "x-routing-key"
+#: headers of a message that has been with a worker before: each is a reason to look closer.
+PAST_HEADERS = frozenset(
+    (RETURNS_HEADER, TRIES_HEADER, LOST_HEADER, KEY_HEADER, ERROR_HEADER, UNTIL_HEADER, AT_HEADER)
+)
+
+
+def has_past(delivery: Delivery) -> bool:
+    """Tell whether a message has a header that a worker gave it; most have none, and need no look at each."""
+    headers = delivery.properties.headers
+    return bool(headers) and not PAST_HEADERS.isdisjoint(headers or ())
 
 
 def number_in(delivery: Delivery, header: str) -> int:
@@ -159,6 +172,7 @@ def copy_of(
         content_encoding=old.content_encoding,
         headers={name: value for name, value in headers.items() if value is not None},
         delivery_mode=2,
+        priority=old.priority,
         correlation_id=old.correlation_id,
         reply_to=old.reply_to,
         message_id=old.message_id,

@@ -199,14 +199,17 @@ class Harness:
             properties: AMQP properties; by default ``correlation_id`` and ``reply_to`` are set.
         """
         self._tags += 1
+        settings = self.station.settings
+        # a worker of many queues has one of this name
+        key = routing_key or settings.queues_key.replace("#", "example") or settings.routing_keys[0]
         given = {"correlation_id": CORRELATION_ID, "reply_to": REPLY_QUEUE, **properties}
         return FakeDelivery(
             body=body if isinstance(body, bytes) else encode(dict(body)),
             properties=Properties(**given),
-            routing_key=routing_key or self.station.settings.routing_keys[0],
+            routing_key=key,
             redelivered=redelivered,
             delivery_tag=self._tags,
-            queue=self.station.settings.queue,
+            queue=key if settings.queues_key else settings.queue,
         )
 
     def delivery_of(self, sent: Outgoing, *, redelivered: bool = False) -> FakeDelivery:

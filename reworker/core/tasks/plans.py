@@ -60,6 +60,7 @@ def task_plan(
         timeout_s=task.timeout_s + GRACE_S,
         queue_timeout_s=QUEUE_TIMEOUT_S,
         on_unknown=OnUnknown.FAIL,
+        priority=task.priority,
     )
     return Plan(
         group=project.name,

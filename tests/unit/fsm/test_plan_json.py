@@ -101,6 +101,7 @@ def steps(inner):
         expectation=st.none() | known[Expectation],
         id=words,
         title=words,
+        priority=st.integers(0, 255),
     )
 
 

@@ -61,6 +61,13 @@ def test_step_that_was_begun_goes_back_as_new(bus: RecordingBus) -> None:
     assert LOST_HEADER not in headers_sent(bus)
 
 
+@pytest.mark.parametrize("priority", [None, 2])
+def test_step_goes_back_as_urgent_as_it_came(bus: RecordingBus, priority: int | None) -> None:
+    return_to_queue(bus, delivery(priority=priority))
+    (message,) = bus.sent
+    assert message.properties.priority == priority
+
+
 def test_step_stays_in_its_queue_when_the_copy_is_not_taken(bus: RecordingBus) -> None:
     bus.outcome, given = Outcome.REFUSED, delivery()
     return_to_queue(bus, given)

@@ -254,7 +254,7 @@ def test_senders_are_refused_when_no_user_can_be_called_so(value: Any) -> None:
 
 
 def test_table_names_every_field_that_is_set() -> None:
-    assert set(TABLE) | {"suffix", "queue"} == set(WorkerSettings.__struct_fields__)
+    assert set(TABLE) | {"suffix", "queue", "queues_key"} == set(WorkerSettings.__struct_fields__)
 
 
 def test_unknown_argument_gets_a_hint_when_it_is_a_slip(caplog: pytest.LogCaptureFixture) -> None:
