@@ -44,6 +44,8 @@ setup(
             "aiosmtpd>=1.4",
             "httpx>=0.27",
             "hypothesis>=6",
+            "iron-worker==1.3.8",
+            "ironworker==0.0.4",
             "mock>=5",
             "openapi-spec-validator>=0.7",
             "opentelemetry-sdk>=1.24",

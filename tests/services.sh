@@ -1,13 +1,26 @@
 #!/bin/sh
-# Install the servers that the tests start, where this user may. Safe to run
-# again: when all is there it asks nobody and takes no time. Never fails: what is
-# missing is said in one line, and the tests skip (or, in CI, fail) by name.
+# Install the servers that the tests start, and the languages and clients that they
+# run, where this user may. Safe to run again: when all is there it asks nobody and
+# takes no time. Never fails: what is missing is said in one line, and the tests skip
+# (or, in CI, fail) by name.
 # `tests/services.sh venv` installs only what a virtual environment needs.
 set -u
 
 PYTHON=${PYTHON:-python3}
 missing=""
-if [ "${1:-servers}" = venv ]; then
+
+# The Node client of IronWorker stands in a cache folder, as no program needs it but a test.
+get_clients() {
+    clients=${XDG_CACHE_HOME:-$HOME/.cache}/reworker/npm
+    [ "${what:-}" = servers ] && [ ! -d "$clients/node_modules/iron_worker" ] || return 0
+    echo "tests/services.sh: installing iron_worker from npm"
+    mkdir -p "$clients" && npm install --prefix "$clients" --no-audit --no-fund --silent \
+        iron_worker@0.1.8 </dev/null >/dev/null 2>&1 ||
+        echo "tests/services.sh: could not install iron_worker from npm" >&2
+}
+
+what=${1:-servers}
+if [ "$what" = venv ]; then
     # Debian's Python has the venv module without the wheels that fill a new one.
     "$PYTHON" -c 'import ensurepip, venv' 2>/dev/null ||
         missing=$("$PYTHON" -c 'import sys; print("python%d.%d-venv" % sys.version_info[:2])')
@@ -17,13 +30,23 @@ else
     ls /usr/lib/postgresql/*/bin/postgres >/dev/null 2>&1 || missing="$missing postgresql"
     # The pages are tested in it; without fonts it draws boxes in place of letters.
     [ -x /usr/bin/chromium ] || missing="$missing chromium fonts-dejavu-core"
+    # Clients and code packages in other languages; perl is part of Debian.
+    command -v go >/dev/null 2>&1 || missing="$missing golang-go"
+    command -v php >/dev/null 2>&1 || missing="$missing php-cli"
+    command -v ruby >/dev/null 2>&1 || missing="$missing ruby"
+    command -v node >/dev/null 2>&1 || missing="$missing nodejs"
+    command -v npm >/dev/null 2>&1 || missing="$missing npm"
 fi
 
 missing="${missing# }"
-[ -n "$missing" ] || exit 0
+if [ -z "$missing" ]; then
+    get_clients
+    exit 0
+fi
 
 give_up() {
     echo "tests/services.sh: could not install $missing: $1" >&2
+    get_clients
     exit 0
 }
 
@@ -60,3 +83,4 @@ if ! install; then
     install || give_up "apt-get failed: $(grep '^E:' "$log" | tail -n 1) (all of it: $log)"
 fi
 rm -f "$log"
+get_clients
