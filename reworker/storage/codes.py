@@ -6,13 +6,14 @@ from collections.abc import Collection
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Engine, Select, insert, update
+from sqlalchemy import Connection, Engine, Select, exists, insert, or_, select, update
 
 from reworker.storage import task_schema as schema
 from reworker.storage.selecting import Row, found_rows, select_of
 from reworker.storage.task_rows import CodeRow, ProjectRow, RevisionRow
+from reworker.storage.translating import translated
 
-_P, _C, _R = schema.project, schema.code, schema.code_revision
+_P, _C, _R, _T = schema.project, schema.code, schema.code_revision, schema.task
 _PROJECT, _CODE, _REVISION = (
     select_of(_P, ProjectRow),
     select_of(_C, CodeRow),
@@ -100,6 +101,14 @@ class CodeReads:
         """Return revisions, newest first; see `CodeReader.revisions`."""
         query = _REVISION.where(_R.c.code_id == code_id).order_by(_R.c.rev.desc())
         return found_rows(self._engine, query.limit(limit).offset(offset), RevisionRow)
+
+    def needed_packages(self, ids: Collection[str]) -> set[str]:
+        """Return packages that are in use; see `CodeReader.needed_packages`."""
+        is_open = exists().where(_T.c.code_id == _C.c.id, _T.c.phase != "over")
+        query = select(_R.c.id).join(_C, _C.c.id == _R.c.code_id)
+        query = query.where(_R.c.id.in_(list(ids)), or_(_IS_KEPT, is_open))
+        with translated("looking for packages"), self._engine.begin() as connection:
+            return {row[0] for row in connection.execute(query)}
 
     def _one(self, query: Select[Any], kind: type[Row]) -> Row | None:
         found = found_rows(self._engine, query.limit(1), kind)

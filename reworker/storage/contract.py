@@ -103,7 +103,7 @@ class Queues(Protocol):
         ...
 
     def shift_times(self, by: timedelta) -> None:
-        """Move timers and claims: the clock has jumped by this much, and durations must stay."""
+        """Move timers, claims and delays of tasks: the clock has jumped by this much; durations must stay."""
         ...
 
     def shifted_s(self) -> float:

@@ -4,17 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 import msgspec
 from sqlalchemy import Connection, bindparam, delete, insert, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
-from reworker.storage import schema
+from reworker.storage import schema, task_schema
 from reworker.storage.contract import InstanceRow
 from reworker.storage.reading import SETTING_PREFIX
+from reworker.storage.upserts import insert_into
 
-_D, _O = schema.deployment, schema.outbox
+_D, _O, _K = schema.deployment, schema.outbox, task_schema.task
 #: deployments looked at in one go, of which those are deleted whose events fit.
 CANDIDATE_COUNT = 500
 #: tables with rows of a deployment, those first that refer to others.
@@ -22,16 +23,9 @@ _TABLES = (
     *((table, table.c.deployment_id) for table in (schema.event, schema.attempt, schema.timer)),
     *((table, table.c.deployment_id) for table in (schema.source, schema.plan)),
     (_D, _D.c.id),
+    (task_schema.task_payload, task_schema.task_payload.c.task_id),
+    (_K, _K.c.id),
 )
-_INSERT_SETTINGS: dict[str, Any] = {
-    "sqlite": sqlite.insert(schema.meta),
-    "postgresql": postgresql.insert(schema.meta),
-}
-#: by dialect; cores that start at the same moment may save the same setting.
-_SAVE_SETTING = {
-    name: one.on_conflict_do_update(index_elements=["name"], set_={"value": one.excluded.value})
-    for name, one in _INSERT_SETTINGS.items()
-}
 _DELETES = tuple(
     delete(table).where(column.in_(bindparam("ids", expanding=True))) for table, column in _TABLES
 )
@@ -40,6 +34,8 @@ _ENDED = (
     .where(
         _D.c.ended_at < bindparam("ended_before"),
         _D.c.id.not_in(select(_O.c.deployment_id).where(_O.c.deployment_id.is_not(None))),
+        # What became of a task has to be written down first.
+        _D.c.id.not_in(select(_K.c.id).where(_K.c.phase == "active")),
     )
     .order_by(_D.c.ended_at)
     .limit(CANDIDATE_COUNT)
@@ -49,6 +45,13 @@ _FREE = (
     .where(_D.c.id.in_(bindparam("ids", expanding=True)), _D.c.ended_at.is_not(None))
     .with_for_update(skip_locked=True)
 )
+
+
+@cache
+def _save_setting(dialect: str) -> Any:
+    """Return the statement that saves a setting; cores that start at the same moment may save the same one."""
+    statement = insert_into(schema.meta, dialect)
+    return statement.on_conflict_do_update(index_elements=["name"], set_={"value": statement.excluded.value})
 
 
 class Housekeeping:
@@ -66,7 +69,7 @@ class Housekeeping:
     def save_setting(self, name: str, value: bytes) -> None:
         """Keep a setting of the database; see `contract.Unit.save_setting`."""
         values = {"name": f"{SETTING_PREFIX}{name}", "value": value.decode("utf-8")}
-        self._connection.execute(_SAVE_SETTING[self._connection.dialect.name], values)
+        self._connection.execute(_save_setting(self._connection.dialect.name), values)
 
     def ended(self, before: datetime, event_count: int) -> list[str]:
         """Return deployments that may go; see `contract.Unit.ended`."""

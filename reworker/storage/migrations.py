@@ -101,6 +101,7 @@ _TO_4 = (
     "CREATE INDEX task_waiting ON task (code_id, priority DESC, id) WHERE phase = 'waiting'",
     "CREATE INDEX task_active ON task (code_id, id) WHERE phase = 'active'",
     "CREATE INDEX task_due ON task (due_at) WHERE phase = 'waiting'",
+    "CREATE INDEX task_never_started ON task (end_at) WHERE phase = 'over' AND start_at IS NULL",
     "CREATE TABLE task_payload (task_id VARCHAR(24) NOT NULL PRIMARY KEY, payload VARCHAR NOT NULL)",
     "CREATE TABLE schedule (id VARCHAR(24) NOT NULL PRIMARY KEY, project_id VARCHAR(24) NOT NULL,"
     " code_name VARCHAR NOT NULL, payload VARCHAR NOT NULL, status VARCHAR(12) NOT NULL,"
@@ -111,6 +112,7 @@ _TO_4 = (
     " created_at {at} NOT NULL, updated_at {at} NOT NULL)",
     "CREATE INDEX schedule_by_project ON schedule (project_id, id)",
     "CREATE INDEX schedule_due ON schedule (next_at) WHERE next_at IS NOT NULL",
+    "CREATE INDEX schedule_over ON schedule (updated_at) WHERE next_at IS NULL",
 )
 #: on a server the bytes of packages are in the same database.
 _TO_4_SERVER = (

@@ -43,6 +43,13 @@ class PackageTable:
             found: bytes | None = connection.execute(query).scalar()
             return None if found is None else bytes(found)
 
+    def ids(self, after: str, limit: int) -> list[str]:
+        """Return the ids of packages; see `PackageStore.ids`."""
+        query = select(_P.c.package_id).where(_P.c.package_id > after, _P.c.number == 0)
+        with translated(f"reading {self._source}"), self._readers.begin() as connection:
+            found = connection.execute(query.order_by(_P.c.package_id).limit(limit))
+            return [row[0] for row in found]
+
     def remove(self, package_id: str) -> None:
         """Delete a package; see `PackageStore.remove`."""
         with translated(f"writing to {self._source}"), self._writer.begin() as connection:

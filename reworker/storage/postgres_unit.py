@@ -48,6 +48,7 @@ _NEXT_NUMBER = select(func.nextval(bindparam("counter", type_=Text)))
 _SHIFTS = (
     text("UPDATE timer SET due_at = due_at + :by"),
     text("UPDATE outbox SET claim_until = claim_until + :by WHERE claim_until IS NOT NULL"),
+    text("UPDATE task SET due_at = due_at + :by WHERE phase = 'waiting'"),
 )
 
 
@@ -114,7 +115,7 @@ class PostgresUnit(SqlUnit):
         return [TimerRow(*row) for row in self._connection.execute(_DUE_OF, {**values, "ids": ids})]
 
     def shift_times(self, by: timedelta) -> None:
-        """Move timers and claims; see `contract.Unit.shift_times`."""
+        """Move timers, claims and delays of tasks; see `contract.Unit.shift_times`."""
         for statement in _SHIFTS:
             self._connection.execute(statement, {"by": by})
 

@@ -9,12 +9,12 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Text, and_, bindparam, func, insert, select, update
 
-from reworker.storage import schema
+from reworker.storage import schema, task_schema
 from reworker.storage.contract import OutboxRow, TimerRow
 from reworker.storage.hot import IS_FREE, Hot
 from reworker.storage.reading import select_rows
 
-_O, _T = schema.outbox, schema.timer
+_O, _T, _K = schema.outbox, schema.timer, task_schema.task
 
 SELECT_OUTBOX = select_rows(_O, OutboxRow)
 SELECT_TIMER = select_rows(_T, TimerRow)
@@ -27,6 +27,8 @@ _WAITING = (
 )
 DUE = SELECT_TIMER.where(_T.c.due_at <= bindparam("now")).order_by(_T.c.due_at).limit(bindparam("count"))
 _MOVE_CLAIM = update(_O).where(_O.c.id == bindparam("row_id")).values(claim_until=bindparam("until"))
+_WAITING_TASKS = select(_K.c.id, _K.c.due_at).where(_K.c.phase == "waiting")
+_MOVE_TASK = update(_K).where(_K.c.id == bindparam("row_id")).values(due_at=bindparam("due"))
 #: name of the row that holds by how many seconds times were moved after jumps of the clock.
 SHIFT_NAME = "clock_shift_s"
 _SHIFTED = select(schema.meta.c.value).where(schema.meta.c.name == SHIFT_NAME)
@@ -69,13 +71,15 @@ class QueueTables:
         return found
 
     def shift_times(self, by: timedelta) -> None:
-        """Move timers and claims; see `contract.Unit.shift_times`."""
+        """Move timers, claims and delays of tasks; see `contract.Unit.shift_times`."""
         timers = [TimerRow(*row) for row in self._connection.execute(SELECT_TIMER)]
         later = [msgspec.structs.replace(row, due_at=row.due_at + by) for row in timers]
         self._hot.put_timers.run(self._connection, later)
         claims = select(_O.c.id, _O.c.claim_until).where(_O.c.claim_until.is_not(None))
         moved = [{"row_id": row[0], "until": row[1] + by} for row in self._connection.execute(claims)]
         self._many(_MOVE_CLAIM, moved)
+        tasks = self._connection.execute(_WAITING_TASKS)
+        self._many(_MOVE_TASK, [{"row_id": row[0], "due": row[1] + by} for row in tasks])
 
     def _serialise(self, what: str) -> None:
         """Let no other transaction past this point for the same thing until ours ends; SQLite does not."""

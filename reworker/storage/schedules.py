@@ -7,7 +7,7 @@ from datetime import datetime
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Engine, Select, bindparam, func, insert, select, update
+from sqlalchemy import Connection, Engine, Select, bindparam, delete, func, insert, select, update
 
 from reworker.storage import task_schema as schema
 from reworker.storage.selecting import found_rows, select_of
@@ -51,6 +51,14 @@ class ScheduleTables:
     def schedules_ahead(self, after: datetime) -> list[ScheduleRow]:
         """Return schedules that fired later than this; see `ScheduleUnit.schedules_ahead`."""
         return self._passing_locked(_SCHEDULE.where(_S.c.next_at.is_not(None), _S.c.last_at > after))
+
+    def prune_schedules(self, before: datetime, limit: int) -> int:
+        """Delete schedules that are over; see `ScheduleUnit.prune_schedules`."""
+        query = select(_S.c.id).where(_S.c.next_at.is_(None), _S.c.updated_at < before).limit(limit)
+        ids = [row[0] for row in self._connection.execute(query)]
+        if ids:
+            self._connection.execute(delete(_S).where(_S.c.id.in_(ids)))
+        return len(ids)
 
     def _passing_locked(self, query: Select[Any]) -> list[ScheduleRow]:
         found = self._connection.execute(query.with_for_update(skip_locked=True))

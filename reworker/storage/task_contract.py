@@ -14,6 +14,7 @@ from reworker.storage.task_rows import (
     ScheduleRow,
     TaskFilter,
     TaskRow,
+    TaskWork,
 )
 
 
@@ -71,6 +72,13 @@ class TaskUnit(Protocol):
         """Return active tasks whose deployment has ended, locked; see `ready_tasks`."""
         ...
 
+    def started_tasks(self, limit: int) -> list[tuple[TaskRow, datetime]]:
+        """Return active tasks that are still queued by their row, and when their process was started.
+
+        They are locked; see `ready_tasks`.
+        """
+        ...
+
     def active_count(self, code_id: str) -> int:
         """Return how many tasks of a code are active."""
         ...
@@ -79,8 +87,15 @@ class TaskUnit(Protocol):
         """Return the payloads of tasks."""
         ...
 
-    def waiting_ids(self, code_id: str) -> list[str]:
+    def open_ids(self, code_id: str) -> list[str]:
         """Return the ids of the tasks of a code that are not over."""
+        ...
+
+    def prune_tasks(self, before: datetime, limit: int) -> int:
+        """Delete tasks that were over before this time and never started; return how many.
+
+        Those that were started go with their deployments.
+        """
         ...
 
 
@@ -104,6 +119,10 @@ class ScheduleUnit(Protocol):
 
         Those that another transaction has locked are passed over.
         """
+        ...
+
+    def prune_schedules(self, before: datetime, limit: int) -> int:
+        """Delete schedules that were over before this time; return how many."""
         ...
 
     def schedules_ahead(self, after: datetime) -> list[ScheduleRow]:
@@ -149,6 +168,10 @@ class CodeReader(Protocol):
         """Return the revisions of a code."""
         ...
 
+    def needed_packages(self, ids: Collection[str]) -> set[str]:
+        """Return those packages that a code has, or a task of a deleted code that is not over."""
+        ...
+
 
 class TaskReader(Protocol):
     """The reads that are about tasks; see `CodeReader` for lists."""
@@ -170,15 +193,19 @@ class TaskReader(Protocol):
         ...
 
     def waiting_codes(self, now: datetime) -> list[CodeLoad]:
-        """Return the codes that have waiting tasks which are due."""
+        """Return the codes that have waiting tasks which are due, and are not paused."""
         ...
 
     def next_task_at(self, now: datetime) -> datetime | None:
         """Return when the next task or schedule is due that is not due yet; None without any."""
         ...
 
-    def has_ended_tasks(self) -> bool:
-        """Tell whether there are active tasks whose deployment has ended."""
+    def task_work(self, now: datetime) -> TaskWork:
+        """Return what is to be done with tasks; cheap."""
+        ...
+
+    def active_ids(self) -> list[str]:
+        """Return the ids of the tasks that are active."""
         ...
 
 
@@ -213,6 +240,10 @@ class PackageStore(Protocol):
 
     def pieces(self, package_id: str) -> Iterator[bytes]:
         """Yield the pieces in order."""
+        ...
+
+    def ids(self, after: str, limit: int) -> list[str]:
+        """Return the ids of packages behind one of them, in order."""
         ...
 
     def remove(self, package_id: str) -> None:

@@ -166,7 +166,26 @@ class ScheduleRow(msgspec.Struct, frozen=True):
 
 
 class CodeLoad(msgspec.Struct, frozen=True):
-    """Of a code whose tasks wait to be started: how many of its tasks are active."""
+    """Of a code whose tasks wait to be started: how many of its tasks are active.
+
+    Args:
+        options: JSON, see `CodeRow`.
+    """
 
     code_id: str
+    options: bytes
     active_count: int
+
+
+class TaskWork(msgspec.Struct, frozen=True):
+    """What is to be done with tasks at a moment.
+
+    Args:
+        has_ended: tasks are active whose deployment has ended.
+        has_started: tasks are active and queued by their row, whose process was started.
+        has_waiting: tasks wait that are due, of whatever code.
+    """
+
+    has_ended: bool
+    has_started: bool
+    has_waiting: bool

@@ -120,6 +120,13 @@ task = Table(
         sqlite_where=text("phase = 'active'"),
         postgresql_where=text("phase = 'active'"),
     ),
+    # Tasks that were cancelled while they waited: no deployment takes them along when it is deleted.
+    Index(
+        "task_never_started",
+        "end_at",
+        sqlite_where=text("phase = 'over' AND start_at IS NULL"),
+        postgresql_where=text("phase = 'over' AND start_at IS NULL"),
+    ),
     Index(
         "task_due",
         "due_at",
@@ -166,6 +173,12 @@ schedule = Table(
         "next_at",
         sqlite_where=text("next_at IS NOT NULL"),
         postgresql_where=text("next_at IS NOT NULL"),
+    ),
+    Index(
+        "schedule_over",
+        "updated_at",
+        sqlite_where=text("next_at IS NULL"),
+        postgresql_where=text("next_at IS NULL"),
     ),
 )
 

@@ -13,6 +13,7 @@ from sqlalchemy import (
     Select,
     and_,
     bindparam,
+    delete,
     exists,
     func,
     insert,
@@ -22,12 +23,12 @@ from sqlalchemy import (
 )
 
 from reworker.storage import task_schema as schema
-from reworker.storage.schema import deployment
+from reworker.storage.schema import attempt, deployment
 from reworker.storage.selecting import found_rows, select_of
-from reworker.storage.task_rows import CodeLoad, TaskFilter, TaskRow
+from reworker.storage.task_rows import CodeLoad, TaskFilter, TaskRow, TaskWork
 from reworker.storage.translating import translated
 
-_T, _P, _D = schema.task, schema.task_payload, deployment
+_T, _P, _C, _D, _A = schema.task, schema.task_payload, schema.code, deployment, attempt
 _TASK = select_of(_T, TaskRow)
 _IS_WAITING, _IS_ACTIVE = _T.c.phase == "waiting", _T.c.phase == "active"
 #: of a task, what may change.
@@ -36,8 +37,33 @@ _SAVED = (
     *("updated_at", "start_at", "end_at"),
 )
 _SAVE = update(_T).where(_T.c.id == bindparam("own_id")).values({name: bindparam(name) for name in _SAVED})
+_NEVER_STARTED = and_(_T.c.phase == "over", _T.c.start_at.is_(None))
 _HAS_ENDED = exists().where(_D.c.id == _T.c.id, _D.c.ended_at.is_not(None))
 _ENDED = _TASK.where(_IS_ACTIVE, _HAS_ENDED)
+_STARTED_AT = (
+    select(func.min(_A.c.started_at)).where(_A.c.deployment_id == _T.c.id).correlate(_T).scalar_subquery()
+)
+_HAS_STARTED = exists().where(_A.c.deployment_id == _T.c.id, _A.c.started_at.is_not(None))
+_IS_STARTED = and_(_IS_ACTIVE, _T.c.status == "queued", _HAS_STARTED)
+_STARTED = _TASK.add_columns(_STARTED_AT).where(_IS_STARTED)
+_ACTIVE = schema.task.alias("active")
+#: a look at each code finds its first waiting task by an index; to group the tasks would read them all.
+_WAITING_CODES = select(
+    _C.c.id,
+    _C.c.options,
+    select(func.count())
+    .select_from(_ACTIVE)
+    .where(_ACTIVE.c.phase == "active", _ACTIVE.c.code_id == _C.c.id)
+    .scalar_subquery(),
+).where(
+    _C.c.is_paused.is_(False),
+    exists().where(_IS_WAITING, _T.c.code_id == _C.c.id, _T.c.due_at <= bindparam("now")),
+)
+_WORK = select(
+    exists().where(_IS_ACTIVE, _HAS_ENDED),
+    exists().where(_IS_STARTED),
+    exists().where(_IS_WAITING, _T.c.due_at <= bindparam("now")),
+)
 
 
 class TaskTables:
@@ -75,6 +101,12 @@ class TaskTables:
         """Return active tasks whose deployment has ended; see `TaskUnit.ended_tasks`."""
         return self._locked(_ENDED.order_by(_T.c.id).limit(limit))
 
+    def started_tasks(self, limit: int) -> list[tuple[TaskRow, datetime]]:
+        """Return tasks that run and are not noted as such; see `TaskUnit.started_tasks`."""
+        query = _STARTED.order_by(_T.c.id).limit(limit)
+        found = self._connection.execute(query.with_for_update(skip_locked=True, of=_T))
+        return [(TaskRow(*row[:-1]), row[-1]) for row in found]
+
     def active_count(self, code_id: str) -> int:
         """Return how many tasks of a code are active; see `TaskUnit.active_count`."""
         query = select(func.count()).select_from(_T).where(_IS_ACTIVE, _T.c.code_id == code_id)
@@ -85,10 +117,21 @@ class TaskTables:
         query = select(_P.c.task_id, _P.c.payload).where(_P.c.task_id.in_(list(ids)))
         return {row[0]: row[1] for row in self._connection.execute(query)} if ids else {}
 
-    def waiting_ids(self, code_id: str) -> list[str]:
-        """Return the tasks of a code that are not over; see `TaskUnit.waiting_ids`."""
+    def open_ids(self, code_id: str) -> list[str]:
+        """Return the tasks of a code that are not over; see `TaskUnit.open_ids`."""
         query = select(_T.c.id).where(_T.c.code_id == code_id, or_(_IS_WAITING, _IS_ACTIVE))
         return [row[0] for row in self._connection.execute(query.order_by(_T.c.id))]
+
+    def prune_tasks(self, before: datetime, limit: int) -> int:
+        """Delete tasks that never started; see `TaskUnit.prune_tasks`."""
+        query = select(_T.c.id).where(
+            _NEVER_STARTED, _T.c.end_at < before, ~exists().where(_D.c.id == _T.c.id)
+        )
+        ids = [row[0] for row in self._connection.execute(query.limit(limit))]
+        if ids:
+            self._connection.execute(delete(_P).where(_P.c.task_id.in_(ids)))
+            self._connection.execute(delete(_T).where(_T.c.id.in_(ids)))
+        return len(ids)
 
     def _locked(self, query: Select[Any]) -> list[TaskRow]:
         found = self._connection.execute(query.with_for_update(skip_locked=True, of=_T))
@@ -126,15 +169,8 @@ class TaskReads:
 
     def waiting_codes(self, now: datetime) -> list[CodeLoad]:
         """Return codes with tasks to start; see `TaskReader.waiting_codes`."""
-        waiting = select(_T.c.code_id).where(_IS_WAITING, _T.c.due_at <= now).distinct().subquery()
-        active = _T.alias("active")
-        is_of = and_(active.c.code_id == waiting.c.code_id, active.c.phase == "active")
-        query = (
-            select(waiting.c.code_id, func.count(active.c.id))
-            .select_from(waiting.outerjoin(active, is_of))
-            .group_by(waiting.c.code_id)
-        )
-        return found_rows(self._engine, query, CodeLoad)
+        with translated("looking for tasks to start"), self._engine.begin() as connection:
+            return [CodeLoad(*row) for row in connection.execute(_WAITING_CODES, {"now": now})]
 
     def next_task_at(self, now: datetime) -> datetime | None:
         """Return when something is due; see `TaskReader.next_task_at`."""
@@ -143,9 +179,15 @@ class TaskReads:
         found = [self._scalar(one, "what is due next") for one in (of_tasks, of_schedules)]
         return min((one for one in found if one is not None), default=None)
 
-    def has_ended_tasks(self) -> bool:
-        """Tell whether tasks are to be ended; see `TaskReader.has_ended_tasks`."""
-        return self._scalar(select(_T.c.id).where(_IS_ACTIVE, _HAS_ENDED).limit(1), "ended tasks") is not None
+    def task_work(self, now: datetime) -> TaskWork:
+        """Return what is to be done; see `TaskReader.task_work`."""
+        with translated("looking at tasks"), self._engine.begin() as connection:
+            return TaskWork(*map(bool, connection.execute(_WORK, {"now": now}).one()))
+
+    def active_ids(self) -> list[str]:
+        """Return the tasks that are active; see `TaskReader.active_ids`."""
+        with translated("looking at tasks"), self._engine.begin() as connection:
+            return [row[0] for row in connection.execute(select(_T.c.id).where(_IS_ACTIVE))]
 
     def _scalar(self, query: Select[Any], what: str) -> Any:
         with translated(f"reading {what}"), self._engine.begin() as connection:

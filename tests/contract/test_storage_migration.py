@@ -12,11 +12,12 @@ import pytest
 from sqlalchemy import create_engine, inspect, text
 
 from reworker.errors import StorageError
-from reworker.storage.contract import Changes, SourceRow
+from reworker.storage.contract import Changes, SourceRow, Storage
 from reworker.storage.log import SqlLog
 from reworker.storage.opening import open_storage
 from reworker.storage.sql import SqlStorage
 from tests.contract.storage_kit import NOW, OWN, attempt, deployment
+from tests.contract.task_kit import REVISION, schedule_row, task_row
 
 DATA = Path(__file__).parent / "data"
 
@@ -114,8 +115,17 @@ def test_old_database_is_as_it_was_when_bringing_it_up_fails(old: Path) -> None:
     connection.close()
 
 
-#: what version 3 added; the version before is made by taking it away.
+#: what version 4 added; the version before is made by taking it away.
+_BACK_TO_3 = (
+    *(
+        f"DROP TABLE IF EXISTS {name}"
+        for name in ("project", "code", "code_revision", "task", "task_payload", "schedule", "package_piece")
+    ),
+    "UPDATE meta SET value = '3' WHERE name = 'schema_version'",
+)
+#: what version 3 added.
 _BACK_TO_2 = (
+    *_BACK_TO_3,
     *(f"DROP TABLE {name}" for name in ("token", "session", "audit", "saved_view")),
     "DROP INDEX deployment_by_group",
     "DROP INDEX deployment_by_playbook",
@@ -126,19 +136,34 @@ _BACK_TO_2 = (
 )
 
 
-def test_version_2_on_any_engine_has_the_shape_of_a_new_one_when_opened(any_database_url: str) -> None:
+@pytest.mark.parametrize("statements", [_BACK_TO_2, _BACK_TO_3], ids=["2", "3"])
+def test_older_version_on_any_engine_has_the_shape_of_a_new_one_when_opened(
+    any_database_url: str, statements: tuple[str, ...]
+) -> None:
     open_storage(any_database_url).close()
     server = any_database_url.replace("postgresql://", "postgresql+psycopg://")
     new = shape(server)
     engine = create_engine(server)
     with engine.begin() as connection:
-        for statement in _BACK_TO_2:
+        for statement in statements:
             connection.execute(text(statement))
     engine.dispose()
     assert shape(server) != new
     storage = open_storage(any_database_url)
     assert shape(server) == new
+    _use(storage)
+    storage.close()
+
+
+def _use(storage: Storage) -> None:
+    """Write to tables that versions 3 and 4 have changed or added, and read it again."""
+    task, schedule = task_row(), schedule_row()
     with storage.begin() as unit:
         unit.save(Changes(created=[(deployment(OWN, environment="production"), b"{}")]))
+        unit.add_tasks([task], ["{}"])
+        unit.add_schedules([schedule])
+    storage.packages.add(REVISION, 0, b"PK")
     assert storage.reader.deployment(OWN).environment == "production"
-    storage.close()
+    assert (storage.reader.task(task.id), storage.reader.payload(task.id)) == (task, "{}")
+    assert storage.reader.schedule(schedule.id) == schedule
+    assert list(storage.packages.pieces(REVISION)) == [b"PK"]

@@ -16,6 +16,7 @@ from reworker.core.tasks.options import (
     CodeOptions,
     decoded,
     encoded,
+    utf8,
 )
 from reworker.errors import ReworkerError
 from reworker.ids import is_id, new_id
@@ -257,7 +258,10 @@ def require_valid(draft: CodeDraft) -> None:
     if not draft.name.strip() or len(draft.name) > NAME_CHARACTERS or not draft.name.isprintable():
         raise TaskRefused(f"give 1 to {NAME_CHARACTERS} printable characters", field="name")
     options = draft.options or CodeOptions()
-    if len(options.config.encode()) > CONFIG_BYTES:
+    for field, text in (("runtime", draft.runtime), ("file_name", draft.file_name)):
+        utf8(text, field)
+    _require_env(options.env_vars)
+    if len(utf8(options.config, "config")) > CONFIG_BYTES:
         raise TaskRefused(f"has more than {CONFIG_BYTES} bytes", field="config")
     if not 0 <= options.retries <= MOST_RETRIES:
         raise TaskRefused(f"0 to {MOST_RETRIES}, found {options.retries}", field="retries")
@@ -267,3 +271,18 @@ def require_valid(draft: CodeDraft) -> None:
         raise TaskRefused("0, 1 or 2", field="default_priority")
     if options.max_concurrency < 0:
         raise TaskRefused("a number from 1 on, or 0 for no limit", field="max_concurrency")
+
+
+def _require_env(env_vars: dict[str, str]) -> None:
+    """Let variables pass that a process can have.
+
+    Raises:
+        TaskRefused: names the variable.
+    """
+    size_bytes = 0
+    for name, value in env_vars.items():
+        size_bytes += len(utf8(name, "env_vars")) + len(utf8(value, "env_vars"))
+        if not name or "=" in name or "\0" in name + value:
+            raise TaskRefused(f"{name[:100]!a} cannot be a variable with this value", field="env_vars")
+    if size_bytes > CONFIG_BYTES:
+        raise TaskRefused(f"have more than {CONFIG_BYTES} bytes together", field="env_vars")

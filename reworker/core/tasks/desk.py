@@ -22,6 +22,7 @@ from reworker.core.memory import Memory
 from reworker.core.submission import Origin, new_row
 from reworker.core.tasks import results
 from reworker.core.tasks.codes import decoded_options
+from reworker.core.tasks.options import CodeOptions, decoded
 from reworker.core.tasks.outcomes import TaskStatus, ended, running
 from reworker.core.tasks.plans import task_plan
 from reworker.errors import BusError, StaleVersion, StorageUnavailable
@@ -80,9 +81,8 @@ class TaskDesk:
         self._declared: set[str] = set()
         self._revisions: dict[str, RevisionRow] = {}
         self._projects: dict[str, ProjectRow] = {}
-        self._lock = threading.Lock()
-        self._started: dict[str, datetime] = {}
         self._active: set[str] = set()
+        self._is_informed = False
         self._woken = threading.Event()
         self._stopping = self._is_blocked = False
 
@@ -114,21 +114,24 @@ class TaskDesk:
 
     def note(self, events: Sequence[EventRow]) -> None:
         """Take note of what the core's loop has just stored. Any thread, returns at once."""
-        for one in events:
-            if one.deployment_id not in self._active or one.ignored is not None:
-                continue
-            if one.kind == "ReplyStarted":
-                with self._lock:
-                    self._started[one.deployment_id] = one.at
+        if any(one.deployment_id in self._active and one.ignored is None for one in events):
             self._woken.set()
 
     def turn(self) -> bool:
         """Do one round; return whether there may be more to do at once."""
-        fired_count = self._firing.fire()
-        ended_count = self._end()
-        self._note_started()
-        started_count = self._start()
-        return fired_count + ended_count + started_count > 0
+        if not self._is_informed:
+            self._active.update(self._storage.reader.active_ids())
+            self._is_informed = True
+        self._is_blocked = False
+        done_count = self._firing.fire()
+        work = self._storage.reader.task_work(self._clock.now())
+        if work.has_ended:
+            done_count += self._end()
+        if work.has_started:
+            done_count += self._note_started()
+        if work.has_waiting or work.has_ended:
+            done_count += self._start()
+        return done_count > 0
 
     def _rest_s(self) -> float:
         now = self._clock.now()
@@ -140,8 +143,6 @@ class TaskDesk:
 
     def _end(self) -> int:
         """Write down how tasks have ended, and what follows from it; return how many."""
-        if not self._storage.reader.has_ended_tasks():
-            return 0
         with self._storage.begin() as unit:
             rows = unit.ended_tasks(BATCH_COUNT)
             codes = unit.lock_codes({row.code_id for row in rows})
@@ -186,21 +187,16 @@ class TaskDesk:
             end_at=None,
         )
 
-    def _note_started(self) -> None:
-        with self._lock:
-            started, self._started = self._started, {}
-        if not started:
-            return
+    def _note_started(self) -> int:
+        """Write down which tasks run, also those whose reply another core has taken in; return how many."""
         with self._storage.begin() as unit:
-            found = unit.lock_tasks(started)
-            unit.save_tasks(
-                [running(row, started[row.id]) for row in found.values() if row.phase == "active"]
-            )
+            rows = [running(row, at) for row, at in unit.started_tasks(BATCH_COUNT)]
+            unit.save_tasks(rows)
+        return len(rows)
 
     def _start(self) -> int:
         """Make the deployments of tasks that are due, as many as may be; return how many."""
         started_count = 0
-        self._is_blocked = False
         for load in self._storage.reader.waiting_codes(self._clock.now()):
             try:
                 started_count += self._start_some(load)
@@ -211,16 +207,18 @@ class TaskDesk:
 
     def _start_some(self, load: CodeLoad) -> int:
         code_id = load.code_id
+        if load.active_count >= _most_count(decoded(CodeOptions, load.options)):
+            return 0
+        self._require_queue(code_id)
         with self._storage.begin() as unit:
             code = unit.lock_codes([code_id])[code_id]
-            most_count = decoded_options(code).max_concurrency or WINDOW_COUNT
-            room_count = min(most_count - unit.active_count(code_id), BATCH_COUNT)
+            # Others may have started some since, or paused it: what counts is what is found under the lock.
+            room_count = _most_count(decoded_options(code)) - unit.active_count(code_id)
             if code.is_paused or room_count <= 0:
                 return 0
-            rows = unit.ready_tasks(code_id, self._clock.now(), room_count)
+            rows = unit.ready_tasks(code_id, self._clock.now(), min(room_count, BATCH_COUNT))
             if not rows:
                 return 0
-            self._require_queue(code_id)
             self._create(unit, code, rows)
         self._active.update(row.id for row in rows)
         self._counters.add("tasks_started", len(rows))
@@ -267,3 +265,8 @@ class TaskDesk:
             assert found is not None, "projects are never deleted"
             self._projects[project_id] = found
         return self._projects[project_id]
+
+
+def _most_count(options: CodeOptions) -> int:
+    """Return how many tasks of a code are active at most."""
+    return options.max_concurrency or WINDOW_COUNT

@@ -7,6 +7,7 @@ from typing import Any, TypeVar
 import msgspec
 
 from reworker.storage.rows import AttemptRow
+from reworker.task_errors import TaskRefused
 
 #: seconds that a task may run, by default and at most.
 TIMEOUT_S, MOST_TIMEOUT_S = 3600.0, 86_400.0
@@ -81,3 +82,15 @@ def data_of(attempt: AttemptRow) -> dict[str, Any]:
     """Return what the code worker's last reply holds; an empty object when it is none of ours."""
     found = msgspec.json.decode(attempt.data) if attempt.data else None
     return found if isinstance(found, dict) else {}
+
+
+def utf8(value: str, field: str) -> bytes:
+    """Return a text as it is stored and sent.
+
+    Raises:
+        TaskRefused: it holds half of a character, as JSON's escapes can.
+    """
+    try:
+        return value.encode()
+    except UnicodeEncodeError as error:
+        raise TaskRefused("is no valid text: it holds half of a character", field=field) from error

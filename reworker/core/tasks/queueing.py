@@ -19,6 +19,7 @@ from reworker.core.tasks.options import (
     TIMEOUT_S,
     TaskOptions,
     encoded,
+    utf8,
 )
 from reworker.core.tasks.outcomes import TaskStatus, live
 from reworker.ids import is_id, new_id
@@ -204,25 +205,37 @@ class Tasks:
         """
         with self._storage.begin() as unit:
             row = self._locked(unit, task_id)
-            if row.phase != "over" and row.status != TaskStatus.CANCELLED:
+            if row.phase == "waiting":
                 row = self._cancelled(row)
                 unit.save_tasks([row])
             note(unit, [row])
         if row.phase == "active":
-            self._cancel_deployment(row.id)
+            self._end([row.id])
+            row = self.task(row.id)
         return row
 
     def cancel_all(self, code: CodeRow, *, note: Note = _nothing) -> int:
         """End all tasks of a code that are not over; return how many."""
         with self._storage.begin() as unit:
-            found = unit.lock_tasks(unit.waiting_ids(code.id))
-            rows = [self._cancelled(row) for row in found.values() if row.status != TaskStatus.CANCELLED]
-            unit.save_tasks(rows)
+            found = list(unit.lock_tasks(unit.open_ids(code.id)).values())
+            rows = [row for row in found if row.status != TaskStatus.CANCELLED]
+            unit.save_tasks([self._cancelled(row) for row in rows if row.phase == "waiting"])
             note(unit, rows)
-        for row in rows:
-            if row.phase == "active":
-                self._cancel_deployment(row.id)
+        self._end([row.id for row in rows if row.phase == "active"])
         return len(rows)
+
+    def _end(self, ids: Sequence[str]) -> None:
+        """Ask for the end of tasks that run, then show them as cancelled.
+
+        In this order: whatever dies in between, what was shown as cancelled is going to be.
+        """
+        if not ids:
+            return
+        for own_id in ids:
+            self._cancel_deployment(own_id)
+        with self._storage.begin() as unit:
+            found = unit.lock_tasks(ids)
+            unit.save_tasks([self._cancelled(row) for row in found.values() if row.phase == "active"])
 
     def _cancelled(self, row: TaskRow) -> TaskRow:
         now = self._clock.now()
@@ -262,6 +275,7 @@ class Tasks:
         """
         if percent is not None and not 0 <= percent <= 100:
             raise TaskRefused("0 to 100", field="percent")
+        utf8(msg or "", "msg")
         with self._storage.begin() as unit:
             row = self._locked(unit, task_id)
             row = msgspec.structs.replace(
@@ -288,7 +302,7 @@ def require_valid(draft: TaskDraft) -> None:
     Raises:
         TaskRefused: names the value.
     """
-    if len(draft.payload.encode("utf-8", "surrogatepass")) > PAYLOAD_BYTES:
+    if len(utf8(draft.payload, "payload")) > PAYLOAD_BYTES:
         raise TaskRefused(f"has more than {PAYLOAD_BYTES} bytes", field="payload")
     if draft.priority is not None and draft.priority not in PRIORITIES:
         raise TaskRefused("0, 1 or 2", field="priority")
@@ -297,6 +311,7 @@ def require_valid(draft: TaskDraft) -> None:
     if draft.timeout_s is not None and not 0 < draft.timeout_s <= MOST_TIMEOUT_S:
         raise TaskRefused(f"more than 0, at most {MOST_TIMEOUT_S:g} seconds", field="timeout")
     for name, value in _texts(draft):
+        utf8(value, name)
         if len(value) > LABEL_CHARACTERS:
             raise TaskRefused(f"has more than {LABEL_CHARACTERS} characters", field=name)
 
