@@ -19,6 +19,7 @@ from reworker.core.database_clock import DatabaseClock
 from reworker.core.known import Known, KnownTokens
 from reworker.core.persons import Person, PersonSession, row_of_person, session_of, view_of_person
 from reworker.core.principal import Limits, Principal, Scope
+from reworker.core.tasks import task_tokens
 from reworker.core.tokens import TokenView
 from reworker.errors import ConfigError, Forbidden, NotAuthenticated, StorageError, TokenNotFound
 from reworker.ids import is_id, new_id
@@ -58,6 +59,7 @@ class Access(AuditLog):
     ) -> None:
         super().__init__(storage, DatabaseClock(storage, clock))
         self._known = KnownTokens(self._clock, TOUCH_S)
+        self._task_tokens = task_tokens.TaskTokens(storage, self._clock)
         self._spare = ThreadPoolExecutor(1, "access") if later is None else None
         self._later = self._spare.submit if self._spare else later
 
@@ -135,11 +137,13 @@ class Access(AuditLog):
         return was_good
 
     def principal_of(self, text: str, source_ip: str = "") -> Principal:
-        """Return who has shown a token.
+        """Return who has shown a token; the process of a task has one, too.
 
         Raises:
             NotAuthenticated: it is none of ours, or counts no more; which of it is not said.
         """
+        if text.startswith(task_tokens.PREFIX):
+            return self._task_tokens.principal_of(text, source_ip)
         own_id = tokens.id_in(text)
         if not own_id:
             _refuse()
@@ -195,6 +199,8 @@ class Access(AuditLog):
         Raises:
             NotAuthenticated: see `principal_of`.
         """
+        if not tokens.id_in(text):
+            _refuse()
         who, now, secret = self.principal_of(text, source_ip), self._clock.now(), tokens.new_secret()
         with self._storage.begin() as unit:
             unit.drop_sessions(expired_at=now)

@@ -22,6 +22,7 @@ from reworker.core.release_log import ReleaseLog
 from reworker.core.service import Service
 from reworker.core.settings import CoreSettings
 from reworker.core.tasks.desk import TaskDesk
+from reworker.core.tasks.task_tokens import TaskTokens
 from reworker.core.upkeep import Kept, Upkeep
 from reworker.errors import ConnectionLost
 from reworker.storage.contract import EventRow, LogStore, OutboxRow, Storage
@@ -96,6 +97,7 @@ class Core:
         wake = self.loop.wake
         #: requests and reads, for this process.
         self.service = Service(storage, logs, machine_clock, wake=wake, wake_tasks=self._wake_tasks)
+        self._task_tokens = TaskTokens(storage, clock)
         #: starts the tasks of code packages.
         self.task_desk = self._new_task_desk(clock, wake)
         accepted = settings.accept_jobs_from
@@ -137,6 +139,7 @@ class Core:
             declare=self._declare_code,
             wake=wake,
             firing=self.service.schedules,
+            token_of=self._task_tokens.token_of,
         )
 
     def _declare_code(self, code_id: str) -> None:
@@ -198,6 +201,7 @@ class Core:
         with self._storage.begin() as unit:
             unit.release_claims(self._settings.name)
             self.loop.note_clock(unit)
+        self._task_tokens.prepare()
         try:
             self._bus.declare(self._settings.topology())
         except ConnectionLost as error:
