@@ -64,11 +64,10 @@ class ControlDesk:
         self._pool = pool
         suffix = pool.station.settings.suffix
         self.queue = f"{names.CONTROL_EXCHANGE}.{suffix}.{new_id(pool.station.clock.now())}"
-        self._keys = tuple(dict.fromkeys((suffix, *names.commands_of(suffix))))
-        #: of single queues, for a worker of many.
-        self._wide_keys = tuple(
-            key.removeprefix(names.WORKER_PREFIX) for key in (pool.station.settings.queues_key,) if key
-        )
+        #: of single queues, for a worker of many; without the wildcard it means all of them.
+        self._wide_key = pool.station.settings.queues_key.removeprefix(names.WORKER_PREFIX)
+        own = (suffix, *names.commands_of(suffix), self._wide_key.removesuffix(".#"))
+        self._keys = tuple(dict.fromkeys(filter(None, own)))
         self._deeds: dict[str, tuple[type, Callable[[Any], None]]] = {
             "cancel": (Control, self._cancel),
             "pause": (WorkerOrder, self._pause),
@@ -83,7 +82,7 @@ class ControlDesk:
         is_declaring = self._pool.station.settings.declare is DeclareMode.DECLARE
         keys = (
             names.PING_KEY,
-            *(f"{verb}.{key}" for verb in VERBS for key in (*self._keys, *self._wide_keys)),
+            *(f"{verb}.{key}" for verb in VERBS for key in filter(None, (*self._keys, self._wide_key))),
         )
         return TopologySpec(
             exchanges=(ExchangeSpec(names.CONTROL_EXCHANGE),) if is_declaring else (),
