@@ -119,13 +119,12 @@ def fired(row: ScheduleRow, now: datetime) -> tuple[ScheduleRow, int]:
     """
     passed_count = sum(1 for _ in islice(moments(row, row.next_at or now, now), MOST_AT_ONCE + 1))
     task_count = min(_made_up(row, passed_count, now), _left(row))
-    lost_count = passed_count - task_count
     next_row = msgspec.structs.replace(
         row,
         run_count=row.run_count + task_count,
         last_at=now if task_count else row.last_at,
         next_at=moment_from(row, now + _TICK),
-        msg=_lost(lost_count, now) if lost_count else "",
+        msg=_lost(passed_count, task_count, now) if task_count < passed_count else "",
         updated_at=now,
     )
     return settled(next_row), task_count
@@ -147,9 +146,9 @@ def _left(row: ScheduleRow) -> int:
     return row.run_times - row.run_count if row.run_times else MOST_AT_ONCE
 
 
-def _lost(count: int, now: datetime) -> str:
-    shown = f"more than {MOST_AT_ONCE - 1}" if count >= MOST_AT_ONCE else str(count)
-    return f"Passed over {shown} missed before {iso(now)}."
+def _lost(passed_count: int, task_count: int, now: datetime) -> str:
+    shown = f"more than {MOST_AT_ONCE}" if passed_count > MOST_AT_ONCE else str(passed_count)
+    return f"Moments passed until {iso(now)}: {shown}, tasks made: {task_count}."
 
 
 def settled(row: ScheduleRow) -> ScheduleRow:

@@ -122,7 +122,16 @@ def made(
     _require_valid(row)
     if row.end_at is not None and row.end_at < now:
         raise TaskRefused("is over already", field="end_at")
-    return _with_next(row, start_at=row.start_at or now)
+    return _with_next(row, start_at=_first(row, now))
+
+
+def _first(row: ScheduleRow, now: datetime) -> datetime:
+    """Return from when on there are moments: none that were over before anybody asked, but for the last."""
+    start_at = row.start_at or now
+    if row.cron or start_at >= now:
+        return max(start_at, now)
+    every = timedelta(seconds=row.run_every_s)
+    return start_at + every * ((now - start_at) // every) if every else start_at
 
 
 def changed(row: ScheduleRow, changes: ScheduleChanges, now: datetime) -> ScheduleRow:
