@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from functools import cache
-from typing import Any
+from typing import TYPE_CHECKING, Any, TypeAlias
 
 from sqlalchemy import Column, Table, bindparam, delete, literal_column, or_, select, update
 from sqlalchemy.sql import ClauseElement
@@ -12,7 +12,9 @@ from reworker.storage import schema
 from reworker.storage.finding import SELECT_DEPLOYMENT
 from reworker.storage.reading import SELECT_ATTEMPT
 from reworker.storage.rowwise import RowStatement, Source
-from reworker.storage.setwise import SetStatement
+
+if TYPE_CHECKING:
+    from reworker.storage.setwise import SetStatement
 
 _D, _O, _E, _A, _T = schema.deployment, schema.outbox, schema.event, schema.attempt, schema.timer
 #: of a deployment, what an event can change; after what it is found by.
@@ -20,8 +22,8 @@ _SAVED = ("id", "version", "status", "snapshot", "last_seq", "last_hash", "updat
 
 IS_FREE = or_(_O.c.claim_until.is_(None), _O.c.claim_until <= bindparam("now"))
 
-Kind = type[RowStatement] | type[SetStatement]
-Statement = RowStatement | SetStatement
+Kind: TypeAlias = "type[RowStatement] | type[SetStatement]"
+Statement: TypeAlias = "RowStatement | SetStatement"
 
 
 class Hot:
@@ -67,7 +69,11 @@ class Hot:
 @cache
 def hot_of(dialect: str) -> Hot:
     """Return the statements for a dialect by its name."""
-    return Hot(RowStatement if dialect == "sqlite" else SetStatement)
+    if dialect == "sqlite":
+        return Hot(RowStatement)
+    from reworker.storage.setwise import SetStatement  # not above: it loads all of the other dialect
+
+    return Hot(SetStatement)
 
 
 def _save(row: Source) -> ClauseElement:

@@ -49,7 +49,7 @@ _FREE = (
 
 @cache
 def _save_setting(dialect: str) -> Any:
-    """Return the statement that saves a setting; cores that start at the same moment may save the same one."""
+    """Return the statement that saves a setting; cores that start together may save the same one."""
     statement = insert_into(schema.meta, dialect)
     return statement.on_conflict_do_update(index_elements=["name"], set_={"value": statement.excluded.value})
 

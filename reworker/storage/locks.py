@@ -12,6 +12,7 @@ from __future__ import annotations
 
 from collections.abc import Collection
 from datetime import datetime
+from functools import cache
 from typing import Any
 
 from sqlalchemy import (
@@ -28,10 +29,10 @@ from sqlalchemy import (
     union,
     update,
 )
-from sqlalchemy.dialects import postgresql, sqlite
 
 from reworker.storage import schema
 from reworker.storage.contract import LockResult
+from reworker.storage.upserts import insert_into
 
 #: names of the two counters, of places in line and of holders: rows of `meta`, or sequences of a server.
 TICKET, FENCE = "lock_ticket", "lock_fence"
@@ -71,13 +72,6 @@ _PLACES_TO_LOCKS = (
     .order_by(_W.c.name)  # all take names in one order, so that no two wait for each other
 )
 _COLUMNS = ("name", "deployment_id", "fence", "at")
-_GRANTS: dict[str, Any] = {
-    dialect.__name__.rpartition(".")[2]: dialect.insert(_L)
-    .from_select(_COLUMNS, _PLACES_TO_LOCKS)
-    .on_conflict_do_nothing()
-    .execution_options(preserve_rowcount=True)
-    for dialect in (sqlite, postgresql)
-}
 _SET_FENCE = update(_L).where(_L.c.deployment_id == _OWN).values(fence=bindparam("number"))
 _LEAVE = delete(_W).where(_W.c.deployment_id == _OWN)
 _RELEASE = delete(_L).where(_L.c.deployment_id == _OWN)
@@ -99,6 +93,13 @@ _NEXT = (
 )
 
 
+@cache
+def _grant(dialect: str) -> Any:
+    """Return the statement that gives a deployment all it stands in line for and nobody holds."""
+    statement = insert_into(_L, dialect).from_select(_COLUMNS, _PLACES_TO_LOCKS).on_conflict_do_nothing()
+    return statement.execution_options(preserve_rowcount=True)
+
+
 class LockTable:
     """The part of a writing transaction that knows the locks; see `contract.Locks`."""
 
@@ -115,7 +116,7 @@ class LockTable:
             obstacle = run(_HOLDER, own).first() or run(_EARLIER, own).first()
             if obstacle is not None:
                 return LockResult(None, obstacle[0], obstacle[1])
-            if run(_GRANTS[self._connection.dialect.name], {**own, "now": now}).rowcount == count:
+            if run(_grant(self._connection.dialect.name), {**own, "now": now}).rowcount == count:
                 break
             # Another one was faster at one of the names.
             run(_RELEASE, own)

@@ -3,16 +3,17 @@
 from __future__ import annotations
 
 from datetime import datetime
+from functools import cache
 from typing import Any, TypeVar
 
 import msgspec
 from sqlalchemy import Connection, Engine, Select, Table, delete, insert, or_, select, update
-from sqlalchemy.dialects import postgresql, sqlite
 
 from reworker.ids import first_id
 from reworker.storage import schema
 from reworker.storage.rows import AuditRow, SavedViewRow, SessionRow, TokenRow
 from reworker.storage.translating import translated
+from reworker.storage.upserts import insert_into
 
 _T, _S, _A, _V = schema.token, schema.session, schema.audit, schema.saved_view
 
@@ -25,15 +26,16 @@ def _select(table: Table, kind: type[msgspec.Struct]) -> Select[Any]:
 
 _TOKEN, _SESSION = _select(_T, TokenRow), _select(_S, SessionRow)
 _AUDIT, _VIEW = _select(_A, AuditRow), _select(_V, SavedViewRow)
-_INSERT_VIEWS: dict[str, Any] = {"sqlite": sqlite.insert(_V), "postgresql": postgresql.insert(_V)}
-#: by dialect; a view is put again when its owner changes it.
-_PUT_VIEW = {
-    name: one.on_conflict_do_update(
+
+
+@cache
+def _put_view(dialect: str) -> Any:
+    """Return the statement that puts a view, again when its owner changes it."""
+    statement = insert_into(_V, dialect)
+    return statement.on_conflict_do_update(
         index_elements=[_V.c.owner, _V.c.name],
-        set_={"query": one.excluded.query, "created_at": one.excluded.created_at},
+        set_={"query": statement.excluded.query, "created_at": statement.excluded.created_at},
     )
-    for name, one in _INSERT_VIEWS.items()
-}
 
 
 class PeopleTables:
@@ -88,7 +90,7 @@ class PeopleTables:
 
     def put_saved_view(self, row: SavedViewRow) -> None:
         """Store a view; see `PeopleUnit.put_saved_view`."""
-        statement = _PUT_VIEW[self._connection.dialect.name]
+        statement = _put_view(self._connection.dialect.name)
         self._connection.execute(statement, [msgspec.structs.asdict(row)])
 
     def drop_saved_view(self, owner: str, name: str) -> bool:

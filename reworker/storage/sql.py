@@ -11,6 +11,7 @@ from typing import IO
 
 from sqlalchemy import Engine
 
+from reworker.clock import SystemClock
 from reworker.errors import StorageError, StorageUnavailable
 from reworker.storage import migrations, schema, sqlite
 from reworker.storage.contract import StorageReport
@@ -44,6 +45,7 @@ class SqlStorage:
         self._writer = sqlite.writer_engine(self.path, synchronous="FULL", busy_timeout_s=busy_timeout_s)
         self._readers = sqlite.reader_engine(self.path, busy_timeout_s=busy_timeout_s)
         self._data_version: int | None = None
+        self._journal = sqlite.Journal(self.path, SystemClock())
         self._lock_files: list[IO[str]] = []
         self.reader = SqlReader(self._readers, translated)
         try:
@@ -65,6 +67,8 @@ class SqlStorage:
 
     def has_foreign_writes(self) -> bool:
         """Tell whether another process has committed since the last call; see `contract.Storage`."""
+        if self._journal.is_still():
+            return False
         with translated(f"looking at {self.path.name}"):
             raw = self._writer.raw_connection()
             try:

@@ -9,6 +9,7 @@ from typing import Any
 
 from sqlalchemy import Engine, QueuePool, create_engine, event
 
+from reworker.clock import Clock
 from reworker.errors import StorageError
 
 #: seconds a writer waits for one of another process before it gives up.
@@ -17,6 +18,9 @@ BUSY_TIMEOUT_S = 5.0
 READER_COUNT = 4
 #: SQLite's page cache of one connection, KiB.
 CACHE_KIB = 8192
+#: seconds that a file system may give the same time to two writes, and a lot more.
+#: Source: current_time() of Linux: a tick of the kernel, 10 ms at most.
+TICK_S = 0.1
 #: file systems that other machines write to: locks and the write-ahead log are not safe there.
 #: Source: SQLite's documentation of WAL ("does not work over a network filesystem").
 NETWORK_FILE_SYSTEMS = frozenset(
@@ -74,6 +78,40 @@ def _mounts() -> str:
 
 def _unescaped(text: str) -> str:
     return text.replace("\\040", " ").replace("\\011", "\t").replace("\\012", "\n").replace("\\134", "\\")
+
+
+class Journal:
+    """Tells for a tenth of a query whether a database may have changed: each commit writes to its log.
+
+    One thread.
+
+    Args:
+        path: of the database file.
+        clock: its monotonic part is used.
+    """
+
+    def __init__(self, path: Path, clock: Clock) -> None:
+        self._path, self._clock = f"{path}-wal", clock
+        self._mark: tuple[int, int] | None = None
+        self._since_mono_s, self._is_looked_at = 0.0, False
+
+    def is_still(self) -> bool:
+        """Tell that nothing was committed since a look that found no change either.
+
+        A file that was written just now says nothing: the next commit may fall into the same tick.
+        """
+        now_mono_s = self._clock.mono_s()
+        try:
+            found = os.stat(self._path)
+        except OSError:
+            self._mark = None
+            return False
+        mark = found.st_mtime_ns, found.st_size
+        if mark != self._mark:
+            self._mark, self._since_mono_s, self._is_looked_at = mark, now_mono_s, False
+            return False
+        is_still, self._is_looked_at = self._is_looked_at, now_mono_s - self._since_mono_s > TICK_S
+        return is_still
 
 
 def writer_engine(path: Path, *, synchronous: str, busy_timeout_s: float = BUSY_TIMEOUT_S) -> Engine:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import contextlib
 import logging
 import socket
@@ -26,6 +27,8 @@ BACKLOG_COUNT = 512
 STOP_S = 3
 #: bytes of a request's line and headers.
 HEAD_BYTES = 32 << 10
+#: seconds between two settings of the date that answers have.
+TICK_S = 1.0
 #: seconds without a request after which a connection is closed.
 IDLE_S = 30
 
@@ -40,6 +43,23 @@ class _Server(uvicorn.Server):
     def __init__(self, config: uvicorn.Config, on_stop: Callable[[], None]) -> None:
         super().__init__(config)
         self._on_stop = on_stop
+        self._loop: asyncio.AbstractEventLoop | None = None
+        self._ending = asyncio.Event()
+
+    async def main_loop(self) -> None:
+        """Wait for the end, and set the date of answers meanwhile; the library's looks ten times a second."""
+        self._loop = asyncio.get_running_loop()
+        while not await self.on_tick(0):
+            with contextlib.suppress(TimeoutError):
+                async with asyncio.timeout(TICK_S):
+                    await self._ending.wait()
+
+    def end(self) -> None:
+        """Ask for the end. Any thread."""
+        self.should_exit = True
+        if self._loop is not None:
+            with contextlib.suppress(RuntimeError):  # it has ended by itself
+                self._loop.call_soon_threadsafe(self._ending.set)
 
     async def shutdown(self, sockets: list[socket.socket] | None = None) -> None:
         """End what has no end of its own, then the rest."""
@@ -108,7 +128,7 @@ class WebServer:
         return self
 
     def __exit__(self, *_: object) -> None:
-        self._server.should_exit = True
+        self._server.end()
         self._thread.join()
         self._listener.close()
 
