@@ -1,5 +1,7 @@
 """webhook: posts notifications, the messages with the key ``notify.webhook``, as JSON; also the step `Send`.
 
+The result of a task comes as a notification, too, and is posted as it is.
+
 Its settings: ``targets`` (name to ``url``, ``form``, ``secret`` or ``secret_file``), ``allow``, ``secret`` or
 ``secret_file``, ``ca``, ``request_timeout_s``, ``retry_s``, ``retry_after_limit_s``.
 """
@@ -88,6 +90,18 @@ class WebhookSettings(msgspec.Struct, kw_only=True, forbid_unknown_fields=True):
             tls_context(self.ca)
 
 
+class Telling(msgspec.Struct, frozen=True):
+    """What is told: a notification, and the result of a task that it is about, if there is one.
+
+    `job` is the correlation id; `seed` is the same each time the message comes.
+    """
+
+    note: Notification
+    job: str
+    seed: str
+    result: dict[str, Any] | None = None
+
+
 class Posted(msgspec.Struct):
     """What became of each target; `wait_s` is the longest wait that a receiver has asked for."""
 
@@ -113,8 +127,9 @@ class WebhookNotifyWorker(Worker):
         if "parameters" in body:
             super().process(channel, basic_deliver, properties, body, output)
             return
-        note, corr_id = notification_of(body), properties.correlation_id or ""
-        posted = self._post_all(note, corr_id, properties.message_id or corr_id)
+        job, result = properties.correlation_id or "", body.get("result")
+        result = result if isinstance(result, dict) else None
+        posted = self._post_all(Telling(notification_of(body), job, properties.message_id or job, result))
         if posted.later:
             raise self._retry(posted, {"target": list(posted.later)})
 
@@ -123,34 +138,36 @@ class WebhookNotifyWorker(Worker):
         self, job: Job, *, slug: str, message: str, target: list[str], phase: str = "completed"
     ) -> dict[str, Any]:
         """Post to the receivers in `target`."""
-        posted = self._post_all(Notification(slug, message, phase, target), job.id, job.id)
+        posted = self._post_all(Telling(Notification(slug, message, phase, target), job.id, job.id))
         if posted.later:
             raise self._retry(posted, {"parameters": {**job.parameters, "target": list(posted.later)}})
         return {"sent": posted.accepted, "refused": posted.refused}
 
-    def _post_all(self, note: Notification, corr_id: str, seed: str) -> Posted:
+    def _post_all(self, telling: Telling) -> Posted:
         """Post to all targets.
 
         Raises:
             JobFailed: no target will ever take it.
         """
         posted = Posted([], {}, {})
-        for name in dict.fromkeys(note.target):
+        for name in dict.fromkeys(telling.note.target):
             try:
-                self._post(note, name, corr_id, seed, posted)
+                self._post(telling, name, posted)
             except JobFailed as error:
                 posted.refused[name] = error.message
         for name, reason in posted.refused.items():
-            self.app_logger.error("%s: no webhook to %s: %s", corr_id, _shown(name), reason)
+            self.app_logger.error("%s: no webhook to %s: %s", telling.job, _shown(name), reason)
         if not posted.accepted and not posted.later:
             raise JobFailed(f"nothing was posted: {_reasons(posted.refused) or 'nobody is named'}")
         return posted
 
-    def _post(self, note: Notification, name: str, corr_id: str, seed: str, posted: Posted) -> None:
-        target = self._target(name)
-        identity = (seed, name, note.slug, note.message, note.phase)
+    def _post(self, telling: Telling, name: str, posted: Posted) -> None:
+        target, note = self._target(name), telling.note
+        identity = (telling.seed, name, note.slug, note.message, note.phase)
         delivery_id = hashlib.sha256("\0".join(identity).encode(errors="replace")).hexdigest()[:32]
-        body = body_of(note, target.form, corr_id, delivery_id)
+        body = body_of(note, target.form, telling.job, delivery_id)
+        if telling.result is not None and target.form == "reworker":
+            body = msgspec.json.encode(telling.result)
         headers = {"Content-Type": "application/json", "X-Reworker-Delivery": delivery_id}
         if secret := target.secret or self._web.secret:
             headers["X-Reworker-Signature"] = signature(secret, int(time.time()), body)

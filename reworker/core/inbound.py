@@ -18,6 +18,7 @@ from reworker.core.batch import Applied, Batch, Request
 from reworker.core.counters import Counters
 from reworker.core.dead_letters import DeadLetters
 from reworker.core.publisher import Publisher
+from reworker.core.tasks import results
 from reworker.errors import MessageError, UndecodableMessage
 from reworker.fsm.events import (
     DispatchConfirmed,
@@ -43,6 +44,9 @@ logger = logging.getLogger(__name__)
 LINGER_S = 0.01
 #: seconds before a message that did not reach the broker is tried again.
 REPUBLISH_S = 1.0
+#: seconds between two tries to send the result of a task to a queue that is not there, and how long it is
+#: tried: whoever is to take it may have been started late, or never.
+RESULT_AGAIN_S, RESULT_KEPT = 60.0, timedelta(days=1)
 #: replies that nothing follows from.
 _UNHURRIED = (ReplyStarted, ReplyRunning)
 #: characters of a message id that are kept; AMQP allows 255 bytes, which escaping may make more of.
@@ -148,10 +152,13 @@ class PublishedItem:
     @property
     def retry_at(self) -> datetime | None:
         """Return when the row is to be published again, or None when it is done with."""
-        is_over = self.result.outcome in (Outcome.CONFIRMED, Outcome.RETURNED)
-        if is_over or self.request is not None or self._now is None:
+        if self.result.outcome is Outcome.CONFIRMED or self.request is not None or self._now is None:
             return None
-        return self._now + timedelta(seconds=REPUBLISH_S)
+        if self.result.outcome is not Outcome.RETURNED:
+            return self._now + timedelta(seconds=REPUBLISH_S)
+        if self.row.kind != results.KIND or self._now - self.row.created_at > RESULT_KEPT:
+            return None
+        return self._now + timedelta(seconds=RESULT_AGAIN_S)
 
     def apply(self, batch: Batch) -> None:
         """Remove the row and fold its event, or release it for another try."""
@@ -167,10 +174,13 @@ class PublishedItem:
         outcome = self.result.outcome
         self._publisher.finished(self.row)
         if self.retry_at is not None:
-            self._publisher.poll_soon(REPUBLISH_S)
+            self._publisher.poll_soon((self.retry_at - self._now).total_seconds() if self._now else 0.0)
         self._counters.add(f"published_{outcome.name.lower()}")
         if outcome is Outcome.RETURNED:
-            logger.warning("no queue takes %s %s (%s)", self.row.kind, self.row.id, self.row.routing_key)
+            again = "; it is kept and tried again" if self.retry_at is not None else ""
+            logger.warning(
+                "no queue takes %s %s (%s)%s", self.row.kind, self.row.id, self.row.routing_key, again
+            )
 
     def set_aside(self, error: Exception) -> None:
         """Leave the row to its lease."""

@@ -153,3 +153,52 @@ def test_step_is_tried_again_for_the_target_that_may_take_it_later(server: HttpS
     waits = deliver(WebhookNotifyWorker, "webhooknotify:Send", parameters, config=config)
     assert waits.statuses == ["started", "running"]
     assert json.loads(waits.sent[-1].body)["parameters"]["target"] == ["b"]
+
+
+#: the notification of a task's result, as the core sends it.
+RESULT_NOTE = {
+    "slug": "Task of Fib",
+    "message": "01a2 error: exit code 3",
+    "phase": "failed",
+    "target": ["inventory", "chat"],
+    "result": {"id": "01a2", "code_name": "Fib", "status": "error", "msg": "exit code 3"},
+}
+
+
+def test_result_of_a_task_is_posted_as_it_is_and_in_words_to_a_chat(server: HttpServer) -> None:
+    harness, _ = told(server.url, [])
+    server.requests.clear()
+    options: dict[str, Any] = {"routing_key": "notify.webhook", "message_id": "01a2.webhook"}
+    assert harness.run(harness.delivery(RESULT_NOTE, **options)).settled == "ack"
+    by_path = {one.path: one for one in server.requests}
+    assert json.loads(by_path["/inventory"].body) == RESULT_NOTE["result"]
+    words = dict(one.split("=") for one in by_path["/inventory"].headers["x-reworker-signature"].split(","))
+    signed = f"{words['t']}.".encode() + by_path["/inventory"].body
+    assert words["v1"] == hmac.new(b"open sesame", signed, hashlib.sha256).hexdigest()
+    assert json.loads(by_path["/chat/token"].body) == {"text": "Task of Fib: 01a2 error: exit code 3"}
+
+
+def test_result_goes_to_no_address_that_the_settings_do_not_allow(server: HttpServer) -> None:
+    harness, _ = told(server.url, [], allow=[f"{server.url}/hooks/"])
+    server.requests.clear()
+    inner = ("http://169.254.169.254/latest", f"{server.url}/hooks/../inventory", f"{server.url}/other")
+    for url in inner:
+        note = {**RESULT_NOTE, "target": [url]}
+        options: dict[str, Any] = {"routing_key": "notify.webhook", "message_id": "01a2.webhook"}
+        assert harness.run(harness.delivery(note, **options)).settled == "dead letter"
+    assert server.requests == []
+
+
+def test_result_waits_and_is_the_same_when_the_receiver_is_busy(server: HttpServer) -> None:
+    server.answers["/inventory"] = Answer(503)
+    harness, _ = told(server.url, [])
+    server.requests.clear()
+    note = {**RESULT_NOTE, "target": ["inventory"]}
+    options: dict[str, Any] = {"routing_key": "notify.webhook", "message_id": "01a2.webhook"}
+    (again,) = harness.run(harness.delivery(note, **options)).sent
+    server.answers = {}
+    options = {"headers": again.properties.headers, "message_id": "01a2.webhook"}
+    assert harness.run(harness.delivery(again.body, routing_key="worker.webhooknotify", **options)).settled
+    first, second = server.requests
+    assert json.loads(second.body) == RESULT_NOTE["result"]
+    assert first.headers["x-reworker-delivery"] == second.headers["x-reworker-delivery"]

@@ -16,6 +16,7 @@ from reworker.core.tasks.options import (
     CodeOptions,
     decoded,
     encoded,
+    require_result_places,
     utf8,
 )
 from reworker.errors import ReworkerError
@@ -269,6 +270,7 @@ def require_valid(draft: CodeDraft) -> None:
         raise TaskRefused(f"0 to {MOST_DELAY_S:g} seconds", field="retries_delay")
     if options.default_priority not in PRIORITIES:
         raise TaskRefused("0, 1 or 2", field="default_priority")
+    require_result_places(options)
     if options.max_concurrency < 0:
         raise TaskRefused("a number from 1 on, or 0 for no limit", field="max_concurrency")
 

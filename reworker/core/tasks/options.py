@@ -15,6 +15,8 @@ TIMEOUT_S, MOST_TIMEOUT_S = 3600.0, 86_400.0
 PAYLOAD_BYTES = CONFIG_BYTES = 64 << 10
 #: tries after the first one at most, and the longest delay of a task. Source: IronWorker's limits.
 MOST_RETRIES, MOST_DELAY_S = 10, 7 * 86_400.0
+#: bytes of the name of a queue, and characters of a web address. Source of the first: AMQP 0-9-1.
+QUEUE_BYTES, URL_CHARACTERS = 255, 2000
 #: priorities; a higher one is started first.
 PRIORITIES = (0, 1, 2)
 
@@ -63,6 +65,23 @@ class ScheduleOptions(msgspec.Struct, frozen=True, omit_defaults=True):
     is_sync: bool = False
     result_queue: str = ""
     result_url: str = ""
+
+
+def require_result_places(options: CodeOptions | TaskOptions | ScheduleOptions) -> None:
+    """Let options pass whose results can be sent where they say; which of it may be, workers know.
+
+    Raises:
+        TaskRefused: names the value.
+    """
+    if (
+        len(utf8(options.result_queue, "result_queue")) > QUEUE_BYTES
+        or not options.result_queue.isprintable()
+    ):
+        raise TaskRefused(f"takes the name of a queue, {QUEUE_BYTES} bytes at most", field="result_queue")
+    url = options.result_url
+    if len(url) > URL_CHARACTERS or not url.isascii() or not url.isprintable() or " " in url:
+        reason = "takes an http or https URL, or a name that the webhook worker knows"
+        raise TaskRefused(reason, field="result_url")
 
 
 T = TypeVar("T")

@@ -19,6 +19,7 @@ from reworker.core.tasks.options import (
     TIMEOUT_S,
     TaskOptions,
     encoded,
+    require_result_places,
     utf8,
 )
 from reworker.core.tasks.outcomes import TaskStatus, live
@@ -310,6 +311,7 @@ def require_valid(draft: TaskDraft) -> None:
         raise TaskRefused(f"0 to {MOST_DELAY_S:g} seconds", field="delay")
     if draft.timeout_s is not None and not 0 < draft.timeout_s <= MOST_TIMEOUT_S:
         raise TaskRefused(f"more than 0, at most {MOST_TIMEOUT_S:g} seconds", field="timeout")
+    require_result_places(draft.options)
     for name, value in _texts(draft):
         utf8(value, name)
         if len(value) > LABEL_CHARACTERS:

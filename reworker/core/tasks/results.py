@@ -1,4 +1,4 @@
-"""What has become of a task, told to a queue."""
+"""What has become of a task, told to a queue, and to a web address by the webhook worker."""
 
 from __future__ import annotations
 
@@ -9,8 +9,13 @@ from reworker import messages
 from reworker.bus.contract import Outgoing, Properties
 from reworker.core.outgoing import PERSISTENT, Cause, row_of
 from reworker.core.tasks.options import CodeOptions, TaskOptions, decoded
-from reworker.storage.contract import Changes, Unit
+from reworker.core.tasks.outcomes import TaskStatus
+from reworker.storage.contract import Changes, OutboxRow, Unit
 from reworker.storage.task_rows import TaskRow
+from reworker.topology import names
+
+#: kind of these messages in the outbox, and the transport of those for web addresses.
+KIND, WEBHOOK = "result", "webhook"
 
 
 def result_of(task: TaskRow) -> dict[str, Any]:
@@ -18,7 +23,11 @@ def result_of(task: TaskRow) -> dict[str, Any]:
     return {
         "id": task.id,
         "project_id": task.project_id,
+        "code_id": task.code_id,
         "code_name": task.code_name,
+        "label": task.label,
+        "schedule_id": task.schedule_id,
+        "original_task_id": task.original_id,
         "status": task.status,
         "msg": task.msg,
         "percent": task.percent,
@@ -32,10 +41,31 @@ def result_of(task: TaskRow) -> dict[str, Any]:
 
 def send(unit: Unit, task: TaskRow, code: CodeOptions, now: datetime) -> None:
     """Put the result into the outbox, in the transaction in which the task ends."""
-    queue = decoded(TaskOptions, task.options).result_queue or code.result_queue
-    if not queue:
-        return
-    message_id = f"{task.id}.result"
+    own = decoded(TaskOptions, task.options)
+    queue, url = own.result_queue or code.result_queue, own.result_url or code.result_url
+    rows: list[OutboxRow] = []
+    if queue:
+        rows.append(_row(task, "", queue, result_of(task), now))
+    if url:
+        rows.append(_row(task, names.EXCHANGE, names.notify_key(WEBHOOK), _notice(task, url), now))
+    if rows:
+        unit.save(Changes(outbox_added=rows))
+
+
+def _notice(task: TaskRow, url: str) -> dict[str, Any]:
+    """Return a notification that the webhook worker posts: the result itself, or its words to a chat."""
+    reason = f": {task.msg}" if task.msg else ""
+    return {
+        "slug": f"Task of {task.code_name}",
+        "message": f"{task.id} {task.status}{reason}",
+        "phase": "completed" if task.status == TaskStatus.COMPLETE else "failed",
+        "target": [url],
+        "result": result_of(task),
+    }
+
+
+def _row(task: TaskRow, exchange: str, key: str, body: dict[str, Any], now: datetime) -> OutboxRow:
+    message_id = f"{task.id}.{WEBHOOK if exchange else KIND}"
     properties = Properties(
         content_type="application/json",
         delivery_mode=PERSISTENT,
@@ -44,6 +74,5 @@ def send(unit: Unit, task: TaskRow, code: CodeOptions, now: datetime) -> None:
         timestamp=int(now.timestamp()),
         type="task.result",
     )
-    body = messages.encode(result_of(task), kind="result")
-    message = Outgoing(exchange="", routing_key=queue, body=body, properties=properties)
-    unit.save(Changes(outbox_added=[row_of(Cause("", 0, now), message_id, "result", message)]))
+    message = Outgoing(exchange, key, messages.encode(body, kind=KIND), properties)
+    return row_of(Cause("", 0, now), message_id, KIND, message)
