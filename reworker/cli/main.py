@@ -21,6 +21,7 @@ from reworker.errors import (
 )
 from reworker.logs import escaped
 from reworker.pool.signals import StopRequested
+from reworker.task_errors import PackageInvalid, TaskRefused
 
 #: command -> module and attribute that hold it.
 COMMANDS = {
@@ -28,6 +29,7 @@ COMMANDS = {
     "broker": "reworker.cli.broker:broker",
     "cancel": "reworker.cli.actions:cancel",
     "control": "reworker.cli.control:control",
+    "code": "reworker.cli.code:code",
     "completion": "reworker.cli.completion:completion",
     "config": "reworker.cli.config:config",
     "core": "reworker.cli.core:core",
@@ -47,13 +49,16 @@ COMMANDS = {
     "pause": "reworker.cli.actions:pause",
     "plan": "reworker.cli.playbooks:plan",
     "playbook": "reworker.cli.stored:playbook",
+    "project": "reworker.cli.project:project",
     "prune": "reworker.cli.prune:prune",
     "refuse": "reworker.cli.actions:refuse",
     "resume": "reworker.cli.actions:resume",
     "retry": "reworker.cli.actions:retry",
     "run": "reworker.cli.run:run",
+    "schedule": "reworker.cli.schedule:schedule",
     "schema": "reworker.cli.schema:schema",
     "show": "reworker.cli.show:show",
+    "task": "reworker.cli.task:task",
     "token": "reworker.cli.tokens:token",
     "topology": "reworker.cli.topology:topology",
     "up": "reworker.cli.up:up",
@@ -106,7 +111,7 @@ def cli() -> None:
 
 def exit_code(error: ReworkerError) -> int:
     """Return the exit code that tells a script whose fault an error is."""
-    if isinstance(error, ConfigError | PlaybookInvalid | MessageError):
+    if isinstance(error, ConfigError | PlaybookInvalid | MessageError | PackageInvalid | TaskRefused):
         return EXIT_USAGE
     if isinstance(error, BusError | StorageUnavailable | ServerAway):
         return EXIT_UNREACHABLE

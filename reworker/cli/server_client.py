@@ -9,11 +9,13 @@ import ssl
 import threading
 import urllib.error
 import urllib.request
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from contextlib import contextmanager
 from typing import Any, NoReturn
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
 from reworker import __version__
+from reworker.cli.sent_form import SentForm
 from reworker.errors import (
     ConfigError,
     DeploymentNotFound,
@@ -28,6 +30,7 @@ from reworker.errors import (
     ReworkerError,
     ServerAway,
 )
+from reworker.task_errors import PackageInvalid, TaskRefused
 from reworker.topology.names import DEAD_QUEUE
 
 #: seconds that one request may take.
@@ -93,17 +96,12 @@ class ServerClient:
             ServerAway: no answer came.
             ReworkerError: what the server says is wrong.
         """
-        kept = {name: value for name, value in (query or {}).items() if value not in ("", None)}
-        url = f"{self.url}/api/v1{path}" + (f"?{urlencode(kept, doseq=True)}" if kept else "")
         headers = {
-            "Authorization": f"Bearer {self._token}",
-            "Accept": "application/json",
-            "User-Agent": f"reworker/{__version__}",
             **({"Content-Type": "application/json"} if body is not None else {}),
             **({"Idempotency-Key": key} if key else {}),
         }
         data = None if body is None else json.dumps(body).encode()
-        request = urllib.request.Request(url, data, headers, method=method)
+        request = self._request(method, path, query or {}, data, headers)
         may_repeat = method == "GET" or bool(key)
         try_count = TRY_COUNT if self._has_answered else FIRST_TRY_COUNT
         for _ in range(try_count - 1 if may_repeat else 0):
@@ -113,15 +111,48 @@ class ServerClient:
                 self._pause.wait(TRY_AGAIN_S)
         return self._answer(request)
 
-    def _answer(self, request: urllib.request.Request) -> Any:
+    def send_form(self, path: str, form: SentForm) -> Any:
+        """Return the answer to a form with a file; see `ask`."""
+        headers = {"Content-Type": form.content_type, "Content-Length": str(form.size_bytes)}
+        return self._answer(self._request("POST", path, {}, form, headers))
+
+    @contextmanager
+    def opened(self, path: str, **query: Any) -> Iterator[http.client.HTTPResponse]:
+        """Give the answer to a question that is no JSON, to be read within the block; see `ask`."""
+        request = self._request("GET", path, query)
+        with self._translated(), self._opener.open(request, timeout=ANSWER_S) as response:
+            yield response
+
+    def _request(
+        self,
+        method: str,
+        path: str,
+        query: Mapping[str, Any],
+        data: bytes | Iterable[bytes] | None = None,
+        headers: Mapping[str, str] | None = None,
+    ) -> urllib.request.Request:
+        kept = {name: value for name, value in query.items() if value not in ("", None)}
+        url = f"{self.url}/api/v1{path}" + (f"?{urlencode(kept, doseq=True)}" if kept else "")
+        own = {
+            "Authorization": f"Bearer {self._token}",
+            "Accept": "application/json",
+            "User-Agent": f"reworker/{__version__}",
+        }
+        return urllib.request.Request(url, data, {**own, **(headers or {})}, method=method)
+
+    @contextmanager
+    def _translated(self) -> Iterator[None]:
         try:
-            with self._opener.open(request, timeout=ANSWER_S) as response:
-                text = response.read()
+            yield
         except urllib.error.HTTPError as error:
             with error:
                 _refuse(error.code, error.read(), self.url)
         except (OSError, http.client.HTTPException, ssl.SSLError) as error:
             raise ServerAway(self.url, str(getattr(error, "reason", None) or error)) from error
+
+    def _answer(self, request: urllib.request.Request) -> Any:
+        with self._translated(), self._opener.open(request, timeout=ANSWER_S) as response:
+            text = response.read()
         self._has_answered = True
         try:
             return json.loads(text) if text else None
@@ -154,7 +185,11 @@ def _error_of(name: str, detail: str, problem: Mapping[str, Any], status: int, u
         return _MISSING[name](unquote(found[1]) if found else "")
     if name == "letter-stays":
         return LetterStays(detail, needs=str(problem.get("needs") or ""))
+    if name == "task-refused":
+        field = str(problem.get("path") or "")
+        return TaskRefused(detail.removeprefix(f"{field}: "), field=field)
     kinds = {
+        "package-invalid": PackageInvalid,
         "not-authenticated": NotAuthenticated,
         "forbidden": Forbidden,
         "not-resumable": NotResumable,

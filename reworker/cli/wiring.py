@@ -18,6 +18,7 @@ from reworker.errors import ConfigError
 if TYPE_CHECKING:
     from reworker.bus.contract import Bus
     from reworker.cli.asked import Asked
+    from reworker.cli.asked_work import AskedWork
     from reworker.config import MqSettings
     from reworker.core.core import Core
     from reworker.core.settings import CoreSettings
@@ -118,6 +119,29 @@ def opened_service(db: str) -> Iterator[Asked]:
 
     with existing_storage(db) as (storage, logs):
         yield LocalCore(storage, logs, SystemClock())
+
+
+@contextmanager
+def opened_work(db: str) -> Iterator[AskedWork]:
+    """Open what commands ask of codes, tasks and schedules; see `opened_service`.
+
+    Raises:
+        ConfigError: see `existing_storage` and `token_for`.
+    """
+    if is_server_of_ours(db):
+        from reworker.cli.remote_work import RemoteWork
+        from reworker.cli.server_client import ServerClient
+        from reworker.cli.token_store import token_for
+
+        yield RemoteWork(ServerClient(db, token_for(db.rstrip("/"), os.environ)))
+        return
+    from reworker.cli.asked_work import LocalWork
+    from reworker.cli.options import user_name
+    from reworker.clock import SystemClock
+    from reworker.core.service import Service
+
+    with existing_storage(db) as (storage, logs):
+        yield LocalWork(Service(storage, logs, SystemClock()), user_name())
 
 
 def is_server_of_ours(db: str) -> bool:

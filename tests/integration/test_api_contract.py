@@ -19,6 +19,7 @@ from schemathesis.specs.openapi import checks
 from reworker.core.principal import Scope
 from reworker.core.tasks.codes import CodeDraft
 from reworker.core.tasks.queueing import TaskDraft
+from reworker.core.tasks.schedule_drafts import ScheduleDraft
 from reworker.web import api_v1
 from reworker.web.api_v1 import openapi
 from reworker.web.api_v1.live import EVENT_STREAM
@@ -57,7 +58,9 @@ def work_in(api: Api) -> dict[str, str]:
     project = api.service.projects.find("default")
     code = api.service.codes.upload(project, CodeDraft("mail", "sh", "run.sh"), [b"PK"])
     (task,) = api.service.tasks.queue(project, [TaskDraft("mail", '{"password": "x"}')])
-    return {"project": project.id, "code_id": code.id, "task_id": task.id}
+    (schedule,) = api.service.schedules.add(project, [ScheduleDraft("mail", cron="0 4 * * *")])
+    ids = {"code_id": code.id, "task_id": task.id, "schedule_id": schedule.id}
+    return {"project": project.id, **ids}
 
 
 def test_document_is_valid_openapi() -> None:

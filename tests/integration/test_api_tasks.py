@@ -198,6 +198,66 @@ def test_code_is_paused_resumed_emptied_and_deleted(admin: httpx.Client) -> None
     assert admin.get(f"/tasks/{ids[0]}").json()["status"] == "cancelled"
 
 
+def test_schedule_is_made_changed_and_cancelled(admin: httpx.Client) -> None:
+    uploaded(admin, "later")
+    body = {"code": "later", "cron": "30 4 * * mon-fri", "time_zone": "Europe/Berlin", "priority": 2}
+    answer = admin.post("/schedules", json={**body, "payload": '{"token": "abc"}', "task_delay_s": 5})
+    made = answer.json()
+    assert (answer.status_code, answer.headers["location"]) == (201, f"/api/v1/schedules/{made['id']}")
+    assert (made["status"], made["task_delay_s"], made["run_count"]) == ("scheduled", 5, 0)
+    assert datetime.fromisoformat(made["next_at"]).minute == 30
+    assert "abc" not in made["payload"]
+    url = f"/schedules/{made['id']}"
+    change = {"payload": made["payload"], "cron": "", "run_every_s": 3600, "end_at": None, "label": "x"}
+    changed = admin.patch(url, json=change).json()
+    assert (changed["cron"], changed["run_every_s"], changed["label"], changed["priority"]) == (
+        "",
+        3600,
+        "x",
+        2,
+    )
+    assert admin.get(url).json() == changed
+    listed = admin.get("/schedules", params={"status": "scheduled"}).json()["items"]
+    assert [one["id"] for one in listed] == [made["id"]]
+    assert admin.post(f"{url}/cancel").json()["status"] == "cancelled"
+    assert "make a new one" in refused(admin.patch(url, json={"label": "y"}), 422, "task-refused")
+    assert admin.get("/schedules", params={"status": "scheduled"}).json()["items"] == []
+
+
+def test_payload_of_a_schedule_stays_when_its_mask_is_sent_back(api: Api, admin: httpx.Client) -> None:
+    uploaded(admin, "masked")
+    made = admin.post(
+        "/schedules", json={"code": "masked", "payload": '{"token": "abc"}', "delay_s": 9}
+    ).json()
+    admin.patch(f"/schedules/{made['id']}", json={"payload": made["payload"], "run_times": 3})
+    row = api.service.schedules.schedule(made["id"])
+    assert (row.payload, row.run_times) == ('{"token": "abc"}', 3)
+
+
+@pytest.mark.parametrize(
+    ("wrong", "name"),
+    [
+        ({"cron": "not cron"}, "task-refused"),
+        ({"cron": "0 4 * * *", "run_every_s": 60}, "task-refused"),
+        ({"cron": "0 4 * * *", "time_zone": "Mars/Base"}, "task-refused"),
+        ({"run_every_s": 5}, "task-refused"),
+        ({"end_at": "2001-01-01T00:00:00Z"}, "task-refused"),
+        ({"start_at": "yesterday"}, "invalid-body"),
+        ({"missed": "never"}, "invalid-body"),
+        ({"run_times": -1}, "invalid-body"),
+        ({"crom": "0 4 * * *"}, "invalid-body"),
+    ],
+)
+def test_wrong_schedule_is_refused(admin: httpx.Client, wrong: dict[str, object], name: str) -> None:
+    uploaded(admin, "wrong")
+    refused(admin.post("/schedules", json={"code": "wrong", **wrong}), 422, name)
+
+
+def test_schedule_of_no_code_is_refused(admin: httpx.Client) -> None:
+    refused(admin.post("/schedules", json={"code": "nowhere"}), 404, "code-not-found")
+    refused(admin.get(f"/schedules/{'f' * 24}"), 404, "schedule-not-found")
+
+
 def test_projects_are_made_once_and_found_by_name_and_id(admin: httpx.Client) -> None:
     answer = admin.post("/projects", json={"name": "shop"})
     made = answer.json()

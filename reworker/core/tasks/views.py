@@ -193,7 +193,7 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
         missed: what becomes of moments that passed while no core ran - once, skip or all.
         priority: of its tasks; null is that of the code.
         timeout_s: that its tasks may run; null is the default.
-        delay_s: that each task waits.
+        task_delay_s: that each task waits.
         label: of its tasks.
         cluster: of its tasks.
         payload: text for the process of each task.
@@ -220,13 +220,16 @@ class Schedule(msgspec.Struct, frozen=True, kw_only=True):
     missed: str
     priority: int | None
     timeout_s: float | None
-    delay_s: float
+    task_delay_s: float
     label: str
     cluster: str
     payload: str
     actor: str
     created_at: datetime
     updated_at: datetime
+    name: str = ""
+    result_queue: str = ""
+    result_url: str = ""
 
 
 def project_of(row: ProjectRow) -> Project:
@@ -321,8 +324,11 @@ def schedule_of(row: ScheduleRow, project: str) -> Schedule:
             "message": row.msg,
             "priority": options.priority,
             "timeout_s": options.timeout_s,
-            "delay_s": options.delay_s,
+            "task_delay_s": options.delay_s,
             "cluster": options.cluster,
             "payload": filtered(row.payload),
+            "name": options.name,
+            "result_queue": options.result_queue,
+            "result_url": filtered(options.result_url),
         }
     )

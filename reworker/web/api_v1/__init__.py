@@ -14,6 +14,7 @@ from reworker.web.api_v1 import (
     people,
     playbooks,
     projects,
+    schedules,
     task_actions,
     tasks,
 )
@@ -36,5 +37,6 @@ OPERATIONS: tuple[Operation, ...] = (
     *codes.OPERATIONS,
     *tasks.OPERATIONS,
     *task_actions.OPERATIONS,
+    *schedules.OPERATIONS,
 )
 OPEN_ROUTES: tuple[GuardedRoute, ...] = (openapi.document_route(OPERATIONS),)

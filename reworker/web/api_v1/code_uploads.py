@@ -11,14 +11,15 @@ from starlette.responses import Response
 
 from reworker.codes.packages import MOST_BYTES, check_package
 from reworker.core.principal import Scope
-from reworker.core.tasks.code_settings import CodeSettings, changed
+from reworker.core.tasks.code_settings import changed
 from reworker.core.tasks.codes import NAME_CHARACTERS, PIECE_BYTES, CodeDraft, decoded_options
 from reworker.core.tasks.guarded import GuardedTasks
 from reworker.core.tasks.options import CodeOptions
 from reworker.core.tasks.projects import DEFAULT_NAME
+from reworker.core.tasks.requests import NewCode, require_runnable
 from reworker.core.tasks.views import Code
 from reworker.storage.task_rows import CodeRow, ProjectRow
-from reworker.task_errors import TaskRefused, ThingNotFound
+from reworker.task_errors import ThingNotFound
 from reworker.web.api_v1.codes import ZIP_TYPE, shown_code
 from reworker.web.api_v1.serving import tasks_of
 from reworker.web.bodies import json_of
@@ -27,8 +28,6 @@ from reworker.web.operations import JSON_TYPE, Call, Operation, converted
 
 #: bytes of a request at most: a package, its description and what a form adds.
 UPLOAD_BYTES = MOST_BYTES + (1 << 20)
-#: runtimes that the code worker has.
-RUNTIMES = ("sh", "python", "node", "ruby", "php", "perl", "binary")
 
 
 class UploadQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -45,30 +44,6 @@ class UploadQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     project: str = DEFAULT_NAME
     runtime: str = ""
     file_name: str = ""
-
-
-class NewCode(CodeSettings, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A code to upload, or to change: without a file only its options are changed.
-
-    Args:
-        name: of the code; one that is there gets a new revision.
-        project: id or name.
-        runtime: sh, python, node, ruby, php, perl or binary.
-        file_name: that is run, inside of the package.
-        max_concurrency: tasks that run at once at most; 0 is without limit.
-        retries: how many times a task that ends in error is tried again.
-        retries_delay_s: seconds before each of these.
-        default_priority: of tasks that name none.
-        config: text for each task, 64 KiB at most, usually JSON.
-        env_vars: variables of each task's environment.
-        result_queue: where the result of each task is sent; empty is nowhere.
-        result_url: where it is posted to, signed; empty is nowhere.
-    """
-
-    name: Annotated[str, Meta(min_length=1, max_length=NAME_CHARACTERS, examples=["mail"])]
-    project: str = DEFAULT_NAME
-    runtime: Annotated[str, Meta(examples=["python"])] = ""
-    file_name: Annotated[str, Meta(examples=["main.py"])] = ""
 
 
 def _upload(call: Call) -> Response:
@@ -110,18 +85,6 @@ def stored(work: GuardedTasks, asked: NewCode, file: IO[bytes] | None) -> tuple[
         check_package(cast(BinaryIO, file), asked.file_name)
     draft = CodeDraft(asked.name, asked.runtime, asked.file_name, _options(work, project, asked))
     return work.codes.upload(project, draft, _pieces(file) if file else None), file is not None
-
-
-def require_runnable(asked: NewCode) -> None:
-    """Let an upload pass that says what is run.
-
-    Raises:
-        TaskRefused: it does not.
-    """
-    if asked.runtime not in RUNTIMES:
-        raise TaskRefused(f"{', '.join(RUNTIMES[:-1])} or {RUNTIMES[-1]}", field="runtime")
-    if not asked.file_name:
-        raise TaskRefused("name the file in the package that is run", field="file_name")
 
 
 def _options(work: GuardedTasks, project: ProjectRow, asked: NewCode) -> CodeOptions | None:

@@ -18,8 +18,6 @@ from reworker.web.operations import JSON_TYPE, Call, Operation
 
 _KIND = "projects"
 
-ProjectKey = Annotated[str, Meta(min_length=1, description="Id or name of a project.")]
-
 
 class Projects(msgspec.Struct, frozen=True):
     """A page of projects, by name.

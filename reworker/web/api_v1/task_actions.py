@@ -8,9 +8,10 @@ import msgspec
 from msgspec import Meta
 
 from reworker.core.principal import Scope
+from reworker.core.tasks.requests import Delay
 from reworker.core.tasks.views import Task
 from reworker.web.api_v1.serving import tasks_of
-from reworker.web.api_v1.tasks import Delay, shown_task
+from reworker.web.api_v1.tasks import shown_task
 from reworker.web.operations import Call, Operation
 
 

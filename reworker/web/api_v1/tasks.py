@@ -3,25 +3,21 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from typing import Annotated
 
 import msgspec
-from msgspec import Meta
 from starlette.responses import Response, StreamingResponse
 
 from reworker.core.principal import Scope
 from reworker.core.tasks.guarded import GuardedTasks
-from reworker.core.tasks.options import MOST_DELAY_S, MOST_TIMEOUT_S, TaskOptions
 from reworker.core.tasks.outcomes import TaskStatus
-from reworker.core.tasks.projects import DEFAULT_NAME
-from reworker.core.tasks.queueing import LABEL_CHARACTERS, MOST_TASKS, TaskDraft
+from reworker.core.tasks.queueing import MOST_TASKS
+from reworker.core.tasks.requests import NewTasks, draft_of_task
 from reworker.core.tasks.rights import SEEING
 from reworker.core.tasks.views import Task, task_of
 from reworker.storage.task_rows import TaskFilter, TaskRow
 from reworker.web.api_v1.deployments import Time
 from reworker.web.api_v1.history import Number
 from reworker.web.api_v1.paging import PAGE_COUNT, Cursor, Limit, page_from, place_of
-from reworker.web.api_v1.projects import ProjectKey
 from reworker.web.api_v1.serving import tasks_of
 from reworker.web.operations import Call, Operation
 
@@ -31,11 +27,6 @@ QUEUE_BYTES = 72 << 20
 LAST_NO_HEADER = "X-Last-No"
 PLAIN_TEXT = "text/plain; charset=utf-8"
 _KIND = "tasks"
-
-Priority = Annotated[int, Meta(ge=0, le=2)]
-Delay = Annotated[float, Meta(ge=0, le=MOST_DELAY_S)]
-Timeout = Annotated[float, Meta(gt=0, le=MOST_TIMEOUT_S)]
-Label = Annotated[str, Meta(max_length=LABEL_CHARACTERS)]
 
 
 class Tasks(msgspec.Struct, frozen=True):
@@ -127,65 +118,12 @@ class LogQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     stdout: bool = False
 
 
-class NewTask(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """A task to queue.
-
-    Args:
-        code: name of the code that it runs.
-        payload: text for its process, 64 KiB at most; usually JSON.
-        priority: a higher one is started first; null is that of the code.
-        delay_s: seconds before which it is not started.
-        timeout_s: seconds that it may run; null is an hour.
-        label: to find it by.
-        cluster: to find it by.
-        name: in words.
-        result_queue: where its result is sent; empty is that of the code.
-        result_url: where it is posted to, signed; empty is that of the code.
-    """
-
-    code: Annotated[str, Meta(min_length=1, examples=["mail"])]
-    payload: Annotated[str, Meta(examples=['{"to": "alice@example.com"}'])] = ""
-    priority: Priority | None = None
-    delay_s: Delay = 0.0
-    timeout_s: Timeout | None = None
-    label: Label = ""
-    cluster: Label = ""
-    name: Label = ""
-    result_queue: str = ""
-    result_url: str = ""
-
-
-class NewTasks(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
-    """Tasks to queue, all or none.
-
-    Args:
-        tasks: of codes of one project.
-        project: id or name.
-    """
-
-    tasks: Annotated[list[NewTask], Meta(min_length=1, max_length=MOST_TASKS)]
-    project: ProjectKey = DEFAULT_NAME
-
-
 def _queue(call: Call) -> QueuedTasks:
     asked: NewTasks = call.body
     work = tasks_of(call)
     project = work.projects.to_write(asked.project, "task.queue")
-    rows = work.tasks.queue(project, [_draft(one) for one in asked.tasks])
+    rows = work.tasks.queue(project, [draft_of_task(one) for one in asked.tasks])
     return QueuedTasks([task_of(row, project.name) for row in rows])
-
-
-def _draft(one: NewTask) -> TaskDraft:
-    return TaskDraft(
-        code_name=one.code,
-        payload=one.payload,
-        priority=one.priority,
-        delay_s=one.delay_s,
-        timeout_s=one.timeout_s,
-        label=one.label,
-        cluster=one.cluster,
-        options=TaskOptions(name=one.name, result_queue=one.result_queue, result_url=one.result_url),
-    )
 
 
 def _list(call: Call) -> Tasks:
