@@ -64,6 +64,7 @@ LISTED = {
     ): "its file is read as playbooks are: with lines, hostile until proven",
     ("topology", "reworker.fsm.checks"): "and checked as they are: with the nearest known word",
     ("cli", "reworker.runner"): "`reworker worker` runs what a plugin's own main() runs",
+    ("codes", "reworker.pool.children"): "the processes of a task are found as those of other jobs are",
     ("worker", "reworker.runner"): "plugins of 2014 import runner from reworker.worker",
     ("worker", "reworker.pool"): "the public class is a thin front of the pool that runs its instances",
     ("execution", "reworker.jobs"): "the stages of one delivery work on the record of one job",

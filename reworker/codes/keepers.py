@@ -1,0 +1,171 @@
+"""The worker's end of a keeper: starts it, gives it tasks, hears how they end. See `keeper`."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+import threading
+from pathlib import Path
+from typing import Any
+
+import msgspec
+
+from reworker.codes import keeper
+from reworker.errors import JobError, JobFailed
+
+#: seconds that a keeper may take for its first word, and to start a task.
+START_S = 20.0
+#: bytes of an answer at most.
+_ANSWER_BYTES = 8_192
+
+
+class Place(msgspec.Struct, frozen=True):
+    """Where a keeper and its tasks live; the same for all that it starts.
+
+    Args:
+        namespaces: of pids, mounts, IPC and host name.
+        users: a user namespace, too, which gives who is not root the right to the other ones.
+        own_proc: a /proc that shows none but the slot's processes.
+        top: the slot's folder; where there are namespaces, of all folders only this one can be written.
+        private: (place, folder) pairs: what is seen there instead.
+        hidden: files and folders that are seen empty.
+    """
+
+    namespaces: bool = False
+    users: bool = False
+    own_proc: bool = False
+    top: str = ""
+    private: list[tuple[str, str]] = []
+    hidden: list[str] = []
+
+
+class Request(msgspec.Struct, frozen=True):
+    """A task that a keeper starts.
+
+    Args:
+        argv: program, as an absolute path, and arguments.
+        env: all of its environment.
+        cwd: working folder.
+        uid: of user and group; None stays who we are.
+        limits: values of resource limits, by their names.
+    """
+
+    argv: list[str]
+    env: dict[str, str]
+    cwd: str
+    uid: int | None = None
+    limits: dict[str, int] = {}
+
+
+class KeeperLost(JobError):
+    """The keeper of this slot has ended, and with it the task; the next task gets a new one."""
+
+
+class Keeper:
+    """One keeper process, and at most one task in it; one thread at a time.
+
+    It is started by a thread of its own: what the worker's instances start, the pool ends with their jobs.
+
+    Args:
+        place: where it and its tasks live.
+
+    Raises:
+        KeeperLost: it does not start.
+    """
+
+    def __init__(self, place: Place) -> None:
+        self._leash, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        starter = threading.Thread(target=self._start, args=(theirs, place), name="keeper")
+        with theirs:
+            starter.start()
+            starter.join()
+        problem = self._answer(START_S).get("ready", "it says something odd")
+        if problem:
+            self.close()
+            raise KeeperLost(f"the keeper of this slot cannot start: {problem}")
+        self._first = self._pid_of_first() if place.namespaces else self._process.pid
+
+    def _start(self, theirs: socket.socket, place: Place) -> None:
+        argv = [sys.executable, "-I", "-S", str(Path(keeper.__file__)), str(theirs.fileno())]
+        self._process = subprocess.Popen(
+            [*argv, msgspec.json.encode(place).decode()],
+            cwd="/",
+            env={},
+            stdin=subprocess.DEVNULL,
+            stdout=subprocess.DEVNULL,
+            pass_fds=(theirs.fileno(),),
+            start_new_session=True,
+        )
+
+    def _pid_of_first(self) -> int:
+        """Return the number of the first process of the namespace, the only child of what was started."""
+        pid = self._process.pid
+        return int(Path(f"/proc/{pid}/task/{pid}/children").read_text(encoding="ascii").split()[0])
+
+    @property
+    def pid(self) -> int:
+        """The process that all of a task descends from."""
+        return self._first
+
+    def fileno(self) -> int:
+        """Return what can be read when there is news; for `poll`."""
+        return self._leash.fileno()
+
+    def run(self, request: Request, stdout: int, stderr: int) -> None:
+        """Start a task.
+
+        Raises:
+            JobFailed: it cannot be started.
+            KeeperLost: the keeper has ended.
+        """
+        file = os.memfd_create("request")
+        try:
+            os.write(file, msgspec.json.encode(request))
+            os.lseek(file, 0, os.SEEK_SET)
+            socket.send_fds(self._leash, [b"run"], [file, stdout, stderr])
+        except OSError as error:
+            raise KeeperLost(f"the keeper of this slot was lost: {error}") from error
+        finally:
+            os.close(file)
+        answer = self._answer(START_S)
+        if "started" not in answer:
+            raise JobFailed(f"the task cannot be started: {answer.get('refused')}")
+
+    def signal(self, number: signal.Signals) -> None:
+        """Tell the task to end, by SIGTERM, or end all of it by SIGKILL."""
+        with contextlib.suppress(OSError):
+            self._leash.send(b"kill" if number == signal.SIGKILL else b"term")
+
+    def exit_code(self, timeout_s: float = START_S) -> int:
+        """Return the exit code of the task, as a shell gives it, when there is news.
+
+        Raises:
+            KeeperLost: the keeper has ended.
+        """
+        return int(self._answer(timeout_s)["ended"])
+
+    def close(self) -> None:
+        """End it and its task. Safe twice."""
+        self._leash.close()
+        if self._process.poll() is None:
+            try:
+                self._process.wait(START_S)
+            except subprocess.TimeoutExpired:
+                self._process.kill()
+                self._process.wait()
+
+    def _answer(self, timeout_s: float) -> dict[str, Any]:
+        poll = select.poll()
+        poll.register(self._leash, select.POLLIN)
+        said = b""
+        with contextlib.suppress(OSError):
+            said = self._leash.recv(_ANSWER_BYTES) if poll.poll(timeout_s * 1000) else b""
+        if not said:
+            raise KeeperLost("the keeper of this slot was lost, and its task with it")
+        answer: dict[str, Any] = msgspec.json.decode(said)
+        return answer
