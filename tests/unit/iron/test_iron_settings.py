@@ -18,9 +18,15 @@ def home(tmp_path: Path) -> Path:
     return made
 
 
-def loaded(folder: Path, arguments: dict[str, object] | None = None, **rest: object) -> IronSettings:
-    environ = {"HOME": str(folder / "home"), **rest.pop("environ", {})}  # type: ignore[dict-item]  # a plain dict
-    return load_settings(arguments or {}, environ, folder=folder, **rest)  # type: ignore[arg-type]  # as given
+def loaded(
+    folder: Path,
+    arguments: dict[str, object] | None = None,
+    *,
+    environ: dict[str, str] | None = None,
+    config_file: str = "",
+) -> IronSettings:
+    variables = {"HOME": str(folder / "home"), **(environ or {})}
+    return load_settings(arguments or {}, variables, folder=folder, config_file=config_file)
 
 
 def put_json(path: Path, **values: object) -> None:
