@@ -22,7 +22,9 @@ from reworker.bus.contract import (
     Published,
     TopologySpec,
 )
+from reworker.bus.declarer import OnDeclared
 from reworker.bus.engine import Engine
+from reworker.bus.limits import PRECONDITION_FAILED
 from reworker.bus.many import ManyPull
 from reworker.bus.parameters import connection_parameters, masked_urls, quiet_pika
 from reworker.bus.publish_channel import CHANNEL_NUMBER
@@ -125,6 +127,22 @@ class PikaBus:
 
     def declare(self, topology: TopologySpec, mode: DeclareMode = DeclareMode.DECLARE) -> None:
         """Declare now and after each reconnection; see `contract.Bus.declare`."""
+        errors = self._answer_to(lambda on_done: self._engine.declare(topology, mode, on_done))
+        if errors is None:
+            raise ConnectionLost("the connection was lost; the topology is declared when it is back")
+        if errors:
+            raise errors[0]
+
+    def delete(self, queue: str) -> bool:
+        """Delete an empty queue; see `contract.Bus.delete`."""
+        errors = self._answer_to(lambda on_done: self._engine.delete(queue, on_done))
+        if errors is None:
+            raise ConnectionLost(f"the connection was lost while {queue} was to be deleted; try again")
+        if errors and errors[0].reply_code != PRECONDITION_FAILED:
+            raise errors[0]
+        return not errors
+
+    def _answer_to(self, ask: Callable[[OnDeclared], None]) -> list[TopologyMismatch] | None:
         done = threading.Event()
         answers: list[list[TopologyMismatch] | None] = []
 
@@ -132,15 +150,11 @@ class PikaBus:
             answers.append(errors)
             done.set()
 
-        self._engine.declare(topology, mode, on_done)
+        ask(on_done)
         while not done.wait(CLOSED_CHECK_S):
             if self._engine.is_closed:
                 raise ConnectionLost("the bus is closed")
-        errors = answers[0]
-        if errors is None:
-            raise ConnectionLost("the connection was lost; the topology is declared when it is back")
-        if errors:
-            raise errors[0]
+        return answers[0]
 
     def consume(
         self,

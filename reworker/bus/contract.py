@@ -195,6 +195,10 @@ class TopologySpec(msgspec.Struct, frozen=True):
     queues: tuple[QueueSpec, ...] = ()
     bindings: tuple[BindingSpec, ...] = ()
 
+    def is_of_queue(self, name: str) -> bool:
+        """Tell whether all this is there for one queue, of this name."""
+        return [one.name for one in self.queues] == [name]
+
 
 class DeclareMode(enum.Enum):
     """What a start does with the topology."""
@@ -262,6 +266,20 @@ class Bus(Protocol):
         Raises:
             TopologyMismatch: something exists with other arguments, or is missing with `VERIFY`.
             ConnectionLost: the connection went away meanwhile; it will be declared on return.
+        """
+        ...
+
+    def delete(self, queue: str) -> bool:
+        """Delete a queue without messages and consumers, and declare it no more; waits for the broker.
+
+        Messages that somebody has taken and not settled do not count.
+
+        Returns:
+            whether it is gone; False when it has messages or consumers.
+
+        Raises:
+            TopologyMismatch: the broker refuses it for another reason.
+            ConnectionLost: the connection went away meanwhile.
         """
         ...
 

@@ -65,10 +65,17 @@ class Declarer:
 
     def declare(self, topology: TopologySpec, mode: DeclareMode, on_done: OnDeclared) -> None:
         """Declare a topology and report."""
+        self._begin(steps_of(topology, mode), on_done)
+
+    def delete(self, queue: str, on_done: OnDeclared) -> None:
+        """Delete a queue, unless it has messages or consumers (406), and report."""
+        self._begin(iter((_delete_step(queue),)), on_done)
+
+    def _begin(self, steps: Iterator[Step], on_done: OnDeclared) -> None:
         if self._connection is None:
             on_done(None)
             return
-        self._runs.append(_Run(steps_of(topology, mode), on_done))
+        self._runs.append(_Run(steps, on_done))
         if len(self._runs) == 1:
             self._go_on()
 
@@ -140,6 +147,13 @@ def _queue_step(name: str, options: dict[str, Any], is_passive: bool) -> Step:
 
     words = ", ".join(f"{key}={value}" for key, value in options.items())
     return Step(name, f"a queue, {words}", send)
+
+
+def _delete_step(name: str) -> Step:
+    def send(channel: Any, on_ok: Callable[[Any], None]) -> None:
+        channel.queue_delete(name, if_unused=True, if_empty=True, callback=on_ok)
+
+    return Step(name, "an empty queue that nobody consumes, to be deleted", send)
 
 
 def _bind_step(exchange: str, queue: str, routing_key: str) -> Step:

@@ -132,6 +132,19 @@ class Engine:
         else:
             self._reactor.call_soon(lambda: self._declarer.declare(topology, mode, on_declared))
 
+    def delete(self, queue: str, on_done: OnDeclared) -> None:
+        """Delete an empty queue that nobody consumes, and declare it no more."""
+
+        def on_deleted(errors: list[TopologyMismatch] | None) -> None:
+            if errors == []:
+                self._topologies = [one for one in self._topologies if not one[0].is_of_queue(queue)]
+            on_done(errors)
+
+        if self._reactor is None:
+            on_done(None)
+        else:
+            self._reactor.call_soon(lambda: self._declarer.delete(queue, on_deleted))
+
     def close(self, deadline_s: float) -> None:
         """Flush and end; waits, but for a call on the I/O thread itself."""
         if self._reactor is None:

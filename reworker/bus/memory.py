@@ -213,20 +213,21 @@ class MemoryBus:
                 raise
 
     def _apply(self, topology: TopologySpec, mode: DeclareMode) -> None:
-        model = self.broker.model
         if mode is DeclareMode.VERIFY:
-            for exchange in topology.exchanges:
-                model.require_exchange(exchange.name)
-            for queue in topology.queues:
-                model.require_queue(queue.name)
+            self.broker.model.require(topology)
         if mode is DeclareMode.DECLARE:
-            for exchange in topology.exchanges:
-                model.declare_exchange(exchange)
-            for queue in topology.queues:
-                model.declare_queue(queue, self)
-            for binding in topology.bindings:
-                model.bind(binding)
+            self.broker.model.declare(topology, self)
         self.broker.attach_consumers()
+
+    def delete(self, queue: str) -> bool:
+        """Delete an empty queue; see `contract.Bus.delete`."""
+        with self.broker.changed:
+            if not self._is_connected:
+                raise ConnectionLost(f"not connected: {queue} cannot be deleted")
+            is_deleted = self.model.delete_if_unused(queue)
+            if is_deleted:
+                self._topologies = [one for one in self._topologies if not one[0].is_of_queue(queue)]
+            return is_deleted
 
     def consume(
         self,

@@ -18,6 +18,7 @@ from reworker.bus.contract import (
     Properties,
     Published,
     QueueSpec,
+    TopologySpec,
 )
 from reworker.errors import TopologyMismatch
 
@@ -118,6 +119,26 @@ class Model:
         self._exchanges: dict[str, ExchangeSpec] = {}
         self._bindings: list[BindingSpec] = []
 
+    def declare(self, topology: TopologySpec, owner: object) -> None:
+        """Create everything that is missing; `owner` is the connection of exclusive queues.
+
+        Raises:
+            TopologyMismatch: something exists as another.
+        """
+        for exchange in topology.exchanges:
+            self.declare_exchange(exchange)
+        for queue in topology.queues:
+            self.declare_queue(queue, owner)
+        for binding in topology.bindings:
+            self.bind(binding)
+
+    def require(self, topology: TopologySpec) -> None:
+        """Raise `TopologyMismatch` when an exchange or a queue is missing."""
+        for exchange in topology.exchanges:
+            self.require_exchange(exchange.name)
+        for queue in topology.queues:
+            self.require_queue(queue.name)
+
     def declare_exchange(self, spec: ExchangeSpec) -> None:
         """Create an exchange, or check that it is the same.
 
@@ -171,6 +192,14 @@ class Model:
         """Remove a queue with its messages and bindings."""
         self.queues.pop(name, None)
         self._bindings = [binding for binding in self._bindings if binding.queue != name]
+
+    def delete_if_unused(self, name: str) -> bool:
+        """Remove a queue without messages and consumers; tell whether it is gone."""
+        found = self.queues.get(name)
+        if found is not None and (found.ready or found.subscribers):
+            return False
+        self.delete_queue(name)
+        return True
 
     def take_in(self, pending: PendingPublish) -> Published | None:
         """Route a message that is not sent yet; return why it cannot be routed, None when it is."""

@@ -23,6 +23,8 @@ class WorkerEntry(msgspec.Struct, frozen=True, kw_only=True):
         routing_keys: keys that the queue is bound with.
         exchange: where it publishes output and notifications.
         declare: what its processes do at their start.
+        queues_key: of a worker of many queues, the routing key that matches the names of all of them; it has
+            no queue of its own then, and others make those.
     """
 
     user: str
@@ -31,6 +33,7 @@ class WorkerEntry(msgspec.Struct, frozen=True, kw_only=True):
     routing_keys: tuple[str, ...]
     exchange: str
     declare: DeclareMode
+    queues_key: str = ""
 
 
 class CoreEntry(msgspec.Struct, frozen=True, kw_only=True):

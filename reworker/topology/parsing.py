@@ -12,14 +12,25 @@ from reworker.fsm import checks
 from reworker.fsm.document import Node, Problems
 from reworker.topology import names, queue_keys
 from reworker.topology.contents import SCOPE, ClientEntry, CoreEntry, TopologyFile, WorkerEntry
-from reworker.topology.model import RETRY_DELAYS_S, core_topology, retry_queue, worker_topology
+from reworker.topology.model import (
+    RETRY_DELAYS_S,
+    core_topology,
+    retry_queue,
+    shared_topology,
+    worker_topology,
+)
 
 SECTIONS = ("scope", "exchanges", "queues", "bindings", "workers", "core", "clients")
 KINDS = ("direct", "topic", "fanout", "headers")
 EXCHANGE_KEYS = ("name", "kind", "durable")
 QUEUE_KEYS = ("name", "durable", "auto_delete", *queue_keys.KEYS)
 BINDING_KEYS = ("exchange", "queue", "routing_key")
-WORKER_KEYS = ("queue", "domain", "bindings", "exchange", "declare", "retry", "user", *queue_keys.KEYS)
+WORKER_KEYS = (
+    *("queue", "queues", "domain", "bindings", "exchange", "declare", "retry", "user"),
+    *queue_keys.KEYS,
+)
+#: keys that speak of a queue of its own.
+OWN_QUEUE_KEYS = ("bindings", "retry", *queue_keys.KEYS)
 CORE_KEYS = ("exchange", "job_queue", "type", "user")
 CLIENT_KEYS = ("exchange",)
 DECLARE_MODES = tuple(one.value for one in DeclareMode)
@@ -176,13 +187,33 @@ class TopologyReader:
             routing_keys=self._keys(entries, path) or names.step_keys(suffix, domain),
             exchange=self._name(entries, "exchange", path, names.EXCHANGE),
             declare=DeclareMode(declare),
+            queues_key=self._queues_key(entries, path),
         )
         self._workers.append(entry)
+        if entry.queues_key:
+            self._add_all(shared_topology(entry.exchange), line, path)
+            return
         declared = worker_topology(entry.queue, entry.routing_keys, entry.exchange)
         arguments = queue_keys.arguments_of(self._problems, entries, path)
         self._add_all(_with_arguments(declared, entry.queue, arguments), line, path)
         if self._flag(entries, "retry", path, default=False):
             self._add_waiting_room(entry.queue, str(arguments.get("x-queue-type", "")), line, path)
+
+    def _queues_key(self, entries: Mapping[str, Node], path: str) -> str:
+        """Return the key of many queues, none of which is made by this worker."""
+        if "queues" not in entries:
+            return ""
+        node, here = entries["queues"], f"{path}.queues"
+        found = queue_keys.text(self._problems, node, here)
+        if not found.startswith(names.WORKER_PREFIX) or not {"#", "*"} & set(found.split(".")):
+            self._problems.add(
+                f"{checks.shown(found)} matches no queues: name them as in worker.code.#", node.line, here
+            )
+        for key in OWN_QUEUE_KEYS:
+            if key in entries:
+                reason = f"{key} is of a queue of its own, and with queues it has none"
+                self._problems.add(reason, entries[key].line, f"{path}.{key}")
+        return found
 
     def _add_waiting_room(self, queue: str, queue_type: str, line: int, path: str) -> None:
         for delay_s in RETRY_DELAYS_S:

@@ -16,6 +16,7 @@ import msgspec
 from reworker.bus.contract import DeclareMode
 from reworker.errors import ConfigError
 from reworker.topology import names
+from reworker.topology.code_queues import CODE_PATTERN, CODES_KEY
 from reworker.topology.contents import ClientEntry, CoreEntry, TopologyFile, WorkerEntry
 
 DEFAULT_EXCHANGE = re.escape("amq.default")
@@ -70,18 +71,21 @@ def rights_of(file: TopologyFile) -> tuple[Rights, ...]:
         if users.count(user) > 1:
             reason = f"two of core, workers and clients have the user {user!r}: give each a user of its own"
             raise ConfigError(reason, key="user", path=file.path)
+    has_codes = any(one.queues_key == CODES_KEY for one in file.workers)
     return (
-        *(_of_core(one) for one in file.cores),
+        *(_of_core(one, has_codes=has_codes) for one in file.cores),
         *(_of_workers(user, entries) for user, entries in workers.items()),
         *(_of_client(one) for one in file.clients),
     )
 
 
-def _of_core(core: CoreEntry) -> Rights:
+def _of_core(core: CoreEntry, *, has_codes: bool) -> Rights:
     """It declares its exchanges and queues, publishes steps, cancels and answers, and reads its queues.
 
-    One queue more is its own for the messages by which it sees that the broker delivers.
+    One queue more is its own for the messages by which it sees that the broker delivers. Where there are
+    workers of codes, it makes a queue for each code; that it dead-letters asks to read it, too.
     """
+    codes = [CODE_PATTERN] if has_codes else []
     canary = f"{re.escape(names.control_queue(names.CORE, ''))}{_ID}"
     exchanges = (core.exchange, names.CONTROL_EXCHANGE, names.DEAD_EXCHANGE)
     own = (names.REPLY_QUEUE, names.OUTPUT_QUEUE, core.job_queue)
@@ -90,15 +94,15 @@ def _of_core(core: CoreEntry) -> Rights:
     return Rights(
         user=core.user,
         about=CORE_WORDS,
-        configure=_pattern([*declared, canary]),
-        write=_pattern([*declared, DEFAULT_EXCHANGE]),
-        read=_pattern([*map(re.escape, own), *bound_to, canary]),
+        configure=_pattern([*declared, canary, *codes]),
+        write=_pattern([*declared, DEFAULT_EXCHANGE, *codes]),
+        read=_pattern([*map(re.escape, own), *bound_to, canary, *codes]),
     )
 
 
 def _of_workers(user: str, workers: list[WorkerEntry]) -> Rights:
     exchanges = dict.fromkeys(one.exchange for one in workers)
-    queues = ", ".join(dict.fromkeys(one.queue for one in workers))
+    queues = ", ".join(dict.fromkeys(one.queues_key or one.queue for one in workers))
     return Rights(
         user=user,
         about=f"worker on {queues}; declare: {', '.join(sorted({one.declare.value for one in workers}))}",
@@ -130,14 +134,25 @@ def _control(worker: WorkerEntry) -> str:
 
 def _waiting(worker: WorkerEntry) -> str:
     """A retry makes a queue to wait in; that it dead-letters into the worker's own asks to read it, too."""
-    return f"{re.escape(worker.queue)}\\.retry\\.[0-9]+s"
+    return f"{_queues(worker)}\\.retry\\.[0-9]+s"
+
+
+def _queues(worker: WorkerEntry) -> str:
+    """What it takes messages from: its queue, or all that its key matches."""
+    if not worker.queues_key:
+        return re.escape(worker.queue)
+    return re.escape(worker.queues_key).replace(r"\*", "[^.]+").replace(r"\#", ".+")
+
+
+def _own_queue(worker: WorkerEntry) -> tuple[str, ...]:
+    return () if worker.queues_key else (worker.queue,)
 
 
 def _configured(worker: WorkerEntry) -> Iterator[str]:
     yield _control(worker)
     if _is_declaring(worker):
         yield _waiting(worker)
-        for name in (worker.queue, worker.exchange, names.CONTROL_EXCHANGE, names.DEAD_EXCHANGE):
+        for name in (*_own_queue(worker), worker.exchange, names.CONTROL_EXCHANGE, names.DEAD_EXCHANGE):
             yield re.escape(name)
         yield re.escape(names.DEAD_QUEUE)
 
@@ -152,20 +167,22 @@ def _written(worker: WorkerEntry) -> Iterator[str]:
         _control(worker),
     )
     if _is_declaring(worker):
-        yield from (re.escape(worker.queue), re.escape(names.DEAD_QUEUE))
+        yield from map(re.escape, (*_own_queue(worker), names.DEAD_QUEUE))
     if worker.declare is DeclareMode.VERIFY:
         yield _waiting(worker)  # to look whether it is there; this is the right that allows least besides
 
 
 def _read(worker: WorkerEntry) -> Iterator[str]:
-    yield from (re.escape(worker.queue), re.escape(names.CONTROL_EXCHANGE), _control(worker))
+    yield from (_queues(worker), re.escape(names.CONTROL_EXCHANGE), _control(worker))
+    if worker.queues_key:
+        yield re.escape(worker.exchange)  # to hear for which of them a message has come
     if _is_declaring(worker):
         yield _waiting(worker)
         yield from map(re.escape, (worker.exchange, names.DEAD_EXCHANGE))
 
 
 def _topic(exchange: str, workers: list[WorkerEntry]) -> TopicRights:
-    bound = [re.escape(key) for one in workers if _is_declaring(one) for key in one.routing_keys]
+    bound = [re.escape(key) for one in workers for key in _bound_keys(one)]
     return TopicRights(
         exchange,
         _pattern([re.escape(names.OUTPUT_KEY), f"{re.escape(names.NOTIFY_PREFIX)}.+"]),
@@ -173,8 +190,16 @@ def _topic(exchange: str, workers: list[WorkerEntry]) -> TopicRights:
     )
 
 
+def _bound_keys(worker: WorkerEntry) -> tuple[str, ...]:
+    if worker.queues_key:
+        return (worker.queues_key,)
+    return worker.routing_keys if _is_declaring(worker) else ()
+
+
 def _control_keys(worker: WorkerEntry) -> Iterator[str]:
-    for command in dict.fromkeys((worker.suffix, *names.commands_of(worker.suffix))):
+    many = worker.queues_key.removeprefix(names.WORKER_PREFIX)
+    own = (worker.suffix, *names.commands_of(worker.suffix), many, many.removesuffix(".#"))
+    for command in dict.fromkeys(filter(None, own)):
         yield f"[a-z]+\\.{re.escape(command)}"
 
 

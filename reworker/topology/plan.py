@@ -10,6 +10,7 @@ from typing import Protocol
 import msgspec
 
 from reworker.bus.contract import BindingSpec, ExchangeSpec, QueueSpec
+from reworker.topology.code_queues import is_code_queue
 from reworker.topology.contents import TopologyFile
 from reworker.topology.difference import (
     ACCESS_REFUSED,
@@ -184,7 +185,8 @@ def _extra(file: TopologyFile, listing: Listing) -> Iterator[Entry]:
 def _is_ours(file: TopologyFile, queue: FoundQueue, wanted: set[str]) -> bool:
     in_scope = any(fnmatchcase(queue.name, pattern) for pattern in file.scope)
     is_waiting_room = any(is_retry_queue(queue.name, name) for name in wanted)
-    return in_scope and not queue.exclusive and not is_waiting_room
+    is_made_by_others = is_waiting_room or is_code_queue(queue.name)
+    return in_scope and not queue.exclusive and not is_made_by_others
 
 
 #: why AMQP does not tell more.
