@@ -12,12 +12,13 @@ from typing import BinaryIO
 PIECE_BYTES = 1 << 20
 #: how such a text begins: with the first two bytes of every zip file.
 _STARTS = (b"b'PK", b'b"PK')
-#: all that Python writes between its quotes.
-_WRITTEN = re.compile(rb"(?:[ -\[\]-~]++|\\(?:x[0-9a-f]{2}|[nrt'\\]))*+")
+#: by the quote, all that Python writes between two of them.
+_WRITTEN = {
+    b"'": re.compile(rb"(?:[ -&(-\[\]-~]++|\\(?:x[0-9a-f]{2}|[nrt'\\]))*+"),
+    b'"': re.compile(rb"(?:[ !#-\[\]-~]++|\\(?:x[0-9a-f]{2}|[nrt\\]))*+"),
+}
 #: an escape that may go on behind the end.
 _CUT = re.compile(rb"\\(?:x[0-9a-f]?)?\Z")
-
-_REFUSAL = "the package looks like bytes as Python writes them and is not; send the file itself"
 
 
 def is_written(file: BinaryIO) -> bool:
@@ -60,11 +61,10 @@ def _end_of(piece: bytes) -> int:
 
 
 def _meant(text: bytes, quote: bytes) -> bytes:
-    if _WRITTEN.fullmatch(text) is None:
-        raise ValueError(_REFUSAL)
-    try:
-        found = ast.literal_eval((b"b" + quote + text + quote).decode("ascii"))
-    except SyntaxError as error:  # a quote too many
-        raise ValueError(_REFUSAL) from error
+    if _WRITTEN[quote].fullmatch(text) is None:
+        raise ValueError(
+            "the package looks like bytes as Python writes them and is not; send the file itself"
+        )
+    found = ast.literal_eval((b"b" + quote + text + quote).decode("ascii"))
     assert isinstance(found, bytes)
     return found
