@@ -116,7 +116,7 @@ def test_programs_of_the_go_guide_work_when_unmodified_through_a_proxy(
     client = iron_site.client("JpoAig")
     environment = {
         **iron_site.environment(tmp_path, "JpoAig"),
-        **{"HTTP_PROXY": iron_site.url, "GO111MODULE": "off", "GOFLAGS": "-p=2", "CGO_ENABLED": "0"},
+        **{"HTTP_PROXY": iron_site.url, "GO111MODULE": "off"},
     }
     (tmp_path / "config.json").write_text(f'{{"token": "{iron_site.token}", "project_id": "JpoAig"}}')
     (tmp_path / "upload.go").write_text(block_with(text, "go", "CreateFormFile"))

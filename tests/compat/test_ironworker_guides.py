@@ -192,7 +192,7 @@ def test_guide_for_any_language_ends_with_the_sequence_when_followed(
     if language == "go":
         require_server("Go", shutil.which("go") is not None)
         (tmp_path / "worker.go").write_text(GO_WORKER)
-        environment |= {"GO111MODULE": "off", "CGO_ENABLED": "0"}
+        environment |= {"GO111MODULE": "off"}
         run("go", "build", "-o", "worker", "worker.go", folder=tmp_path, environment=environment)
         (tmp_path / "__runner__.sh").write_text(block_with(guide("004"), "bash", "root()"))
         files, entry = ["worker", "__runner__.sh"], "__runner__.sh"

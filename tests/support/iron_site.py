@@ -5,10 +5,12 @@ from __future__ import annotations
 import http.client
 import json
 import os
+import re
 import shutil
 import socket
 import subprocess
 import sys
+import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -16,7 +18,8 @@ from urllib.parse import urlsplit
 
 from reworker.core.principal import Scope
 from reworker.iron import IronWorker
-from tests.support.up import Up
+from tests.support.processes import Process
+from tests.support.up import READY_S, Up
 
 #: what a client of IronWorker does with a token.
 SCOPES = (Scope.READ, Scope.RUN, Scope.CANCEL, Scope.PLAYBOOK_WRITE)
@@ -37,6 +40,26 @@ class IronSite:
         self.up = Up(folder)
         self.token = self.up.token(*SCOPES)
         self.url = self.up.url
+        # Tasks may run as users of their own, whom folders of tests do not let through.
+        self._work = Path(tempfile.mkdtemp(prefix="iron-work-"))
+        self._work.chmod(0o711)
+        self.worker = self._code_worker(folder)
+
+    def _code_worker(self, folder: Path) -> Process:
+        """Start a worker that takes the tasks of all codes."""
+        broker = re.search(r"ready: broker (\S+)", self.up.process.output)
+        assert broker, self.up.process.output
+        settings = {
+            "server": self.url,
+            "token": self.up.token(Scope.WORKER, name="code worker"),
+            "cache_dir": str(folder / "cache"),
+            "work_dir": str(self._work),
+        }
+        (folder / "code.json").write_text(json.dumps(settings))
+        command = ("-m", "reworker", "worker", "code", broker[1], "-w", "code.json", "--instances", "4")
+        worker = Process(*command, folder=folder)
+        worker.wait_for_line("consuming", READY_S)
+        return worker
 
     def client(self, project: str = "default") -> IronWorker:
         """Return a client of ours, on a project that is made when it is not there."""
@@ -71,6 +94,9 @@ class IronSite:
 
     def close(self) -> None:
         """End all of it."""
+        self.worker.terminate()
+        self.worker.close()
+        shutil.rmtree(self._work)
         self.up.close()
 
 

@@ -12,7 +12,7 @@ async function main() {
   const found = {};
   const about = { name: 'NodeHello', file_name: '__runner__.sh', runtime: 'sh', content_type: 'text/plain' };
   const file = { buffer: fs.readFileSync('node.zip'), content_type: 'application/zip' };
-  const code = JSON.parse((await upload({ data: JSON.stringify(about), file })).toString()).id;
+  const code = (await upload({ data: JSON.stringify(about), file })).id;
   found.code = [(await call('codesGet', code)).name, (await call('codesList', {})).map((one) => one.id === code)];
   found.revisions = (await call('codesRevisions', code, {})).map((one) => one.rev);
 
