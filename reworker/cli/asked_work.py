@@ -50,8 +50,8 @@ class Wanted(msgspec.Struct, frozen=True):
     limit: int = 20
 
 
-class AskedWork(Protocol):
-    """All that commands ask about codes, tasks and schedules; projects are given by id or name."""
+class AskedCodes(Protocol):
+    """What commands ask about projects and codes; projects are given by id or name."""
 
     def projects(self) -> Iterator[Project]:
         """Yield projects, by name."""
@@ -96,6 +96,10 @@ class AskedWork(Protocol):
     def package(self, code_id: str, rev: int) -> Iterator[bytes]:
         """Yield the bytes of a revision; 0 is the newest."""
         ...
+
+
+class AskedWork(AskedCodes, Protocol):
+    """All that commands ask about codes, tasks and schedules."""
 
     def queue(self, project: str, asked: Sequence[NewTask]) -> list[Task]:
         """Queue tasks."""
@@ -142,8 +146,8 @@ class AskedWork(Protocol):
         ...
 
 
-class LocalWork:
-    """The core's service on a database; `actor` is who gives the commands."""
+class LocalCodes:
+    """Projects and codes on a database; `actor` is who gives the commands."""
 
     def __init__(self, service: Service, actor: str) -> None:
         self._service, self._actor = service, actor
@@ -221,6 +225,24 @@ class LocalWork:
         row = self._service.codes.code(code_id)
         return self._service.codes.package(self._service.codes.revision(row, rev))
 
+    def _project(self, key: str) -> ProjectRow | None:
+        return self._service.projects.find(key) if key else None
+
+    def _name(self, project_id: str) -> str:
+        if project_id not in self._names:
+            self._names[project_id] = self._service.projects.find(project_id).name
+        return self._names[project_id]
+
+    def _code(self, row: CodeRow) -> Code:
+        newest = None
+        with suppress(ThingNotFound):
+            newest = self._service.codes.revision(row)
+        return code_of(row, self._name(row.project_id), newest)
+
+
+class LocalWork(LocalCodes):
+    """The core's service on a database."""
+
     def queue(self, project: str, asked: Sequence[NewTask]) -> list[Task]:
         """Queue tasks; see `AskedWork`."""
         own = self._service.projects.find(project)
@@ -287,20 +309,6 @@ class LocalWork:
         """End a schedule; see `AskedWork`."""
         row = self._service.schedules.cancel(schedule_id)
         return schedule_of(row, self._name(row.project_id))
-
-    def _project(self, key: str) -> ProjectRow | None:
-        return self._service.projects.find(key) if key else None
-
-    def _name(self, project_id: str) -> str:
-        if project_id not in self._names:
-            self._names[project_id] = self._service.projects.find(project_id).name
-        return self._names[project_id]
-
-    def _code(self, row: CodeRow) -> Code:
-        newest = None
-        with suppress(ThingNotFound):
-            newest = self._service.codes.revision(row)
-        return code_of(row, self._name(row.project_id), newest)
 
     def _task(self, row: TaskRow, payload: str | None = None) -> Task:
         return task_of(row, self._name(row.project_id), payload)

@@ -29,7 +29,7 @@ COMMANDS = {
     "broker": "reworker.cli.broker:broker",
     "cancel": "reworker.cli.actions:cancel",
     "control": "reworker.cli.control:control",
-    "code": "reworker.cli.code:code",
+    "code": "reworker.cli.codes:code",
     "completion": "reworker.cli.completion:completion",
     "config": "reworker.cli.config:config",
     "core": "reworker.cli.core:core",

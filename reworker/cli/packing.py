@@ -6,6 +6,7 @@ The same files give the same bytes, so that workers need not fetch what they hav
 from __future__ import annotations
 
 import os
+import shutil
 import stat
 import tempfile
 import zipfile
@@ -133,16 +134,19 @@ def _zipped(folder: Path, files: Sequence[Path]) -> tuple[IO[bytes], list[str]]:
     try:
         with zipfile.ZipFile(file, "w", zipfile.ZIP_DEFLATED) as package:
             for one in files:
-                info = zipfile.ZipInfo(one.relative_to(folder).as_posix(), _ZIP_TIME)
-                info.external_attr = (stat.S_IFREG | (one.stat().st_mode & 0o777)) << 16
-                info.compress_type = zipfile.ZIP_DEFLATED
-                with one.open("rb") as source, package.open(info, "w", force_zip64=True) as target:
-                    while part := source.read(1 << 20):
-                        target.write(part)
+                _add(package, one, one.relative_to(folder).as_posix())
             return file, package.namelist()
     except BaseException:
         file.close()
         raise
+
+
+def _add(package: zipfile.ZipFile, path: Path, name: str) -> None:
+    info = zipfile.ZipInfo(name, _ZIP_TIME)
+    info.external_attr = (stat.S_IFREG | (path.stat().st_mode & 0o777)) << 16
+    info.compress_type = zipfile.ZIP_DEFLATED
+    with path.open("rb") as source, package.open(info, "w", force_zip64=True) as target:
+        shutil.copyfileobj(source, target)
 
 
 def _names_in(file: IO[bytes]) -> list[str]:

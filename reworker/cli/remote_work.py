@@ -21,8 +21,8 @@ _LAST_NO = "X-Last-No"
 _PIECE_BYTES = 1 << 16
 
 
-class RemoteWork:
-    """Asks a server; one thread. Who acts is who the token belongs to."""
+class RemoteCodes:
+    """Asks a server about projects and codes; one thread. Who acts is who the token belongs to."""
 
     def __init__(self, client: ServerClient) -> None:
         self._client = client
@@ -79,6 +79,20 @@ class RemoteWork:
             while piece := response.read(_PIECE_BYTES):
                 yield piece
 
+    def _made(self, path: str, body: dict[str, Any], kind: type[T]) -> T:
+        return msgspec.convert(self._client.ask("POST", path, body), kind)
+
+    def _all(self, path: str, kind: type[T], **query: Any) -> Iterator[T]:
+        cursor: str | None = ""
+        while cursor is not None:
+            found = self._client.get(path, **query, limit=PAGE_COUNT, cursor=cursor)
+            yield from (msgspec.convert(one, kind) for one in found["items"])
+            cursor = found["next"]
+
+
+class RemoteWork(RemoteCodes):
+    """Asks a server about all of it."""
+
     def queue(self, project: str, asked: Sequence[NewTask]) -> list[Task]:
         """Queue tasks; see `AskedWork`."""
         body = {"project": project, "tasks": [msgspec.to_builtins(one) for one in asked]}
@@ -134,13 +148,3 @@ class RemoteWork:
     def cancel_schedule(self, schedule_id: str) -> Schedule:
         """End a schedule; see `AskedWork`."""
         return msgspec.convert(self._client.ask("POST", f"/schedules/{part(schedule_id)}/cancel"), Schedule)
-
-    def _made(self, path: str, body: dict[str, Any], kind: type[T]) -> T:
-        return msgspec.convert(self._client.ask("POST", path, body), kind)
-
-    def _all(self, path: str, kind: type[T], **query: Any) -> Iterator[T]:
-        cursor: str | None = ""
-        while cursor is not None:
-            found = self._client.get(path, **query, limit=PAGE_COUNT, cursor=cursor)
-            yield from (msgspec.convert(one, kind) for one in found["items"])
-            cursor = found["next"]

@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 
 from reworker.core.outgoing import Cause, outgoing_of, step_row
+from reworker.core.tasks.filtering import shown
 from reworker.fsm.commands import DispatchStep
 from reworker.fsm.plan import Plan, Role
 from reworker.fsm.states import AttemptStatus
-from reworker.logs import masked
 from reworker.storage.contract import AttemptRow
 from reworker.topology import names
 
@@ -64,6 +64,6 @@ def step_message(
         exchange=message.exchange,
         routing_key=message.routing_key,
         properties={name: value for name, value in properties.items() if value is not None},
-        body=masked("", msgspec.json.decode(message.body)),
+        body=shown(msgspec.json.decode(message.body)),
         sent_at=row.sent_at,
     )

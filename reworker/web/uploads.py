@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import tempfile
-from collections.abc import Callable, Sequence
+from collections.abc import AsyncIterator, Callable, Sequence
 from typing import IO, NamedTuple, NoReturn
 
 from starlette.concurrency import run_in_threadpool
@@ -87,23 +87,29 @@ async def _take(
     length = request.headers.get("content-length", "")
     if length.isdecimal() and int(length[:20]) > limit_bytes:
         _refuse_size(limit_bytes)
-    size_bytes, waiting = 0, bytearray()
     try:
         async with asyncio.timeout(timeout_s):
-            async for chunk in request.stream():
-                size_bytes += len(chunk)
-                if size_bytes > limit_bytes:
-                    _refuse_size(limit_bytes)
-                waiting += chunk
-                if len(waiting) >= _CHUNK_BYTES:
-                    await run_in_threadpool(write, bytes(waiting))
-                    waiting.clear()
+            async for piece in _pieces(request, limit_bytes):
+                await run_in_threadpool(write, piece)
     except TimeoutError as error:
         reason = f"the file did not arrive within {timeout_s:g} s"
         raise HttpProblem(408, "body-too-slow", reason) from error
     except ClientDisconnect as error:
         raise HttpProblem(400, "body-incomplete", "the connection ended within the file") from error
-    await run_in_threadpool(write, bytes(waiting))
+
+
+async def _pieces(request: Request, limit_bytes: int) -> AsyncIterator[bytes]:
+    """Yield a body in large pieces, up to the limit."""
+    size_bytes, waiting = 0, bytearray()
+    async for chunk in request.stream():
+        size_bytes += len(chunk)
+        if size_bytes > limit_bytes:
+            _refuse_size(limit_bytes)
+        waiting += chunk
+        if len(waiting) >= _CHUNK_BYTES:
+            yield bytes(waiting)
+            waiting.clear()
+    yield bytes(waiting)
 
 
 def _refuse_size(limit_bytes: int) -> NoReturn:

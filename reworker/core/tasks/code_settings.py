@@ -7,7 +7,7 @@ from typing import Annotated
 import msgspec
 from msgspec import Meta
 
-from reworker.core.tasks.filtering import MASK, filtered, filtered_values
+from reworker.core.tasks.filtering import filtered_values, restored
 from reworker.core.tasks.options import MOST_DELAY_S, MOST_RETRIES, CodeOptions
 
 
@@ -41,13 +41,17 @@ class CodeSettings(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_o
 
 
 def changed(options: CodeOptions, asked: CodeSettings) -> CodeOptions:
-    """Return options with what is to be changed of them."""
+    """Return options with what is to be changed of them.
+
+    Raises:
+        TaskRefused: a mask stands for nothing that we know.
+    """
     given = {
         name: value for name in CodeOptions.__struct_fields__ if (value := getattr(asked, name)) is not None
     }
     for name in ("config", "result_url"):
-        if given.get(name) == filtered(getattr(options, name)):
-            given.pop(name, None)
+        if name in given:
+            given[name] = restored(given[name], getattr(options, name), name)
     if "env_vars" in given:
         given["env_vars"] = _variables(options.env_vars, given["env_vars"])
     return msgspec.structs.replace(options, **given)
@@ -56,6 +60,6 @@ def changed(options: CodeOptions, asked: CodeSettings) -> CodeOptions:
 def _variables(before: dict[str, str], asked: dict[str, str]) -> dict[str, str]:
     shown = filtered_values(before)
     return {
-        name: before[name] if MASK in value and shown.get(name) == value else value
+        name: before[name] if shown.get(name) == value else restored(value, "", "env_vars")
         for name, value in asked.items()
     }

@@ -6,6 +6,9 @@ import json
 import re
 from typing import Any
 
+from reworker.logs import masked
+from reworker.task_errors import TaskRefused
+
 #: stands for a secret.
 MASK = "[FILTERED]"
 #: what names of secrets hold, whatever their case.
@@ -14,6 +17,8 @@ SECRET_WORDS = (
     *("api_key", "apikey", "license", "credential"),
 )
 
+#: parameters by which the step of a task is known.
+_TASK_NAMES = frozenset({"task_id", "payload", "config", "env_vars"})
 _NAME = re.compile("|".join(SECRET_WORDS), re.IGNORECASE)
 #: ``name: value`` and ``name=value`` in text that is no JSON; a value in quotes ends with them.
 _PAIR = re.compile(
@@ -44,6 +49,52 @@ def filtered(text: str) -> str:
 def filtered_values(values: dict[str, str]) -> dict[str, str]:
     """Return variables by name, with masks in the place of secrets."""
     return {name: MASK if is_secret(name) else filtered(value) for name, value in values.items()}
+
+
+def restored(text: str, before: str, field: str) -> str:
+    """Return a text in which those masks are secrets again that stand where they stood when it was shown.
+
+    Args:
+        text: as a person sends it back, changed or not.
+        before: what was shown, with its secrets.
+        field: of the request, for the error.
+
+    Raises:
+        TaskRefused: a mask stands for nothing that we know.
+    """
+    if MASK not in text:
+        return text
+    if text.split() == filtered(before).split():
+        return before
+    try:
+        found = json.dumps(_restored(json.loads(text), json.loads(before)), ensure_ascii=False, indent=2)
+    except (ValueError, RecursionError):
+        found = text
+    if MASK in found:
+        raise TaskRefused(
+            f"{MASK} stands for a secret; type the secret there, or leave all as it was", field=field
+        )
+    return found
+
+
+def shown(value: Any) -> Any:
+    """Return a plain value as people may see it; the parameters of a task's step as its page shows them."""
+    parameters = value.get("parameters", value) if isinstance(value, dict) else None
+    if not isinstance(parameters, dict) or not parameters.keys() >= _TASK_NAMES:
+        return masked("", value)
+    own = {name: filtered(str(parameters[name] or "")) for name in ("payload", "config")}
+    whole = {**parameters, **own, "env_vars": filtered_values(dict(parameters["env_vars"] or {}))}
+    return masked("", whole if parameters is value else {**value, "parameters": whole})
+
+
+def _restored(value: Any, before: Any) -> Any:
+    if value == MASK:
+        return MASK if before is None else before
+    if isinstance(value, dict) and isinstance(before, dict):
+        return {key: _restored(one, before.get(key)) for key, one in value.items()}
+    if isinstance(value, list) and isinstance(before, list) and len(value) == len(before):
+        return [_restored(*pair) for pair in zip(value, before, strict=True)]
+    return value
 
 
 def _masked(value: Any) -> Any:

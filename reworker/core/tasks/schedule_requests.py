@@ -8,7 +8,7 @@ from typing import Annotated, Any, Literal
 import msgspec
 from msgspec import UNSET, Meta, UnsetType
 
-from reworker.core.tasks.filtering import filtered
+from reworker.core.tasks.filtering import restored
 from reworker.core.tasks.options import ScheduleOptions
 from reworker.core.tasks.projects import DEFAULT_NAME
 from reworker.core.tasks.requests import Delay, Label, Priority, ProjectKey, Timeout
@@ -125,12 +125,16 @@ def draft_of_schedule(asked: NewSchedule) -> ScheduleDraft:
 
 
 def changes_of(asked: ChangedSchedule, row: ScheduleRow) -> ScheduleChanges:
-    """Return what is to be changed as the core takes it; a payload that only has masks is left out."""
+    """Return what is to be changed as the core takes it.
+
+    Raises:
+        TaskRefused: a mask stands for nothing that we know.
+    """
     given: dict[str, Any] = {
         name: value for name in asked.__struct_fields__ if (value := getattr(asked, name)) is not UNSET
     }
-    if given.get("payload") == filtered(row.payload):
-        del given["payload"]
+    if "payload" in given:
+        given["payload"] = restored(given["payload"], row.payload, "payload")
     for name, own in (("code", "code_name"), ("task_delay_s", "delay_s")):
         if name in given:
             given[own] = given.pop(name)

@@ -5,18 +5,13 @@ from reworker.web.api_v1 import (
     bulk,
     bus,
     checking,
-    code_uploads,
-    codes,
     deployments,
     history,
     live,
     openapi,
     people,
     playbooks,
-    projects,
-    schedules,
-    task_actions,
-    tasks,
+    work,
 )
 from reworker.web.operations import Operation
 from reworker.web.routes import GuardedRoute
@@ -32,11 +27,6 @@ OPERATIONS: tuple[Operation, ...] = (
     *playbooks.OPERATIONS,
     *people.OPERATIONS,
     *bus.OPERATIONS,
-    *projects.OPERATIONS,
-    *code_uploads.OPERATIONS,
-    *codes.OPERATIONS,
-    *tasks.OPERATIONS,
-    *task_actions.OPERATIONS,
-    *schedules.OPERATIONS,
+    *work.OPERATIONS,
 )
 OPEN_ROUTES: tuple[GuardedRoute, ...] = (openapi.document_route(OPERATIONS),)

@@ -12,9 +12,9 @@ from reworker.core import history
 from reworker.core.places import SEEING
 from reworker.core.principal import Scope
 from reworker.core.step_messages import StepMessage, step_message
+from reworker.core.tasks.filtering import shown
 from reworker.fsm.plan import Plan
 from reworker.fsm.plan_json import plan_to_json
-from reworker.logs import masked
 from reworker.web.api_v1.paging import MOST_COUNT, Limit
 from reworker.web.api_v1.serving import core_of, deployment_id
 from reworker.web.api_v1.shapes import Attempt, Event, Line, attempt_of, event_of, line_of
@@ -144,7 +144,7 @@ def _mask_values(step: dict[str, Any]) -> None:
 
 
 def _masked(value: dict[str, Any], name: str) -> dict[str, Any]:
-    return {name: masked("", value[name])} if name in value else {}
+    return {name: shown(value[name])} if name in value else {}
 
 
 def _events(call: Call) -> Events:

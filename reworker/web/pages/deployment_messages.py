@@ -11,9 +11,9 @@ import msgspec
 from reworker.core.event_words import event_words
 from reworker.core.service import EventView
 from reworker.core.step_messages import step_message
+from reworker.core.tasks.filtering import shown
 from reworker.fsm.plan import Plan
 from reworker.fsm.states import AttemptStatus
-from reworker.logs import masked
 from reworker.storage.contract import AttemptRow
 
 #: characters of a body that a page shows.
@@ -107,7 +107,7 @@ def received(events: Iterable[EventView], message_ids: dict[int, str]) -> list[R
 
 def pretty(value: Any) -> str:
     """Return a plain value as JSON for people, secrets masked and cut if it is very long."""
-    text = msgspec.json.format(msgspec.json.encode(masked("", value)), indent=2).decode("utf-8")
+    text = msgspec.json.format(msgspec.json.encode(shown(value)), indent=2).decode("utf-8")
     if len(text) <= BODY_CHARACTERS:
         return text
     return f"{text[:BODY_CHARACTERS]}\n… {len(text) - BODY_CHARACTERS:,} more characters"

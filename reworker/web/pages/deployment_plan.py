@@ -8,10 +8,10 @@ from typing import Any
 import msgspec
 
 from reworker.core.plan_words import conditions, failure_words, told_words
+from reworker.core.tasks.filtering import shown
 from reworker.fsm.plan import Plan, PlannedStep
 from reworker.fsm.playbook import OnUnknown, Step
 from reworker.fsm.rules import Rules
-from reworker.logs import masked
 from reworker.topology import names
 from reworker.web.pages.deployment_matrix import notes_of, title_of
 
@@ -146,4 +146,4 @@ def _short(step: Step) -> str:
 
 
 def _json(value: Any) -> str:
-    return msgspec.json.encode(masked("", value)).decode("utf-8")
+    return msgspec.json.encode(shown(value)).decode("utf-8")

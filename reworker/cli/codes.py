@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import sys
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -194,19 +194,21 @@ def download(name: str, file: str | None, rev: int, project: str, db: str) -> No
         found = code_meant(work, project, name)
         parts = work.package(found.id, rev)
         if file == "-":
-            for part in parts:
-                sys.stdout.buffer.write(part)
-            return
-        place = Path(file or f"{found.name.replace('/', '_')}_{rev or found.rev}.zip")
-        try:
-            with place.open("xb") as target:
-                for part in parts:
-                    target.write(part)
-        except FileExistsError as error:
-            raise ConfigError(f"{place} is there already; name another file", key="FILE") from error
-        except OSError as error:
-            raise ConfigError(f"cannot write {place}: {error.strerror}", key="FILE") from error
-    click.echo(escaped(str(place)))
+            sys.stdout.buffer.writelines(parts)
+        else:
+            place = Path(file or f"{found.name.replace('/', '_')}_{rev or found.rev}.zip")
+            _write(place, parts)
+            click.echo(escaped(str(place)))
+
+
+def _write(place: Path, parts: Iterable[bytes]) -> None:
+    try:
+        with place.open("xb") as target:
+            target.writelines(parts)
+    except FileExistsError as error:
+        raise ConfigError(f"{place} is there already; name another file", key="FILE") from error
+    except OSError as error:
+        raise ConfigError(f"cannot write {place}: {error.strerror}", key="FILE") from error
 
 
 @code.command()
