@@ -135,7 +135,11 @@ class PikaBus:
 
     def delete(self, queue: str) -> bool:
         """Delete an empty queue; see `contract.Bus.delete`."""
-        errors = self._answer_to(lambda on_done: self._engine.delete(queue, on_done))
+        engine = self._engine
+        errors: list[TopologyMismatch] | None = None
+        if engine.link is not None:
+            delete = engine.declarer.delete
+            errors = self._answer_to(lambda done: engine.call_soon(lambda: delete(queue, done)))
         if errors is None:
             raise ConnectionLost(f"the connection was lost while {queue} was to be deleted; try again")
         if errors and errors[0].reply_code != PRECONDITION_FAILED:

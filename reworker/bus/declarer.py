@@ -45,9 +45,13 @@ class Declarer:
 
     `on_done` of each gets the mismatches (none is success), or None when the connection was lost.
     A mismatch does not keep the steps after it from being tried.
+
+    Attributes:
+        kept: what is to be declared again on each new connection.
     """
 
     def __init__(self) -> None:
+        self.kept: list[tuple[TopologySpec, DeclareMode]] = []
         self._connection: WireConnection | None = None
         self._channel: Any = None
         self._runs: deque[_Run] = deque()
@@ -68,8 +72,14 @@ class Declarer:
         self._begin(steps_of(topology, mode), on_done)
 
     def delete(self, queue: str, on_done: OnDeclared) -> None:
-        """Delete a queue, unless it has messages or consumers (406), and report."""
-        self._begin(iter((_delete_step(queue),)), on_done)
+        """Delete a queue, unless it has messages or consumers (406), and report; keep it no more then."""
+
+        def on_deleted(errors: list[TopologyMismatch] | None) -> None:
+            if errors == []:
+                self.kept = [one for one in self.kept if not one[0].is_of_queue(queue)]
+            on_done(errors)
+
+        self._begin(iter((_delete_step(queue),)), on_deleted)
 
     def _begin(self, steps: Iterator[Step], on_done: OnDeclared) -> None:
         if self._connection is None:

@@ -62,8 +62,7 @@ class Engine:
         self.last_error = ""
         self.is_closed = False
         self._clock, self._rand = clock, rand
-        self._declarer = Declarer()
-        self._topologies: list[tuple[TopologySpec, DeclareMode]] = []
+        self.declarer = Declarer()
         self._reactor: Reactor | None = None
         self._numbering = threading.Lock()
         self._redeclare_count = 0
@@ -123,27 +122,14 @@ class Engine:
         """Declare, and again after each reconnection unless it is refused."""
 
         def on_declared(errors: list[TopologyMismatch] | None) -> None:
-            if not errors and (topology, mode) not in self._topologies:
-                self._topologies.append((topology, mode))
+            if not errors and (topology, mode) not in self.declarer.kept:
+                self.declarer.kept.append((topology, mode))
             on_done(errors)
 
         if self._reactor is None:
             on_declared(None)
         else:
-            self._reactor.call_soon(lambda: self._declarer.declare(topology, mode, on_declared))
-
-    def delete(self, queue: str, on_done: OnDeclared) -> None:
-        """Delete an empty queue that nobody consumes, and declare it no more."""
-
-        def on_deleted(errors: list[TopologyMismatch] | None) -> None:
-            if errors == []:
-                self._topologies = [one for one in self._topologies if not one[0].is_of_queue(queue)]
-            on_done(errors)
-
-        if self._reactor is None:
-            on_done(None)
-        else:
-            self._reactor.call_soon(lambda: self._declarer.delete(queue, on_deleted))
+            self._reactor.call_soon(lambda: self.declarer.declare(topology, mode, on_declared))
 
     def close(self, deadline_s: float) -> None:
         """Flush and end; waits, but for a call on the I/O thread itself."""
@@ -190,7 +176,7 @@ class Engine:
         connection.add_on_connection_blocked_callback(self._on_blocked)
         connection.add_on_connection_unblocked_callback(self._on_unblocked)
         self.patience.meet(product_of(connection.server_properties))
-        self._declarer.on_up(connection)
+        self.declarer.on_up(connection)
         self._redeclare(lambda: self._serve(connection))
         self.opened.set()
 
@@ -202,7 +188,7 @@ class Engine:
             subscription.on_down()
         if self.canary is not None:
             self.canary.on_down()
-        self._declarer.on_down()
+        self.declarer.on_down()
 
     def on_refused(self, reason: str) -> None:
         """Tell a first `open` that there is no use in waiting."""
@@ -224,7 +210,7 @@ class Engine:
 
     def _redeclare(self, then: Callable[[], object]) -> None:
         """Declare every topology again, then go on, whatever came of it."""
-        left_count = len(self._topologies)
+        left_count = len(self.declarer.kept)
         errors: list[TopologyMismatch] = []
 
         def on_declared(found: list[TopologyMismatch] | None) -> None:
@@ -235,9 +221,9 @@ class Engine:
                 self._on_redeclared(errors)
                 then()
 
-        for topology, mode in list(self._topologies):
-            self._declarer.declare(topology, mode, on_declared)
-        if not self._topologies:
+        for topology, mode in list(self.declarer.kept):
+            self.declarer.declare(topology, mode, on_declared)
+        if not self.declarer.kept:
             then()
 
     def _on_redeclared(self, errors: list[TopologyMismatch]) -> None:
@@ -311,7 +297,7 @@ class Engine:
     def _on_end(self) -> None:
         self.is_closed = True
         self.publisher.end_all(CLOSED)
-        self._declarer.on_down()
+        self.declarer.on_down()
 
 
 def _nothing() -> None:

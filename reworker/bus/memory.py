@@ -81,7 +81,7 @@ class MemoryBroker:
         with self.changed:
             self.is_up = False
             for bus in self._buses:
-                bus.on_connection_lost()
+                bus.on_connection(is_up=False)
             self.changed.notify_all()
 
     def start(self) -> None:
@@ -89,7 +89,7 @@ class MemoryBroker:
         with self.changed:
             self.is_up = True
             for bus in self._buses:
-                bus.on_connected()
+                bus.on_connection(is_up=True)
             self.changed.notify_all()
 
     def drop_connections(self) -> None:
@@ -325,8 +325,14 @@ class MemoryBus:
                 consumer.release()
         self._declare_again()
 
-    def on_connection_lost(self) -> None:
-        """Note the loss; the broker's lock is held."""
+    def on_connection(self, *, is_up: bool) -> None:
+        """Note that the connection is lost, or repair everything after a loss; the broker's lock is held."""
+        if is_up:
+            self._come_back()
+        else:
+            self._lose()
+
+    def _lose(self) -> None:
         if not self._is_connected:
             return
         self._is_connected = False
@@ -341,8 +347,7 @@ class MemoryBus:
                 self._pending.remove(pending)
                 self._finish(pending, Published(Outcome.LOST, reason="connection lost before the confirm"))
 
-    def on_connected(self) -> None:
-        """Repair everything after a loss; the broker's lock is held."""
+    def _come_back(self) -> None:
         if not self._is_connected:
             self._is_connected = True
             self._reconnect_count += 1
@@ -381,7 +386,7 @@ class MemoryBus:
                 self.broker.changed.wait_for(lambda: not self._pending, deadline_s)
             self._is_closed = True
             self._time_out(list(self._pending), "the bus is closed")
-            self.on_connection_lost()
+            self._lose()
             self.broker.detach(self)
         self._end_thread(deadline_s)
 
