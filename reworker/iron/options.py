@@ -48,7 +48,7 @@ class ScheduleOptions(TypedDict, total=False):
     run_every_s: int
     run_times: int
     cron: str
-    timezone: str
+    time_zone: str
     missed: str
     delay_s: float
     priority: int

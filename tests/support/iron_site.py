@@ -7,6 +7,7 @@ import json
 import os
 import re
 import shutil
+import signal
 import socket
 import subprocess
 import sys
@@ -18,7 +19,7 @@ from urllib.parse import urlsplit
 
 from reworker.core.principal import Scope
 from reworker.iron import IronWorker
-from tests.support.processes import Process
+from tests.support.processes import STOP_S, Process
 from tests.support.up import READY_S, Up
 
 #: what a client of IronWorker does with a token.
@@ -94,8 +95,10 @@ class IronSite:
 
     def close(self) -> None:
         """End all of it."""
-        self.worker.terminate()
-        self.worker.close()
+        self.worker.send_signal(signal.SIGTERM)
+        self.worker.wait_for_line("stopping", STOP_S)
+        self.worker.send_signal(signal.SIGTERM)  # a second one ends tasks that a failed test has left
+        self.worker.wait(STOP_S)
         shutil.rmtree(self._work)
         self.up.close()
 
