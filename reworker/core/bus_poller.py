@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
+from collections.abc import Callable
 from typing import Protocol
 
 from reworker.clock import Clock
@@ -27,6 +28,30 @@ class Watch(Protocol):
     def close(self) -> None:
         """End the connections."""
         ...
+
+
+class LateWatch:
+    """A watch that is made when somebody looks: until then a server does without the AMQP client.
+
+    One thread.
+
+    Args:
+        make: makes it.
+    """
+
+    def __init__(self, make: Callable[[], Watch]) -> None:
+        self._make = make
+        self._made: Watch | None = None
+
+    def look(self) -> BusLook:
+        """Return how it is now."""
+        self._made = self._made or self._make()
+        return self._made.look()
+
+    def close(self) -> None:
+        """End the connections."""
+        if self._made is not None:
+            self._made.close()
 
 
 class BusPoller:

@@ -9,7 +9,6 @@ from typing import TYPE_CHECKING, Any, TypeVar
 
 import msgspec
 
-from reworker.bus.browse import QueueBrowser
 from reworker.clock import Clock
 from reworker.config import MqSettings
 from reworker.core import letter_box
@@ -19,7 +18,7 @@ from reworker.topology.letters import Filter, Letter
 from reworker.topology.names import DEAD_QUEUE
 
 if TYPE_CHECKING:
-    from reworker.bus.browse import Found
+    from reworker.bus.browse import Found, QueueBrowser
 
 T = TypeVar("T")
 #: does something with a letter while its queue is looked through.
@@ -160,7 +159,7 @@ class LetterDesk:
     def _look(self) -> Listing:
         until_mono_s = self._clock.mono_s() + LOOK_S
         try:
-            with QueueBrowser(self._settings, self._queue) as browsed:
+            with self._browser() as browsed:
                 letters, _ = letter_box.listed(
                     browsed, LOOKED_AT_COUNT, Filter(), lambda: self._clock.mono_s() > until_mono_s
                 )
@@ -171,10 +170,15 @@ class LetterDesk:
             self._kept = (self._clock.mono_s(), found)
         return found
 
+    def _browser(self) -> QueueBrowser:
+        from reworker.bus.browse import QueueBrowser  # not above: see `bus_poller.LateWatch`
+
+        return QueueBrowser(self._settings, self._queue)
+
     def _with(self, letter_id: str, deed: Deed[T]) -> T:
         """Do something with one letter while it is looked at."""
         try:
-            with QueueBrowser(self._settings, self._queue) as browsed:
+            with self._browser() as browsed:
                 for letter, found in letter_box.selected(browsed, LOOKED_AT_COUNT, (letter_id,), 1):
                     return deed(browsed, letter, found)
         except QueueNotFound as error:

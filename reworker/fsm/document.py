@@ -9,11 +9,12 @@ from __future__ import annotations
 import re
 from collections.abc import Callable
 from dataclasses import dataclass, field
-from typing import Any, ClassVar
-
-import yaml
+from typing import TYPE_CHECKING, Any, ClassVar
 
 from reworker.errors import PlaybookInvalid
+
+if TYPE_CHECKING:
+    import yaml
 
 #: bytes of a document; 100,000 plain steps fit.
 MAX_BYTES = 2 * 1024 * 1024
@@ -29,9 +30,6 @@ MAX_PATH = 300
 
 #: problems that are collected before the rest is left unread.
 MAX_PROBLEMS = 100
-
-#: The C parser where PyYAML has it; either way only its events are used, so no tag can construct anything.
-_LOADER = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
 
 _FORBIDDEN = re.compile("[\x00-\x08\x0b\x0c\x0e-\x1f\x7f-\x84\x86-\x9f\ud800-\udfff\ufffe\uffff]")
 _SURROGATES = re.compile(r"(?<!\\)((?:\\\\)*)\\u(d[89ab][0-9a-f]{2})\\u(d[c-f][0-9a-f]{2})", re.IGNORECASE)
@@ -114,9 +112,13 @@ def read_document(text: bytes | str, problems: Problems) -> Node:
     clean = _decoded(text, problems.source)
     if not clean.strip():
         raise PlaybookInvalid("the document is empty", line=1, source=problems.source)
+    import yaml  # not above: a core or server that meets no playbook does without
+
+    # The C parser where PyYAML has it; either way only its events are used, so no tag can construct anything.
+    loader = getattr(yaml, "CSafeLoader", yaml.SafeLoader)
     builder = _Builder(problems)
     try:
-        for event in yaml.parse(clean, Loader=_LOADER):
+        for event in yaml.parse(clean, Loader=loader):
             builder.feed(event)
     except yaml.MarkedYAMLError as error:
         line = min(_line_of(error.problem_mark), clean.count("\n") + 1)
@@ -222,7 +224,7 @@ class _Builder:
         self._anchors: dict[str, Node | None] = {}
 
     def feed(self, event: yaml.Event) -> None:
-        act = self._ACTS.get(type(event))
+        act = self._ACTS.get(type(event).__name__)
         if act:
             act(self, event)
 
@@ -241,7 +243,7 @@ class _Builder:
         self._refuse_tag(event)
         if event.anchor:
             self._anchors[event.anchor] = None
-        value: Any = {} if isinstance(event, yaml.MappingStartEvent) else []
+        value: Any = {} if type(event).__name__ == "MappingStartEvent" else []
         self._stack.append(_Open(Node(value, _line(event)), event.anchor))
 
     def _end(self, event: yaml.Event) -> None:
@@ -317,14 +319,15 @@ class _Builder:
         self._problems.add(f"number {text[:30]} is too large; quote it if it is text", _line(event))
         return text
 
-    _ACTS: ClassVar[dict[type, Callable[[_Builder, Any], None]]] = {
-        yaml.DocumentStartEvent: _start_document,
-        yaml.MappingStartEvent: _start,
-        yaml.SequenceStartEvent: _start,
-        yaml.MappingEndEvent: _end,
-        yaml.SequenceEndEvent: _end,
-        yaml.ScalarEvent: _scalar,
-        yaml.AliasEvent: _alias,
+    #: name of the parser's event -> what it does.
+    _ACTS: ClassVar[dict[str, Callable[[_Builder, Any], None]]] = {
+        "DocumentStartEvent": _start_document,
+        "MappingStartEvent": _start,
+        "SequenceStartEvent": _start,
+        "MappingEndEvent": _end,
+        "SequenceEndEvent": _end,
+        "ScalarEvent": _scalar,
+        "AliasEvent": _alias,
     }
 
 

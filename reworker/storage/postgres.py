@@ -55,7 +55,9 @@ _PROBES = {"keepalives_idle": 10, "keepalives_interval": 5, "keepalives_count": 
 #: all files of SQLite's, in one database.
 _METADATA = MetaData()
 for _table in (*schema.metadata.sorted_tables, schema.log, task_schema.package_piece):
-    _table.to_metadata(_METADATA)
+    for _index in _table.to_metadata(_METADATA).indexes:
+        if "sqlite_where" in _index.dialect_kwargs:
+            _index.dialect_kwargs["postgresql_where"] = _index.dialect_kwargs["sqlite_where"]
 for _table in (_METADATA.tables["event"], _METADATA.tables["attempt"]):
     # The server would look the deployment up for each row, a fifth of its work; its row is locked already,
     # and saved in the same transaction.

@@ -50,7 +50,6 @@ code = Table(
         "name",
         unique=True,
         sqlite_where=text("archived_at IS NULL"),
-        postgresql_where=text("archived_at IS NULL"),
     ),
 )
 
@@ -111,27 +110,23 @@ task = Table(
         text("priority DESC"),
         "id",
         sqlite_where=text("phase = 'waiting'"),
-        postgresql_where=text("phase = 'waiting'"),
     ),
     Index(
         "task_active",
         "code_id",
         "id",
         sqlite_where=text("phase = 'active'"),
-        postgresql_where=text("phase = 'active'"),
     ),
     # Tasks that were cancelled while they waited: no deployment takes them along when it is deleted.
     Index(
         "task_never_started",
         "end_at",
         sqlite_where=text("phase = 'over' AND start_at IS NULL"),
-        postgresql_where=text("phase = 'over' AND start_at IS NULL"),
     ),
     Index(
         "task_due",
         "due_at",
         sqlite_where=text("phase = 'waiting'"),
-        postgresql_where=text("phase = 'waiting'"),
     ),
 )
 
@@ -172,13 +167,11 @@ schedule = Table(
         "schedule_due",
         "next_at",
         sqlite_where=text("next_at IS NOT NULL"),
-        postgresql_where=text("next_at IS NOT NULL"),
     ),
     Index(
         "schedule_over",
         "updated_at",
         sqlite_where=text("next_at IS NULL"),
-        postgresql_where=text("next_at IS NULL"),
     ),
 )
 

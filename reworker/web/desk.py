@@ -6,15 +6,13 @@ import logging
 import threading
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from typing import Self
+from typing import TYPE_CHECKING, Self
 
-from reworker.bus.connection import PikaBus
 from reworker.clock import Clock
 from reworker.config import MqSettings
 from reworker.core.audit import AuditEntry, Outcome, entry_by
 from reworker.core.bus_look import BusLook
-from reworker.core.bus_poller import BusPoller, Watch
-from reworker.core.bus_watch import BusWatch
+from reworker.core.bus_poller import BusPoller, LateWatch, Watch
 from reworker.core.letter_box import Return
 from reworker.core.letter_desk import SHOWN_BYTES, LetterDesk, LetterView, Listing
 from reworker.core.principal import Limits, Principal, Scope
@@ -22,6 +20,9 @@ from reworker.core.roll_call import Heard, RollCall, answers_to, order_workers
 from reworker.errors import ConfigError, Forbidden, ReworkerError, StorageError, Unroutable
 from reworker.storage.contract import Reader
 from reworker.topology import names
+
+if TYPE_CHECKING:
+    from reworker.bus.connection import PikaBus
 
 logger = logging.getLogger(__name__)
 
@@ -61,7 +62,13 @@ class BusDesk:
         watch: Watch | None = None,
     ) -> None:
         self._settings, self._clock, self._note = settings, clock, note
-        watch = watch or BusWatch(settings, reader, clock, management=management)
+
+        def make() -> Watch:
+            from reworker.core.bus_watch import BusWatch  # not above: see `LateWatch`
+
+            return BusWatch(settings, reader, clock, management=management)
+
+        watch = watch or LateWatch(make)
         self._poller = BusPoller(watch, clock, BusLook("looking", settings.masked_url()))
         self._letters = LetterDesk(settings, clock)
 
@@ -170,6 +177,8 @@ class BusDesk:
 
     @contextmanager
     def _connected(self) -> Iterator[PikaBus]:
+        from reworker.bus.connection import PikaBus  # not above: see `LateWatch`
+
         bus = PikaBus(self._settings, name="reworker web orders", clock=self._clock)
         try:
             bus.open(timeout_s=ORDER_S)

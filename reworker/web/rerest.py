@@ -13,7 +13,6 @@ from email.utils import format_datetime
 from typing import Any
 
 import msgspec
-import yaml
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.responses import Response
@@ -245,6 +244,8 @@ def _told(request: Request, error: Exception) -> tuple[int, Document]:
 
 def _answer(status: int, document: Document, kind: str) -> Response:
     if kind == "yaml":
+        import yaml  # not above: nearly everybody wants JSON
+
         body = yaml.safe_dump(document, sort_keys=False, allow_unicode=True).encode()
     else:
         body = msgspec.json.encode(document)
