@@ -30,7 +30,7 @@ from reworker.core.core import Core
 from reworker.core.service import DeploymentView
 from reworker.core.settings import CoreSettings
 from reworker.storage.log import SqlLog, log_path
-from reworker.storage.sql import SqlStorage
+from reworker.storage.sql import SqlStorage, packages_path
 from reworker.storage.writing import SqlUnit
 from reworker.topology import names
 from reworker.topology.model import worker_topology
@@ -114,11 +114,14 @@ class Worker:
         self.bus = MemoryBus(broker, is_threaded=False, name="worker")
         self.bus.open(timeout_s=1)
         queue = names.worker_queue(command)
-        self.bus.declare(worker_topology(queue, [names.step_key(command)]))
+        self._declare(queue, names.step_key(command))
         self.bus.consume(queue, self._on_delivery, prefetch=10)
         self.steps: list[Delivery] = []
         self.script: tuple[dict[str, Any], ...] = ({"status": "started"}, {"status": "completed"})
         self._numbers = itertools.count(1)
+
+    def _declare(self, queue: str, key: str) -> None:
+        self.bus.declare(worker_topology(queue, [key]))
 
     @property
     def hosts(self) -> list[str]:
@@ -151,6 +154,15 @@ def fresh_database() -> tuple[bytes, bytes]:
         return path.read_bytes(), log_path(path).read_bytes()
 
 
+@cache
+def fresh_packages() -> bytes:
+    """Return the file of packages of such a database."""
+    with tempfile.TemporaryDirectory() as name:
+        path = Path(name) / "core.db"
+        SqlStorage(path).close()
+        return packages_path(path).read_bytes()
+
+
 class World:
     """Everything there is; `run` lets it go on until nothing moves any more."""
 
@@ -159,6 +171,7 @@ class World:
         self.path = folder / "core.db"
         for path, data in zip((self.path, log_path(self.path)), fresh_database(), strict=True):
             path.write_bytes(data)
+        packages_path(self.path).write_bytes(fresh_packages())
         self.broker = MemoryBroker()
         self.storage: FusedStorage
         self.core: Core
