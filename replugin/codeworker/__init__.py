@@ -105,11 +105,11 @@ class CodeWorker(Worker):
             lambda: job.sleep(WAIT_S),
             uid=slot.uid,
         )
+        own, temporary = self._own, str(slot.temporary)
+        argv = arguments_of(order, slot.folder, self._runtimes)
         write_files(order, slot.folder, slot.uid)
-        own = self._own
-        temporary = str(slot.temporary)
         request = Request(
-            argv=arguments_of(order, slot.folder, self._runtimes),
+            argv=argv,
             env=environment_of(order, slot.folder, temporary, self._path, own.server, own.environment),
             cwd=str(slot.folder),
             uid=slot.uid,

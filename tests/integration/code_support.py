@@ -28,7 +28,7 @@ def package(files: Mapping[str, bytes | str]) -> bytes:
         for name, content in files.items():
             info = zipfile.ZipInfo(name.rstrip("*"))
             info.external_attr = (stat.S_IFREG | (0o755 if name.endswith("*") else 0o644)) << 16
-            archive.writestr(info, content)
+            archive.writestr(info, content, zipfile.ZIP_DEFLATED)
     return target.getvalue()
 
 

@@ -1,0 +1,242 @@
+"""Tasks that behave badly: each ends in a clear status, and nothing of them stays or is seen by others."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+import threading
+from pathlib import Path
+
+import pytest
+
+from reworker.codes.isolation import isolation_here
+from reworker.testing import Transcript
+from tests.integration.code_support import DOWNLOAD, Bed, log_of, package
+from tests.integration.test_code_worker import bed
+from tests.support.http_server import Answer
+from tests.support.waiting import wait_until
+
+__all__ = ["bed"]
+
+needs_namespaces = pytest.mark.skipif(
+    not isolation_here().namespaces, reason="this machine gives no namespaces"
+)
+
+
+def python(bed: Bed, script: str, **changes: object) -> Transcript:
+    return bed.run({"main.py": script}, runtime="python", **changes)
+
+
+def living(mark: str) -> list[str]:
+    """Return the processes of this machine whose arguments hold a mark."""
+    found = []
+    for place in Path("/proc").glob("[0-9]*"):
+        try:
+            words = place.joinpath("cmdline").read_bytes().decode(errors="replace")
+        except OSError:
+            continue
+        if mark in words and place.name != str(os.getpid()):
+            found.append(words)
+    return found
+
+
+def killed_by(found: Transcript) -> str:
+    assert found.data == {"status": "killed", "exit_code": None}, (found.final, log_of(found))
+    return str(found.message)
+
+
+def test_fork_bomb_ends_with_its_time(bed: Bed) -> None:
+    bed.config["limits"] = {"processes": 40}
+    found = bed.shell("bomb() { bomb bomb-mark-7341 & bomb bomb-mark-7341 & }; bomb; sleep 30", timeout_s=1)
+    assert found.data["status"] in ("timeout", "killed", "error")
+    assert living("bomb-mark-7341") == []
+
+
+def test_task_with_too_many_processes_gets_no_more(bed: Bed) -> None:
+    bed.config["limits"] = {"processes": 20}
+    script = "import os, time\nfor _ in range(60):\n    if not os.fork(): time.sleep(60)\ntime.sleep(60)"
+    found = python(bed, script, timeout_s=20)
+    assert found.data["status"] in ("error", "killed")
+    assert "BlockingIOError" in log_of(found) or "more than 20 processes" in found.message
+
+
+def test_task_that_eats_memory_is_killed(bed: Bed) -> None:
+    bed.config["limits"] = {"memory_mib": 48}
+    script = "import time\nkept = []\nwhile True:\n    kept.append(b'x' * (1 << 20)); time.sleep(0.005)"
+    assert killed_by(python(bed, script)) == "killed: it used more than 48 MiB of memory"
+
+
+def test_task_that_wants_all_memory_at_once_gets_an_error(bed: Bed) -> None:
+    bed.config["limits"] = {"memory_mib": 48}
+    found = python(bed, "kept = b'x' * (1 << 30)")
+    assert found.data == {"status": "error", "exit_code": 1}
+    assert "MemoryError" in log_of(found)
+
+
+def test_task_that_fills_the_disk_is_killed(bed: Bed) -> None:
+    bed.config["limits"] = {"disk_mib": 8}
+    script = (
+        "import time\nfor n in range(10**6):\n    open(f'{n}', 'wb').write(bytes(1 << 20)); time.sleep(0.02)"
+    )
+    assert killed_by(python(bed, script)) == "killed: there were more than 8 MiB in its folder"
+
+
+def test_task_that_writes_one_huge_file_gets_an_error(bed: Bed) -> None:
+    bed.config["limits"] = {"disk_mib": 4}
+    found = bed.shell("head -c 9000000 /dev/zero > big || exit 9")
+    assert found.data["status"] in ("error", "killed")
+
+
+def test_task_that_makes_too_many_files_is_killed(bed: Bed) -> None:
+    bed.config["limits"] = {"files": 300}
+    script = "import time\nfor n in range(10**6):\n    open(f'{n}', 'wb').close(); time.sleep(0.0005)"
+    assert killed_by(python(bed, script)) == "killed: there were more than 300 files in its folder"
+
+
+def test_log_is_cut_at_its_limit_and_the_task_goes_on(bed: Bed) -> None:
+    bed.config["limits"] = {"log_mib": 1}
+    found = python(bed, "print('x' * (30 << 20)); open('after', 'w')")
+    log, mark = log_of(found), "\n[the log ends here: it has reached its limit of 1048576 bytes]\n"
+    assert found.data == {"exit_code": 0}
+    assert len(log) == (1 << 20) + len(mark)
+    assert log.endswith(mark)
+
+
+def test_pieces_of_a_log_are_few_and_small(bed: Bed) -> None:
+    found = python(bed, "for n in range(20000): print(n)")
+    pieces = [one for one in found.sent if one.routing_key == "output"]
+    assert log_of(found) == "".join(f"{n}\n" for n in range(20000))
+    assert len(pieces) < 40
+    assert all(len(json.loads(one.body)["message"]) <= 16 << 10 for one in pieces)
+
+
+def test_task_that_closes_its_output_goes_on(bed: Bed) -> None:
+    found = bed.shell("exec >&- 2>&-; sleep 0.3; exit 4")
+    assert found.data == {"status": "error", "exit_code": 4}
+
+
+@pytest.mark.parametrize(
+    "how", ["sleep 3141 &", "setsid sleep 3141 & sleep 0.1", "(setsid sleep 3141 &) & sleep 0.1"]
+)
+def test_nothing_of_a_task_lives_on(bed: Bed, how: str) -> None:
+    found = bed.shell(f"echo begun; {how}")
+    assert (found.data, log_of(found)) == ({"exit_code": 0}, "begun\n")
+    assert living("sleep\x003141") == []
+
+
+def test_daemon_that_ignores_everything_is_ended_with_its_task(bed: Bed) -> None:
+    script = (
+        "import os, signal, time\n"
+        "if os.fork(): time.sleep(0.2); os._exit(0)\n"
+        "os.setsid()\n"
+        "if os.fork(): os._exit(0)\n"
+        "for n in range(1, 32):\n"
+        "    if n not in (9, 19): signal.signal(n, signal.SIG_IGN)\n"
+        "mark = 'daemon-mark-2718'\n"
+        "os.execv('/bin/sh', ['sh', '-c', 'while :; do sleep 1; done', mark])\n"
+    )
+    assert python(bed, script).data == {"exit_code": 0}
+    assert living("daemon-mark-2718") == []
+
+
+def test_program_that_cannot_be_started_is_told(bed: Bed) -> None:
+    found = bed.run({"main": b"\x7fELF nonsense"}, runtime="binary")
+    assert found.data == {"status": "error", "exit_code": None} or "cannot be started" in found.message
+    assert "Exec format error" in found.message
+
+
+def test_task_reads_neither_environment_nor_files_of_its_worker(bed: Bed) -> None:
+    secret = bed.top / "token"
+    secret.write_text("swordfish")
+    secret.chmod(0o600)
+    bed.config |= {"token": None, "token_file": str(secret)}
+    script = (
+        f"cat {secret}; ls {bed.top}/cache; ls {bed.top}/work; cat /proc/{os.getpid()}/environ; "
+        f"cat /proc/$PPID/environ; cat /proc/1/environ; cat /proc/{os.getpid()}/mem | head -c 1"
+    )
+    found = bed.shell(script, env_vars={})
+    out = log_of(found, "out")
+    assert "swordfish" not in out
+    assert "PYTEST" not in out
+    if isolation_here().own_users or isolation_here().namespaces:
+        assert len(out.split()) <= 1
+
+
+@needs_namespaces
+def test_task_sees_no_other_processes_and_can_end_none(bed: Bed) -> None:
+    bystander = subprocess.Popen([sys.executable, "-c", "import time; time.sleep(60)"])
+    try:
+        found = bed.shell(f"kill -9 {bystander.pid} 2>&1; kill -9 -1; echo alone")
+        assert "alone\n" in log_of(found, "out")
+        assert bystander.poll() is None
+        assert bed.shell("echo still here").data == {"exit_code": 0}
+    finally:
+        bystander.kill()
+        bystander.wait()
+
+
+@needs_namespaces
+def test_task_writes_nothing_outside_of_its_folder(bed: Bed) -> None:
+    outside = bed.top / "outside"
+    outside.mkdir()
+    outside.chmod(0o777)
+    found = bed.shell(
+        f"touch {outside}/x /tmp/code-mark /var/tmp/code-mark; touch here $TMPDIR/here && echo fine"
+    )
+    assert log_of(found, "out") == "fine\n"
+    assert list(outside.iterdir()) == []
+    assert not Path("/tmp/code-mark").exists()
+
+
+def test_tasks_do_not_see_what_the_one_before_has_left(bed: Bed) -> None:
+    bed.shell("echo secret > $TMPDIR/left; ipcmk -M 4096 >/dev/null 2>&1; true")
+    found = log_of(bed.shell("cat $TMPDIR/left 2>&1; ipcs -m 2>/dev/null | grep -c 0x || true"))
+    assert "secret" not in found
+    if isolation_here().namespaces:
+        assert found.endswith("0\n")
+
+
+@needs_namespaces
+def test_keeper_that_is_killed_takes_its_task_along(bed: Bed) -> None:
+    content = package({"main.sh": "echo ready; sleep 2718"})
+    bed.server.answers[DOWNLOAD] = Answer(body=content)
+    delivery, sent = bed.delivery(content, "main.sh"), bed.harness.bus.sent
+    found: list[Transcript] = []
+    thread = threading.Thread(target=lambda: found.append(bed.harness.run(delivery)))
+    thread.start()
+    wait_until(lambda: any(b"ready" in one.body for one in list(sent)), 10)
+    os.kill(bed.harness.worker._slot._keeper.pid, 9)
+    thread.join()
+    assert found[0].data == {"status": "killed", "exit_code": None}
+    assert living("sleep\x002718") == []
+    assert bed.shell("echo again").data == {"exit_code": 0}
+
+
+def test_slots_of_one_machine_have_users_and_folders_of_their_own(bed: Bed) -> None:
+    other = Bed(bed.top, bed.server)
+    try:
+        first = log_of(bed.shell("id -u; pwd")).split()
+        second = log_of(other.shell("id -u; pwd")).split()
+        assert first[1] != second[1]
+        if isolation_here().own_users:
+            assert first[0] != second[0]
+            assert os.stat(Path(second[1]).parent).st_mode & 0o777 == 0o711
+            assert "Permission denied" in log_of(
+                other.shell(f"ls {Path(first[1]).parent}", env_vars={})
+            ) or not (Path(first[1]).exists())
+    finally:
+        other.close()
+
+
+def test_folder_of_a_worker_that_was_killed_is_swept(bed: Bed) -> None:
+    left = bed.top / "work" / "slot-of-somebody"
+    (left / "task" / "deep").mkdir(parents=True)
+    (left / ".lock").touch()
+    bed.shell("true")
+    assert not left.exists()
+    other = Bed(bed.top, bed.server)
+    other.shell("true")
+    assert len(list((bed.top / "work").glob("slot-*"))) == 2
+    other.close()
