@@ -106,7 +106,7 @@ class Service(Reads):
         self.views = SavedViews(storage, self._clock)
         #: code packages, what belongs to them, and when they run.
         self.projects = Projects(storage, self._clock)
-        self.codes = Codes(storage, self._clock)
+        self.codes = Codes(storage, self._clock, wake=wake_tasks)
         self.tasks = Tasks(storage, logs, self._clock, self.codes, wake=wake_tasks, cancel=self.cancel)
         self.schedules = Schedules(storage, self._clock, self.codes, self.tasks, wake=wake_tasks)
 

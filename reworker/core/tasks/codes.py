@@ -55,10 +55,15 @@ class CodeDraft(msgspec.Struct, frozen=True):
 
 
 class Codes:
-    """Code packages of all projects; any thread, any process."""
+    """Code packages of all projects; any thread, any process.
 
-    def __init__(self, storage: Storage, clock: Clock) -> None:
-        self._storage, self._clock = storage, clock
+    Args:
+        storage: the database.
+        wake: tells a core in this process that more tasks may be started now.
+    """
+
+    def __init__(self, storage: Storage, clock: Clock, *, wake: Callable[[], None] = lambda: None) -> None:
+        self._storage, self._clock, self._wake = storage, clock, wake
 
     def upload(
         self,
@@ -104,6 +109,7 @@ class Codes:
             if stored is not None:
                 self._storage.packages.remove(own_id)
             raise
+        self._wake()
         return row
 
     def _next(
@@ -242,6 +248,7 @@ class Codes:
             row = msgspec.structs.replace(row, updated_at=self._clock.now())
             unit.put_code(row)
             note(unit, row)
+        self._wake()
         return True
 
 

@@ -8,7 +8,7 @@ from typing import Any
 
 import pytest
 
-from reworker.core.tasks.codes import PIECE_BYTES, CodeDraft, decoded_options
+from reworker.core.tasks.codes import PIECE_BYTES, CodeDraft, Codes, decoded_options
 from reworker.core.tasks.options import CONFIG_BYTES, CodeOptions
 from reworker.errors import StorageError
 from reworker.task_errors import TaskRefused, ThingNotFound
@@ -137,3 +137,17 @@ def test_default_project_is_there_and_others_are_made_once(world: TaskWorld) -> 
             projects.add(name)
     with pytest.raises(ThingNotFound, match="no project 'none'"):
         projects.find("none")
+
+
+def test_core_is_woken_when_more_tasks_of_a_code_may_be_started(world: TaskWorld) -> None:
+    wakes: list[str] = []
+    codes = Codes(world.storage, world.clock, wake=lambda: wakes.append("woken"))
+    code = world.code()
+    codes.pause(code, is_paused=True)
+    assert codes.pause(code, is_paused=False)
+    assert wakes == ["woken"] * 2
+    codes.change_options(code, CodeOptions(max_concurrency=7))
+    codes.upload(world.project, CodeDraft("Fib", options=CodeOptions(max_concurrency=8)), None)
+    assert len(wakes) == 4
+    assert not codes.pause(code, is_paused=False)
+    assert len(wakes) == 4
