@@ -2,27 +2,13 @@
 
 from __future__ import annotations
 
-import os
-import signal
 import sys
-import threading
 
 import click
 
+from reworker.cli.leash import leash_option
 from reworker.cli.options import LogChoice, log_options
 from reworker.errors import ConfigError
-
-
-def _take_leash(_ctx: click.Context, _param: click.Parameter, is_given: bool) -> None:
-    if is_given:
-        threading.Thread(target=_end_with_parent, name="leash", daemon=True).start()
-
-
-def _end_with_parent() -> None:
-    """Stop in good order when standard input ends: the starting process held it open, however it ended."""
-    while os.read(sys.stdin.fileno(), 1):
-        pass
-    os.kill(os.getpid(), signal.SIGTERM)
 
 
 @click.command()
@@ -35,7 +21,7 @@ def _end_with_parent() -> None:
 )
 @click.option("--user", help="Login name; required for an address that is not loopback.")
 @click.option("--password", help="Its password.")
-@click.option("--leash", is_flag=True, hidden=True, expose_value=False, callback=_take_leash)
+@leash_option
 @log_options
 def broker(
     host: str,

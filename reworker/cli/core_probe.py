@@ -22,6 +22,10 @@ COUNTS = (
     ("lines_dropped", "output_lines_dropped", "Lines of output that were not stored."),
     ("deployments_pruned", "deployments_pruned", "Deployments deleted because of their age."),
     ("audit_pruned", "audit_pruned", "Entries of the audit deleted because of their age."),
+    ("tasks_started", "tasks_started", "Tasks of code packages whose deployment was made."),
+    ("tasks_ended", "tasks_ended", "Tasks of code packages that have ended."),
+    ("tasks_pruned", "tasks_pruned", "Tasks that never ran, and schedules, deleted because of their age."),
+    ("packages_removed", "packages_removed", "Packages deleted because nothing needs them any more."),
     ("history_problems", "history_problems", "Histories found broken."),
 )
 #: beginnings of keys that tell kinds of one thing apart: ending of the name, label, text.

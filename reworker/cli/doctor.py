@@ -55,6 +55,7 @@ def _database(db: str, sent: dict[str, int]) -> Iterator[Finding]:
     from reworker.clock import SystemClock
     from reworker.core import doctor as checks
     from reworker.core.database_clock import DatabaseClock
+    from reworker.core.tasks.checkup import examine_tasks
 
     try:
         with existing_storage(db) as (storage, _):
@@ -63,6 +64,7 @@ def _database(db: str, sent: dict[str, int]) -> Iterator[Finding]:
             yield from checks.examine_database(storage, now)
             yield from checks.examine_waiting(storage.reader, now)
             yield from checks.examine_deployments(storage, lambda: time.sleep(SECOND_LOOK_S))
+            yield from examine_tasks(storage, now)
             sent.update(checks.steps_sent(storage.reader))
     except (StorageError, ConfigError) as error:
         yield checks.Finding("database", "open", False, str(error), "check --db, the server and its disk")

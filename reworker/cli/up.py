@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING
 
 import click
 
+from reworker.cli.code_side import running_code_worker
 from reworker.cli.core_probe import CoreProbe
 from reworker.cli.oidc_options import oidc_options
 from reworker.cli.options import LogChoice, health_option, log_options
@@ -23,6 +24,9 @@ if TYPE_CHECKING:
     from reworker.web.oidc.settings import OidcSettings
     from reworker.web.settings import WebSettings
 
+#: tasks of code packages at once: what a small machine does beside its other work.
+CODE_SLOT_COUNT = 2
+
 
 @click.command()
 @click.option("--state", default="state", show_default=True, type=click.Path(file_okay=False, path_type=Path))
@@ -36,6 +40,13 @@ if TYPE_CHECKING:
     metavar="NAME",
     help=f"Worker to run; may be repeated. Default: {', '.join(LOCAL_WORKERS)}.",
 )
+@click.option(
+    "--code-slots",
+    default=CODE_SLOT_COUNT,
+    show_default=True,
+    type=click.IntRange(0, 64),
+    help="Tasks of code packages to run at once; 0 runs none here.",
+)
 @web_options(None)
 @oidc_options
 @health_option
@@ -44,6 +55,7 @@ def up(
     state: Path,
     mq_port: int,
     workers: tuple[str, ...],
+    code_slots: int,
     web_settings: WebSettings,
     oidc: OidcSettings | None,
     health: str | None,
@@ -64,12 +76,15 @@ def up(
             oidc=oidc,
             probe=(probe := combined([CoreProbe(system.core), *map(PoolProbe, system.pools)], "up")),
         ) as side,
+        running_code_worker(stores[0], system.url, side.url, code_slots),
         watched(probe, health or os.environ.get("REWORKER_HEALTH", ""), environ=os.environ),
     ):
         click.echo(f"ready: broker {system.url}")
         click.echo(f"dashboard and API: {side.url}")
         echo_link(side)
         click.echo(f"run a playbook:  reworker run PLAYBOOK --db {system.db}")
+        if code_slots:
+            click.echo(f"upload a script: reworker code upload FILE --server {side.url}")
         click.echo(f"add a worker:    reworker worker NAME {system.url}")
         stop_request.wait()
         click.echo("stopping: a step that runs is finished; a second signal ends it at once")

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import click
 
+from reworker.cli.leash import leash_option
 from reworker.cli.options import LogChoice, health_option, log_options
 from reworker.host.plugins import load_worker
 from reworker.runner import Chosen, run_worker
@@ -15,6 +16,7 @@ from reworker.runner import Chosen, run_worker
 @click.option("-w", "--worker-config", type=click.Path(dir_okay=False), help="The worker's own settings.")
 @click.option("--instances", type=click.IntRange(1), help="Threads, each with a worker object of its own.")
 @click.option("--processes", type=click.IntRange(1), help="Processes with so many instances each.")
+@leash_option
 @health_option
 @log_options
 def worker(

@@ -18,7 +18,7 @@ READY_S = 60.0
 
 
 class Up:
-    """Runs until closed.
+    """Runs until closed; without a code worker, which tests of it start themselves.
 
     Args:
         folder: for its state.
@@ -27,6 +27,8 @@ class Up:
 
     def __init__(self, folder: Path, *options: str) -> None:
         arguments = ("up", "--state", str(folder / "state"), "--mq-port", "0", "--port", "0")
+        if "--code-slots" not in options:
+            options = (*options, "--code-slots", "0")
         self.process = Process("-m", "reworker", *arguments, *options, folder=folder)
         self.process.wait_for_line("add a worker:", READY_S)
         self.db = f"sqlite:///{folder / 'state' / 'reworker.db'}"
