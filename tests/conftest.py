@@ -107,12 +107,16 @@ def postgres(postgres_session: list[postgres_server.PostgresServer]) -> postgres
 
     A test that restarts or kills a server, or wants other settings, makes its own `PostgresServer`.
     """
+    return _running(postgres_session)
+
+
+def _running(servers: list[postgres_server.PostgresServer]) -> postgres_server.PostgresServer:
     require_server("PostgreSQL", postgres_server.is_installed())
-    if not postgres_session:
-        postgres_session.append(postgres_server.PostgresServer())
-    if not postgres_session[0].is_running:
-        postgres_session[0].start()
-    return postgres_session[0]
+    if not servers:
+        servers.append(postgres_server.PostgresServer())
+    if not servers[0].is_running:
+        servers[0].start()
+    return servers[0]
 
 
 @pytest.fixture
@@ -130,6 +134,21 @@ def any_database_url(request: pytest.FixtureRequest, tmp_path: Path) -> str:
         return f"sqlite:///{tmp_path / 'reworker.db'}"
     url: str = request.getfixturevalue("postgres_url")
     return url
+
+
+@pytest.fixture(scope="module", params=["sqlite", pytest.param("postgres", marks=pytest.mark.postgres)])
+def shared_database_url(
+    request: pytest.FixtureRequest,
+    tmp_path_factory: pytest.TempPathFactory,
+    postgres_session: list[postgres_server.PostgresServer],
+) -> Iterator[str]:
+    """Give the URL of a database that all tests of a module share, once of each kind."""
+    if request.param == "sqlite":
+        yield f"sqlite:///{tmp_path_factory.mktemp('shared') / 'reworker.db'}"
+        return
+    name = fresh_vhost()
+    yield _running(postgres_session).add_database(name)
+    postgres_session[0].drop_database(name)
 
 
 @pytest.fixture(scope="session")

@@ -29,8 +29,8 @@ HARMLESS = (
 
 
 @pytest.fixture(scope="module")
-def api(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Api]:
-    with serving(tmp_path_factory.mktemp("bad")) as made:
+def api(tmp_path_factory: pytest.TempPathFactory, shared_database_url: str) -> Iterator[Api]:
+    with serving(tmp_path_factory.mktemp("api"), shared_database_url) as made:
         yield made
 
 
