@@ -24,7 +24,7 @@ _DAYS = re.compile(r"([1-9][0-9]{0,5})d?")
 @click.option("--older-than", "age", required=True, metavar="DAYS", help="Age since their end, such as 90d.")
 @db_option
 def prune(age: str, db: str) -> None:
-    """Delete deployments that ended long ago, with their history and their output; so with tasks and schedules.
+    """Delete deployments and tasks that ended long ago, with history and output, and schedules that are over.
 
     This happens in small portions, so a core may run meanwhile. To have it done for good, set keep_days.
     """

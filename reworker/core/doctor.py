@@ -100,7 +100,7 @@ def _orphaned_locks(reader: Reader) -> Finding:
     held_count = sum(row.is_held for row in locks)
     text = f"{held_count} locks are held, {len(locks) - held_count} are waited for"
     if lost:
-        text += f"; some belong to deployments that have ended: {_shown(lost)}"
+        text += f"; some belong to deployments that have ended: {shown(lost)}"
     advice = "report it with the output of reworker show; their rows in tables lock and lock_wait may go"
     return Finding("database", "locks", not lost, text, advice if lost else "")
 
@@ -124,7 +124,7 @@ def examine_deployments(storage: Storage, pause: Callable[[], None]) -> Iterator
     broken = {own_id: found[0] for own_id in ids if (found := history.problems(reader, own_id))}
     text = f"{len(ids)} open deployments replayed"
     if broken:
-        text += f", {len(broken)} are not what their history says: {_shown(broken, broken)}"
+        text += f", {len(broken)} are not what their history says: {shown(broken, broken)}"
     advice = "see reworker verify ID; cancel them, and start them again"
     yield Finding("deployments", "history", not broken, text, advice if broken else "")
     stuck = _stuck(reader, [own_id for own_id in ids if own_id not in broken])
@@ -135,7 +135,7 @@ def examine_deployments(storage: Storage, pause: Callable[[], None]) -> Iterator
     reasons = {own_id: reason for own_id, (_, reason) in stuck.items()}
     text = f"{len(stuck)} open deployments have nothing to wait for"
     advice = "report it with the output of reworker show; then cancel them: reworker cancel ID"
-    text += f": {_shown(stuck, reasons)}" if stuck else ""
+    text += f": {shown(stuck, reasons)}" if stuck else ""
     yield Finding("deployments", "stuck", not stuck, text, advice if stuck else "")
 
 
@@ -248,7 +248,8 @@ def steps_sent(reader: Reader) -> dict[str, int]:
     return found
 
 
-def _shown(ids: Iterable[str], reasons: Mapping[str, str] | None = None) -> str:
+def shown(ids: Iterable[str], reasons: Mapping[str, str] | None = None) -> str:
+    """Return the first of these, and how many more there are."""
     found = [f"{one} ({reasons[one]})" if reasons else one for one in ids]
     more = [f"{len(found) - SHOWN_COUNT} more"] if len(found) > SHOWN_COUNT else []
     return ", ".join(found[:SHOWN_COUNT] + more)

@@ -17,6 +17,7 @@ from reworker import __version__
 from reworker.clock import Clock
 from reworker.core import history
 from reworker.core.counters import Counters
+from reworker.core.tasks.tidying import prune_tasks, remove_packages
 from reworker.errors import StorageError
 from reworker.fsm.states import DeploymentStatus
 from reworker.storage.contract import InstanceRow, LogStore, Reader, Storage
@@ -117,7 +118,8 @@ class Upkeep:
         self._storage, self._logs, self._clock, self._counters = storage, logs, clock, counters
         self._name, self._kept, self._is_quiet = name, kept, is_quiet
         self._started_at = clock.now()
-        self._beat_at_mono_s = self._search_at_mono_s = self._audit_at_mono_s = clock.mono_s()
+        self._beat_at_mono_s = self._search_at_mono_s = clock.mono_s()
+        self._audit_at_mono_s = self._packages_at_mono_s = clock.mono_s()
         self._stopping = threading.Event()
 
     def run(self) -> None:
@@ -150,8 +152,18 @@ class Upkeep:
             self._counters.add("deployments_pruned", len(ids))
             if not ids:
                 self._search_at_mono_s = now_mono_s + SEARCH_S
+                before = self._clock.now() - timedelta(days=self._kept.days)
+                self._counters.add("tasks_pruned", prune_tasks(self._storage, before, pause=self._pause))
         if self._kept.audit_days and now_mono_s >= self._audit_at_mono_s and self._is_quiet():
             self._prune_audit(now_mono_s)
+
+        if now_mono_s >= self._packages_at_mono_s and self._is_quiet():
+            self._packages_at_mono_s = now_mono_s + SEARCH_S
+            count = remove_packages(self._storage, self._clock.now(), pause=self._pause)
+            self._counters.add("packages_removed", count)
+
+    def _pause(self) -> None:
+        self._stopping.wait(ROOM_S)
 
     def _prune_audit(self, now_mono_s: float) -> None:
         """Delete the oldest entries of the audit, some in each turn."""
