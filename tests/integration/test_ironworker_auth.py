@@ -155,8 +155,8 @@ def test_token_of_one_project_gets_nowhere_in_another(iron: Iron, api: Api) -> N
 
 def test_upload_of_somebody_unknown_or_not_allowed_is_not_taken_in(iron: Iron) -> None:
     """The head is enough: nothing of the body has to be sent."""
-    reader = iron.limited(Scope.READ)
-    for token, status in (("rw_wrong", 401), (reader.token, 403)):
+    reader, other = iron.limited(Scope.READ), iron.limited(Scope.PLAYBOOK_WRITE, groups=("elsewhere",))
+    for token, status in (("rw_wrong", 401), (reader.token, 403), (other.token, 403)):
         head = (
             f"POST /2/projects/{iron.project}/codes HTTP/1.1\r\nHost: localhost\r\n"
             "Content-Length: 99999999\r\n"
