@@ -129,6 +129,7 @@ class Reader:
             **self._variables,
             "PATH": path,
             "TERM": "dumb",
+            "IRON_PORT": self._http_port,  # else clients ask the port that is shown
             "PYTEST_ADDOPTS": "-p no:cacheprovider",
         }
 
