@@ -244,7 +244,7 @@ def test_up_runs_everything_until_it_is_told_to_stop(process, folder):
 def test_up_starts_its_broker_again_when_that_is_killed(process, folder):
     up = process("-m", "reworker", "up", "--mq-port", "0", "--state", "here")
     db = up.wait_for_line(r"--db (\S+)")[1]
-    (broker,) = Path(f"/proc/{up.pid}/task/{up.pid}/children").read_text().split()
+    broker, _code_worker = Path(f"/proc/{up.pid}/task/{up.pid}/children").read_text().split()
     os.kill(int(broker), signal.SIGKILL)
     up.wait_for_line("the embedded broker ended with code -9; starting it again")
     assert reworker("run", "rollout.yaml", "--db", db, folder=folder).returncode == 0
