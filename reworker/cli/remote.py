@@ -229,6 +229,7 @@ def _view(found: Json, state: Json) -> DeploymentView:
         ended_at=_at(found["ended_at"]) if found["ended_at"] else None,
         resumes=found["resumes"],
         environment=found["environment"],
+        playbook_version=found.get("playbook_version"),
     )
     return DeploymentView(row, msgspec.convert(state, Deployment))
 

@@ -76,6 +76,9 @@ def show(deployment: str, db: str, output: str, is_planned: bool) -> None:
         click.echo(json.dumps(whole))
         return
     click.echo(escaped(f"{found.row.group} / {found.row.name}, started by {found.row.actor or 'unknown'}"))
+    if found.row.playbook_id:
+        at = f"@{found.row.playbook_version}" if found.row.playbook_version else ""
+        click.echo(f"stored playbook {found.row.playbook_id}{at}")
     if found.row.resumes:
         click.echo(f"goes on with {found.row.resumes}")
     for line in (summary(found), *waits(found, plan, db)):
@@ -111,6 +114,8 @@ def deployment_object(view: DeploymentView) -> dict[str, Any]:
         "group": row.group,
         "name": row.name,
         "status": str(state.status),
+        "playbook_id": row.playbook_id,
+        "playbook_version": row.playbook_version,
         "resumes": row.resumes,
         "actor": row.actor,
         "created_at": iso(row.created_at),

@@ -166,6 +166,7 @@ class Service(Reads):
             NotResumable: the other deployment is continued already.
             KeyReused: its key has started another request.
         """
+        origin = self._with_version(origin, draft.text)
 
         def begun(unit: Unit) -> str:
             # locked, so that two people who continue it at the same time take turns
@@ -186,6 +187,13 @@ class Service(Reads):
         own_id = self._transact(begun)
         self._wake()
         return own_id
+
+    def _with_version(self, origin: submission.Origin, text: str | None) -> submission.Origin:
+        """Return an origin with the version of its stored playbook: the newest one of this text."""
+        if origin.playbook_id is None or text is None:
+            return origin
+        found = self.reader.playbook_version(origin.playbook_id, submission.digest_of(text))
+        return msgspec.structs.replace(origin, playbook_version=found or None)
 
     def _found(self, unit: Unit, origin: submission.Origin) -> str | None:
         """Return the deployment that this origin has started before."""

@@ -33,6 +33,7 @@ class Origin(msgspec.Struct, frozen=True):
     Args:
         actor: person or program.
         playbook_id: of the stored playbook; None when it was given as text.
+        playbook_version: of it; None is not known, or none.
         is_unattended: nobody can be asked.
         idempotency_key: the same key never starts a second deployment; empty is none. It begins with what
             kind it is: see `GIVEN`.
@@ -48,6 +49,7 @@ class Origin(msgspec.Struct, frozen=True):
 
     actor: str = ""
     playbook_id: str | None = None
+    playbook_version: int | None = None
     is_unattended: bool = False
     idempotency_key: str = ""
     older_key: str = ""
@@ -217,7 +219,13 @@ def new_row(own_id: str, plan: Plan, origin: Origin, at: datetime, resumes: str 
         request_digest=origin.request_digest or None,
         resumes=resumes or None,
         environment=plan.environment,
+        playbook_version=origin.playbook_version,
     )
+
+
+def digest_of(text: str) -> str:
+    """Return what tells texts of playbooks apart."""
+    return hashlib.sha256(_bytes(text)).hexdigest()
 
 
 def new_playbook(own_id: str, version: int, text: str, actor: str, at: datetime) -> PlaybookRow:
@@ -235,7 +243,7 @@ def new_playbook(own_id: str, version: int, text: str, actor: str, at: datetime)
         version=version,
         group=playbook.group,
         name=playbook.name,
-        digest=hashlib.sha256(text.encode("utf-8")).hexdigest(),
+        digest=digest_of(text),
         text=text,
         actor=actor,
         created_at=at,

@@ -72,8 +72,9 @@ def _to_3(connection: Connection) -> None:
         connection.execute(text(statement.replace("{at}", _TIMES[connection.dialect.name])))
 
 
-#: what version 4 added, for code packages, tasks and schedules.
+#: what version 4 added, for code packages, tasks and schedules, and of which version a stored playbook was.
 _TO_4 = (
+    "ALTER TABLE deployment ADD COLUMN playbook_version INTEGER",
     "CREATE TABLE project (id VARCHAR(24) NOT NULL PRIMARY KEY, name VARCHAR NOT NULL UNIQUE,"
     " actor VARCHAR NOT NULL, created_at {at} NOT NULL)",
     "CREATE TABLE code (id VARCHAR(24) NOT NULL PRIMARY KEY, project_id VARCHAR(24) NOT NULL,"

@@ -35,6 +35,7 @@ class DeploymentRow(msgspec.Struct, frozen=True):
         request_digest: of the job message it came from; None is none.
         resumes: id of the failed deployment that it continues; None is none.
         environment: where it is done; empty is nowhere in particular.
+        playbook_version: of the stored playbook; None when it is of none, or of an older program.
     """
 
     id: str
@@ -55,6 +56,7 @@ class DeploymentRow(msgspec.Struct, frozen=True):
     request_digest: str | None = None
     resumes: str | None = None
     environment: str = ""
+    playbook_version: int | None = None
 
 
 class DeploymentFilter(msgspec.Struct, frozen=True):

@@ -120,6 +120,7 @@ deployment = Table(
     Column("request_digest", String(64)),
     Column("resumes", String(24)),
     Column("environment", AnyText, nullable=False, server_default=""),
+    Column("playbook_version", Integer),
     Index("deployment_by_status", "status", "id"),
     Index("deployment_by_group", "group", "id"),
     Index("deployment_by_playbook", "playbook_id", "id"),

@@ -121,6 +121,7 @@ _BACK_TO_3 = (
         f"DROP TABLE IF EXISTS {name}"
         for name in ("project", "code", "code_revision", "task", "task_payload", "schedule", "package_piece")
     ),
+    "ALTER TABLE deployment DROP COLUMN playbook_version",
     "UPDATE meta SET value = '3' WHERE name = 'schema_version'",
 )
 #: what version 3 added.
@@ -159,11 +160,12 @@ def _use(storage: Storage) -> None:
     """Write to tables that versions 3 and 4 have changed or added, and read it again."""
     task, schedule = task_row(), schedule_row()
     with storage.begin() as unit:
-        unit.save(Changes(created=[(deployment(OWN, environment="production"), b"{}")]))
+        made = deployment(OWN, environment="production", playbook_version=3)
+        unit.save(Changes(created=[(made, b"{}")]))
         unit.add_tasks([task], ["{}"])
         unit.add_schedules([schedule])
     storage.packages.add(REVISION, 0, b"PK")
-    assert storage.reader.deployment(OWN).environment == "production"
+    assert storage.reader.deployment(OWN) == made
     assert (storage.reader.task(task.id), storage.reader.payload(task.id)) == (task, "{}")
     assert storage.reader.schedule(schedule.id) == schedule
     assert list(storage.packages.pieces(REVISION)) == [b"PK"]

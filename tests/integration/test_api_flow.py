@@ -129,8 +129,10 @@ def test_playbook_tells_its_params_and_plan_before_it_is_started(admin: httpx.Cl
     assert (schema["properties"], schema["required"]) == (params, ["color"])
     planned = admin.post(f"/playbooks/{own_id}/plan", json={"values": {"color": "red"}}).json()
     assert (planned["steps"], planned["plan"]["dynamic"]) == (1, {"color": "red", "size": 1})
-    started = admin.post(f"/playbooks/{own_id}/deployments", json={"values": {"color": "red"}})
-    assert started.json()["playbook_id"] == own_id
+    newer = {"text": playbook(params=params, hosts="[r1, r2]")}
+    assert admin.put(f"/playbooks/{own_id}", json=newer).json()["version"] == 2
+    started = admin.post(f"/playbooks/{own_id}/deployments", json={"values": {"color": "red"}, "version": 1})
+    assert (started.json()["playbook_id"], started.json()["playbook_version"]) == (own_id, 1)
     found = admin.get("/deployments", params={"playbook": own_id}).json()["items"]
     assert [one["id"] for one in found] == [started.json()["id"]]
 

@@ -110,6 +110,7 @@ def test_playbook_is_stored_and_removed(shell: Shell) -> None:
     assert f"{own_id}" in shell("playbook", "ls").stdout
     assert shell("params", own_id[:20]).stdout == "it takes no values\n"
     deployment = shell("run", own_id[:20], "--detach", "--reason", "because").stdout.strip()
+    assert f"stored playbook {own_id}@2" in shell("show", deployment).stdout
     assert shell("watch", deployment).returncode == 0
     assert "because" in shell("show", deployment).stdout
     assert shell("playbook", "rm", own_id).stdout == "removed\n"

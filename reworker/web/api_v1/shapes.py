@@ -60,6 +60,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
         reason: what it waits for, or why it ended so.
         actor: who started it.
         playbook_id: of the stored playbook; null when it was given as text.
+        playbook_version: of the stored playbook; null when it is not known.
         resumes: the deployment that it continues.
         steps: of its plan, each counted once per host.
         completed: steps that were done.
@@ -85,6 +86,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     reason: str
     actor: str
     playbook_id: str | None
+    playbook_version: int | None
     resumes: str | None
     steps: int
     completed: int
@@ -190,6 +192,7 @@ def deployment_of(view: DeploymentView, *, has_state: bool = False) -> Deploymen
         reason=state.reason,
         actor=row.actor,
         playbook_id=row.playbook_id,
+        playbook_version=row.playbook_version,
         resumes=row.resumes,
         steps=row.step_count,
         completed=state.completed_count,

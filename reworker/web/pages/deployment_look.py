@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import hashlib
 from typing import Any
 
 import msgspec
@@ -173,9 +172,10 @@ def _continued_by(reader: Reader, view: DeploymentView) -> str:
 
 
 def _version(reader: Reader, view: DeploymentView) -> int:
+    if view.row.playbook_version is not None:
+        return view.row.playbook_version
     playbook_id = view.row.playbook_id
     source = reader.source(view.row.id) if playbook_id else None
     if playbook_id is None or source is None or source.text is None:
         return 0
-    digest = hashlib.sha256(source.text.encode("utf-8", "surrogatepass")).hexdigest()
-    return reader.playbook_version(playbook_id, digest)
+    return reader.playbook_version(playbook_id, submission.digest_of(source.text))
