@@ -95,11 +95,12 @@ class Cores:
         made.wait_for_line(f"core {name} runs on")
         return made
 
-    def launch(self, name: str, *options: str, lease_s: float = LEASE_S) -> Process:
+    def launch(self, name: str, *options: str, lease_s: float = LEASE_S, **environment: str) -> Process:
         """Start a core."""
+        own = {"REWORKER_CORE_LEASE_S": str(lease_s), "REWORKER_CORE_NAME": name}
         return self._start(
             *("-m", "reworker", "core", "--mq", self._mq, "--db", self._db, *options),
-            environment={"REWORKER_CORE_LEASE_S": str(lease_s), "REWORKER_CORE_NAME": name},
+            environment=own | environment,
         )
 
     def run(self, *command: str, has_mq: bool = True) -> Process:
