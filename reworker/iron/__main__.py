@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import runpy
 import sys
+import traceback
 from pathlib import Path
 
 from reworker.errors import ReworkerError
@@ -23,7 +24,15 @@ def main() -> None:
     try:
         runpy.run_path(script, {"IronWorker": IronWorker}, "__main__")
     except ReworkerError as error:
-        sys.exit(f"{script}: {error}")
+        sys.exit(f"{script}:{_line_of(error, script)}: {error}")
+
+
+def _line_of(error: BaseException, script: str) -> int:
+    """Return the line of a script that an error came from."""
+    lines = [
+        line for frame, line in traceback.walk_tb(error.__traceback__) if frame.f_code.co_filename == script
+    ]
+    return lines[-1] if lines else 0
 
 
 if __name__ == "__main__":

@@ -100,12 +100,12 @@ def test_tasks_wait_while_their_code_is_paused_and_end_when_told(client: IronWor
     client.resume(code)
     assert client.wait(tasks[1], timeout_s=20).status == "error"
     assert client.wait(tasks[1]).msg == "exit code 3"
+    client.wait(tasks[2], timeout_s=20)
     assert client.task(tasks[0]).status == "cancelled"
     again = client.retry(tasks[0], delay_s=600)
     assert (again.payload, again.delay_s) == ("0", 600)
     client.cancel_all(code)
     assert client.task(again).status == "cancelled"
-    client.wait(tasks[2], timeout_s=20)
     assert client.code_stats(code)["cancelled"] == 2
 
 

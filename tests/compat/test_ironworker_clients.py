@@ -57,6 +57,8 @@ def test_client_of_pypi_works_when_unmodified(iron_site: IronSite, tmp_path: Pat
     assert found["unscheduled"] == [True, "cancelled"]
     assert [status for status, _ in found["refused"]] == [404, 404, 401]
     assert "Nobody" in found["refused"][0][1]
+    assert found["package"] == ["HelloWorld_1.zip", "PK\x03\x04"]
+    assert "getheader" in found["download"]
     assert found["deleted"] == [True, []]
 
 

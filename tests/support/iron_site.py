@@ -5,13 +5,10 @@ from __future__ import annotations
 import http.client
 import json
 import os
-import re
 import shutil
-import signal
 import socket
 import subprocess
 import sys
-import tempfile
 import zipfile
 from pathlib import Path
 from typing import Any
@@ -19,48 +16,29 @@ from urllib.parse import urlsplit
 
 from reworker.core.principal import Scope
 from reworker.iron import IronWorker
-from tests.support.processes import STOP_S, Process
-from tests.support.up import READY_S, Up
+from tests.support.up import Up
 
 #: what a client of IronWorker does with a token.
 SCOPES = (Scope.READ, Scope.RUN, Scope.CANCEL, Scope.PLAYBOOK_WRITE)
 #: where tests/services.sh puts what comes from npm.
 NPM_FOLDER = Path(os.environ.get("XDG_CACHE_HOME") or Path.home() / ".cache") / "reworker" / "npm"
+#: tasks at once.
+SLOT_COUNT = 4
 #: seconds that a program of a client may take.
 PROGRAM_S = 60.0
 
 
 class IronSite:
-    """`reworker up`, a code worker, and a token; until closed.
+    """`reworker up`, which runs tasks, and a token; until closed.
 
     Args:
         folder: for their state.
     """
 
     def __init__(self, folder: Path) -> None:
-        self.up = Up(folder)
+        self.up = Up(folder, "--code-slots", str(SLOT_COUNT))
         self.token = self.up.token(*SCOPES)
         self.url = self.up.url
-        # Tasks may run as users of their own, whom folders of tests do not let through.
-        self._work = Path(tempfile.mkdtemp(prefix="iron-work-"))
-        self._work.chmod(0o711)
-        self.worker = self._code_worker(folder)
-
-    def _code_worker(self, folder: Path) -> Process:
-        """Start a worker that takes the tasks of all codes."""
-        broker = re.search(r"ready: broker (\S+)", self.up.process.output)
-        assert broker, self.up.process.output
-        settings = {
-            "server": self.url,
-            "token": self.up.token(Scope.WORKER, name="code worker"),
-            "cache_dir": str(folder / "cache"),
-            "work_dir": str(self._work),
-        }
-        (folder / "code.json").write_text(json.dumps(settings))
-        command = ("-m", "reworker", "worker", "code", broker[1], "-w", "code.json", "--instances", "4")
-        worker = Process(*command, folder=folder)
-        worker.wait_for_line("consuming", READY_S)
-        return worker
 
     def client(self, project: str = "default") -> IronWorker:
         """Return a client of ours, on a project that is made when it is not there."""
@@ -95,11 +73,6 @@ class IronSite:
 
     def close(self) -> None:
         """End all of it."""
-        self.worker.send_signal(signal.SIGTERM)
-        self.worker.wait_for_line("stopping", STOP_S)
-        self.worker.send_signal(signal.SIGTERM)  # a second one ends tasks that a failed test has left
-        self.worker.wait(STOP_S)
-        shutil.rmtree(self._work)
         self.up.close()
 
 

@@ -67,5 +67,14 @@ for attempt in (
     except HTTPError as error:
         refused.append([error.response.status_code, error.response.json()["msg"]])
 found["refused"] = refused
+package = worker.client.get(f"codes/{uploaded.id}/download?revision=1")["resp"]
+found["package"] = [
+    package.headers["Content-Disposition"].removeprefix("filename="),
+    package.content[:4].decode(),
+]
+try:
+    worker.download(uploaded)
+except AttributeError as error:  # a fault of its own on Python 3, after the answer has come
+    found["download"] = str(error)
 found["deleted"] = [worker.deleteCode(uploaded), worker.codes()]
 print(json.dumps(found, default=str))
