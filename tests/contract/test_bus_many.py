@@ -187,6 +187,7 @@ def test_nothing_comes_when_the_consumer_was_cancelled(bus: Bus, bed: Bed, rota:
     idle.consumer.cancel()
     taker.inbox.deliveries[0].settle(Verdict.ACK)
     wait_until(lambda: bus.health().wanted_consumer_count == 1, PATIENCE_S, "only the bell is left")
+    declare(bus, "code.a")  # is answered after everything that they had asked for
     send(bus, "code.a", b"2")
     assert Slot(bus, rota).take(1) == [b"2"]
     assert bed.message_count("code.a") == 0

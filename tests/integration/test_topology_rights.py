@@ -8,7 +8,11 @@ from pathlib import Path
 import pika
 import pytest
 
+from reworker.bus.connection import PikaBus
+from reworker.bus.contract import Outgoing, Properties, Verdict, publish_and_wait
 from reworker.cli.wiring import opened_service
+from reworker.config import mq_settings
+from reworker.topology.code_queues import code_topology, delete_code_queue
 from tests.integration.cli_support import reworker
 from tests.integration.topology_support import Users, channel_of, connected, requested
 from tests.support.waiting import wait_until
@@ -84,6 +88,32 @@ def test_worker_that_declares_can_do_that_with_the_printed_rights(users, process
     assert "ACCESS_REFUSED" not in worker.output
 
 
+@pytest.mark.parametrize("mode", ["verify", "off"])
+def test_worker_of_codes_and_core_can_do_their_jobs_with_the_printed_rights(
+    users, process, seen_channel, mode
+):
+    with closing(PikaBus(mq_settings(users.url("CORE")))) as core:
+        core.open(timeout_s=10)
+        core.declare(code_topology("0" * 24))
+        replies, script = [], str(Path(__file__).with_name("many_worker.py"))
+        core.consume("re.replies", lambda one: (one.settle(Verdict.ACK), replies.append(one)), prefetch=0)
+        worker = process(script, users.url("MANY"), environment={"REWORKER_DECLARE": mode})
+        worker.wait_for_line(r"consuming worker\.code\.#")
+        for own_id, subcommand in (("a.1", "Do"), ("b.1", "Wait")):
+            body = json.dumps({"group": "g", "parameters": {"subcommand": subcommand}}).encode()
+            properties = Properties(correlation_id=own_id, reply_to="re.replies", headers={"x-reworker": 2})
+            publish_and_wait(core, Outgoing("re", CODE, body, properties))
+        wait_until(
+            lambda: [json.loads(one.body)["status"] for one in replies] == ["started", "completed", "started"]
+        )
+        cancel = Outgoing("re.control", f"cancel.code.{'0' * 24}", b'{"attempt": "b.1"}', Properties())
+        core.publish(cancel)
+        wait_until(lambda: json.loads(replies[-1].body)["status"] == "cancelled")
+        assert worker.terminate() == 0
+        wait_until(lambda: delete_code_queue(core, "0" * 24))
+    assert "ACCESS_REFUSED" not in worker.output
+
+
 def test_worker_that_may_not_declare_says_what_to_do(users, process):
     script = str(Path(__file__).with_name("narrow_worker.py"))
     worker = process(script, users.url("NARROW"))
@@ -130,7 +160,48 @@ def spied(key):
     return listen
 
 
+CODE = f"worker.code.{'0' * 24}"
+
+
+def made(queue):
+    """Return how the core makes the queue of a code, hears of it and deletes it again."""
+
+    def make(channel):
+        arguments = {"x-max-priority": 2, "x-dead-letter-exchange": "re.dead"}
+        channel.queue_declare(queue, durable=True, arguments=arguments)
+        channel.queue_bind(queue, "re", queue)
+        channel.queue_delete(queue, if_unused=True, if_empty=True)
+
+    return make
+
+
+def rung(key):
+    """Return how a worker would hear of messages with this key."""
+
+    def listen(channel):
+        bell = f"re.control.manyworker.{'b' * 24}"
+        channel.queue_declare(bell, exclusive=True, auto_delete=True, arguments={"x-max-length": 1000})
+        channel.queue_bind(bell, "re", key)
+
+    return listen
+
+
 REFUSED = [
+    ("MANY", "read another worker's queue", get("worker.otherworker")),
+    ("MANY", "read replies", consume("re.replies")),
+    ("MANY", "read dead letters", get("re.dead")),
+    ("MANY", "publish a step of a code", publish("re", CODE)),
+    ("MANY", "request a job", publish("re", "job.create")),
+    ("MANY", "cancel", publish("re.control", f"cancel.code.{'0' * 24}")),
+    ("MANY", "hear of all steps", rung("worker.#")),
+    ("MANY", "hear output", rung("output")),
+    ("MANY", "take the steps of a code away", bind(CODE, "re", CODE)),
+    ("MANY", "make the queue of a code", declare(CODE)),
+    ("MANY", "delete the queue of a code", delete(CODE)),
+    ("MANY", "empty the queue of another", lambda channel: channel.queue_purge("worker.otherworker")),
+    ("MANY", "make a queue", declare("mine")),
+    ("CORE", "make the queue of a worker called code", declare("worker.code")),
+    ("CORE", "make a queue that is none of a code", declare("worker.code.heavy")),
     ("NARROW", "read another worker's queue", consume("worker.otherworker")),
     ("NARROW", "take from another worker's queue", get("worker.otherworker")),
     ("NARROW", "read replies", consume("re.replies")),
@@ -180,13 +251,21 @@ ALLOWED = [
     ("NARROW", "hear pings", spied("ping")),
     # The default exchange leads to every queue; RabbitMQ has no narrower right for it, and replies need it.
     ("NARROW", "publish straight into a queue", publish("", "worker.otherworker")),
+    ("MANY", "take from the queue of a code", get(f"worker.code.{'1' * 24}")),
+    ("MANY", "reply", publish("", "re.replies")),
+    ("MANY", "publish output", publish("re", "output")),
+    ("MANY", "hear of steps of codes", rung("worker.code.#")),
+    ("CORE", "make and delete the queue of a code", made(CODE)),
+    ("CORE", "publish a step of a code", publish("re", f"worker.code.{'1' * 24}")),
     ("CORE", "publish a step", publish("re", "worker.otherworker")),
     ("CORE", "take replies", get("re.replies")),
     ("CLIENT", "request a job", publish("re", "job.create")),
 ]
 
 
-def test_nobody_can_do_what_is_not_their_job(users):
+def test_nobody_can_do_what_is_not_their_job(users, seen_channel):
+    seen_channel.queue_declare(f"worker.code.{'1' * 24}", durable=True)
+    seen_channel.queue_bind(f"worker.code.{'1' * 24}", "re", f"worker.code.{'1' * 24}")
     found = {}
     for word in users.names:
         own = [(what, act) for who, what, act in (*REFUSED, *ALLOWED) if who == word]

@@ -22,6 +22,7 @@ core: {user: CORE}
 workers:
   narrow: {user: NARROW, retry: true}
   declaring: {user: DECLARING, declare: declare}
+  many: {user: MANY, queues: "worker.code.#"}
   other: {}
   ircnotify: {queue: ircnotify, bindings: [notify.irc]}
 clients: {CLIENT: {}}
@@ -112,7 +113,7 @@ class Users:
 
     def __init__(self, plugin, typist, vhost):
         self.plugin, self.typist = plugin, typist
-        self.names = {one: f"{one.lower()}-{vhost}" for one in ("CORE", "NARROW", "DECLARING", "CLIENT")}
+        self.names = {one: f"{one.lower()}-{vhost}" for one in ("CORE", "NARROW", "DECLARING", "MANY", "CLIENT")}
         text = FILE
         for word, name in self.names.items():
             text = text.replace(word, name)

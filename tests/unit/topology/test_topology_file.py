@@ -114,6 +114,16 @@ def test_core_is_what_the_core_itself_declares(load):
     assert found.wanted == core_topology("e", "jobs", queue_type="quorum")
 
 
+def test_worker_of_many_queues_stands_for_what_it_declares(load):
+    class CodeWorker(Worker):
+        queues_key = "worker.code.#"
+
+    found = load("workers: {code: {queues: 'worker.code.#', declare: declare}}")
+    assert found.wanted == CodeWorker({})._settings.topology()
+    (worker,) = found.workers
+    assert (worker.queues_key, worker.suffix) == ("worker.code.#", "codeworker")
+
+
 def test_parts_of_one_system_may_say_the_same_twice(load):
     found = load("core: {}\nworkers: {noop: {}, sleep: {}}\nexchanges: [{name: re}]")
     assert [one.name for one in found.wanted.exchanges] == ["re", "re.control", "re.dead"]
@@ -173,6 +183,13 @@ def test_parts_of_one_system_may_say_the_same_twice(load):
         ("workers: {'a.b': {}}", ["a name has only letters"]),
         ("workers: {noop: {bindings: x}}", ["must be a list"]),
         ("workers: {noop: {declare: verfy}}", ["did you mean 'verify'?"]),
+        ("workers: {code: {queues: 'code.#'}}", ["'code.#' matches no queues"]),
+        ("workers: {code: {queues: worker.code}}", ["'worker.code' matches no queues"]),
+        (
+            "workers: {code: {queues: 'worker.code.#', max_length: 3}}",
+            ["max_length is of a queue of its own"],
+        ),
+        ("workers: {code: {queues: 'worker.code.#', retry: true}}", ["retry is of a queue of its own"]),
         ("workers: [noop]", ["workers must be a mapping"]),
         ("workers: {noop: 3}", ["an entry must be a mapping"]),
         ("core: {type: lazy}", ["unknown value 'lazy'"]),

@@ -93,6 +93,38 @@ def test_worker_that_declares_has_more_of_them():
     }
 
 
+CODE = f"worker.code.{ID}"
+OF_CODES = {CODE, f"{CODE}.retry.5s", "worker.code", "worker.codes", "worker.code.", "worker.b", "re.replies"}
+
+
+@pytest.mark.parametrize("mode", DeclareMode)
+def test_worker_of_many_queues_reads_them_and_makes_none(mode):
+    many = worker(suffix="codeworker", queue="worker.codeworker", queues_key="worker.code.#", declare=mode)
+    (rights,) = rights_for(many)
+    own = f"re.control.codeworker.{ID}"
+    names = {*NAMES, *OF_CODES, own, "worker.codeworker"}
+    room = {f"{CODE}.retry.5s"}
+    shared = {"re", "re.control", "re.dead"} | room if mode is DeclareMode.DECLARE else set()
+    assert takes(rights.configure, names) == {own} | shared
+    looked_for = room if mode is DeclareMode.VERIFY else set()
+    assert takes(rights.write, names) == {own, "re", "re.dead", "amq.default"} | looked_for
+    assert takes(rights.read, names) == {own, "re", "re.control", CODE} | room | shared
+    exchange, control = rights.topics
+    keys = {"worker.code.#", CODE, "worker.#", "#", "output", "worker.codexx"}
+    assert takes(exchange.read, keys) == {"worker.code.#"}
+    heard = {"cancel.code.#", "cancel.code", "cancel.codeworker", f"cancel.code.{ID}", "cancel.#", "ping"}
+    assert takes(control.read, heard) == {"cancel.code.#", "cancel.code", "cancel.codeworker", "ping"}
+    assert "worker.code.#" in rights.about
+
+
+def test_core_makes_queues_of_codes_where_there_are_workers_of_them():
+    core = CoreEntry(user="core", exchange="re", job_queue="jobs")
+    for workers, made in (((), set()), ((worker(queues_key="worker.code.#"),), {CODE})):
+        of_core = rights_for(*workers, cores=(core,))[0]
+        for pattern in (of_core.configure, of_core.write, of_core.read):
+            assert takes(pattern, OF_CODES - {"re.replies"}) == made
+
+
 def test_worker_may_publish_output_and_notifications_and_hear_its_own_control_messages():
     (rights,) = rights_for(worker())
     exchange, control = rights.topics

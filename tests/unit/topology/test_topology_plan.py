@@ -174,6 +174,9 @@ def test_listing_tells_everything():
         FoundQueue("worker.of.a.connection", False, exclusive=True),
         FoundQueue("worker.a.retry.5s", True),
         FoundQueue("worker.b.retry.5s", True),
+        FoundQueue(f"worker.code.{'0' * 24}", True, messages=1),
+        FoundQueue(f"worker.code.{'0' * 24}.retry.5s", True),
+        FoundQueue("worker.code.heavy", True),
         FoundQueue("re.output", True),
     )
     stray = (BindingSpec("amq.topic", "worker.a", "x"), BindingSpec("re", "re.output", "output"))
@@ -183,6 +186,7 @@ def test_listing_tells_everything():
         "worker.a": State.SAME,
         "re --worker.a--> worker.a": State.CREATE,
         "worker.b.retry.5s": State.EXTRA,
+        "worker.code.heavy": State.EXTRA,
         "worker.old": State.EXTRA,
         "amq.topic --x--> worker.a": State.EXTRA,
     }
