@@ -3,13 +3,17 @@
 from reworker.web.pages import (
     admin,
     assets,
+    codes,
     deployment,
     deployments,
     now,
     oidc,
     playbook_runs,
     playbooks,
+    schedules,
     sessions,
+    task,
+    tasks,
     workers,
 )
 from reworker.web.routes import GuardedRoute
@@ -24,5 +28,10 @@ ROUTES: tuple[GuardedRoute, ...] = (
     *playbook_runs.ROUTES,
     *playbooks.ROUTES,
     *workers.ROUTES,
+    # before one task: `codes` and `schedules` are no ids
+    *tasks.ROUTES,
+    *codes.ROUTES,
+    *schedules.ROUTES,
+    *task.ROUTES,
     *admin.ROUTES,
 )

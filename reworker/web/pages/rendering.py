@@ -36,6 +36,7 @@ NAVIGATION = (
     ("d", "/deployments", "Deployments", Scope.READ),
     ("p", "/playbooks", "Playbooks", Scope.READ),
     ("w", "/workers", "Workers", Scope.READ),
+    ("t", "/tasks", "Tasks", Scope.READ),
     ("a", "/admin", "Admin", Scope.ADMIN),
 )
 

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from functools import cached_property
 
@@ -11,7 +11,9 @@ from starlette.responses import Response
 
 from reworker.core.guarded import GuardedService
 from reworker.core.principal import Principal
+from reworker.core.tasks.guarded import GuardedTasks
 from reworker.web.context import Site
+from reworker.web.multipart import Part
 
 #: nobody has shown a token.
 NOBODY = Principal("", "", frozenset())
@@ -20,13 +22,19 @@ NOBODY = Principal("", "", frozenset())
 class Form:
     """What a form says; a name may be there several times."""
 
-    def __init__(self, fields: Sequence[tuple[str, str]] = ()) -> None:
-        self.fields = tuple(fields)
+    def __init__(
+        self, fields: Sequence[tuple[str, str]] = (), files: Mapping[str, Part] | None = None
+    ) -> None:
+        self.fields, self._files = tuple(fields), dict(files or {})
 
     def text(self, name: str, default: str = "") -> str:
         """Return the last value of a field, with the line ends that we store."""
         found = [value for key, value in self.fields if key == name]
         return found[-1].replace("\r\n", "\n") if found else default
+
+    def file(self, name: str) -> Part | None:
+        """Return the file of a field; None when none was chosen."""
+        return self._files.get(name)
 
     def all(self, name: str) -> list[str]:
         """Return all values of a field."""
@@ -53,6 +61,11 @@ class Visit:
     def service(self) -> GuardedService:
         """The core's service, as far as this person may use it."""
         return GuardedService(self.site.service, self.site.access, self.who)
+
+    @cached_property
+    def work(self) -> GuardedTasks:
+        """Codes, tasks and schedules, as far as this person may use them."""
+        return GuardedTasks(self.site.service, self.site.access, self.who)
 
     def path(self, name: str) -> str:
         """Return a part of the address."""

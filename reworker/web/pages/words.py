@@ -48,6 +48,11 @@ TONES = {
     "not found": "ask",
     "letters": "ask",
     "silent": "bad",
+    "complete": "good",
+    "error": "bad",
+    "timeout": "bad",
+    "killed": "bad",
+    "scheduled": "live",
 }
 
 
