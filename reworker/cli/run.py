@@ -20,8 +20,10 @@ from reworker.cli.params import Chosen, complete_playbook, is_stored, stored_pla
 from reworker.cli.playbooks import parse_or_exit, read_playbook
 from reworker.cli.progress import view_for
 from reworker.cli.selection import full_id
+from reworker.cli.untaken import Untaken
 from reworker.cli.waits import counted, db_words, place, waits
 from reworker.cli.wiring import name_of_database, opened_service
+from reworker.clock import SystemClock
 from reworker.core import parameters
 from reworker.core.service import AttemptView, DeploymentView
 from reworker.core.submission import Terms
@@ -171,6 +173,7 @@ def summary(view: DeploymentView) -> str:
 def _watch(service: Asked, deployment_id: str, plan: Plan, output: str, db: str) -> DeploymentView:
     attempts: dict[int, AttemptView] = {}
     seen, idle_count, pause = 0, 0, threading.Event()
+    untaken = Untaken(plan, SystemClock())
     with view_for(output, plan) as view:
         while True:
             now = service.deployment(deployment_id)
@@ -188,6 +191,8 @@ def _watch(service: Asked, deployment_id: str, plan: Plan, output: str, db: str)
             if idle_count == round(NO_CORE_S / service.look_s):
                 where = name_of_database(db)
                 view.note(f"no core has taken the step yet; is `reworker core` running on {where}?")
+            for line in untaken.notes(now.state):
+                view.note(line)
             pause.wait(service.look_s)
 
 
