@@ -2,7 +2,6 @@ r"""Bytes that a client sent as Python writes them, ``b'PK\x03...'``: the public
 
 from __future__ import annotations
 
-import ast
 import os
 import re
 from collections.abc import Iterator
@@ -14,8 +13,8 @@ PIECE_BYTES = 1 << 20
 _STARTS = (b"b'PK", b'b"PK')
 #: by the quote, all that Python writes between two of them.
 _WRITTEN = {
-    b"'": re.compile(rb"(?:[ -&(-\[\]-~]++|\\(?:x[0-9a-f]{2}|[nrt'\\]))*+"),
-    b'"': re.compile(rb"(?:[ !#-\[\]-~]++|\\(?:x[0-9a-f]{2}|[nrt\\]))*+"),
+    b"'": re.compile(rb"[ -&(-\[\]-~]*+(?:\\(?:x[0-9a-f][0-9a-f]|[nrt'\\])[ -&(-\[\]-~]*+)*+"),
+    b'"': re.compile(rb"[ !#-\[\]-~]*+(?:\\(?:x[0-9a-f][0-9a-f]|[nrt\\])[ !#-\[\]-~]*+)*+"),
 }
 #: an escape that may go on behind the end.
 _CUT = re.compile(rb"\\(?:x[0-9a-f]?)?\Z")
@@ -32,8 +31,12 @@ def is_written(file: BinaryIO) -> bool:
     return start in _STARTS and size_bytes > len(start) and end == start[1:2]
 
 
-def written_bytes(file: BinaryIO) -> Iterator[bytes]:
+def written_bytes(file: BinaryIO, piece_bytes: int = PIECE_BYTES) -> Iterator[bytes]:
     """Yield the bytes that were meant, piece by piece; see `is_written`.
+
+    Args:
+        file: that holds them.
+        piece_bytes: that are read at once.
 
     Raises:
         ValueError: it is not what Python writes.
@@ -42,7 +45,7 @@ def written_bytes(file: BinaryIO) -> Iterator[bytes]:
     file.seek(1)
     quote = file.read(1)
     while left_bytes > 0:
-        piece = rest + file.read(min(PIECE_BYTES, left_bytes))
+        piece = rest + file.read(min(piece_bytes, left_bytes))
         left_bytes -= len(piece) - len(rest)
         end = _end_of(piece) if left_bytes > 0 else len(piece)
         yield _meant(piece[:end], quote)
@@ -65,6 +68,5 @@ def _meant(text: bytes, quote: bytes) -> bytes:
         raise ValueError(
             "the package looks like bytes as Python writes them and is not; send the file itself"
         )
-    found = ast.literal_eval((b"b" + quote + text + quote).decode("ascii"))
-    assert isinstance(found, bytes)
-    return found
+    # what Python writes of bytes is a part of what it writes of text, where each byte is a character
+    return text.decode("unicode_escape").encode("latin-1")

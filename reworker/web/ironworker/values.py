@@ -46,17 +46,27 @@ def number_of(values: Mapping[str, Any], key: str) -> float | None:
     value = values.get(key)
     if value is None or value == "":
         return None
-    if isinstance(value, str):
-        value = _parsed(value)
-    if isinstance(value, bool) or not isinstance(value, int | float) or not math.isfinite(value):
-        raise refuse(key, f"takes a number, found {values[key]!a:.60}")
-    return float(value)
+    found = _parsed(value) if isinstance(value, str) else _real(value)
+    if found is None:
+        raise refuse(key, f"takes a number, found {value!a:.60}")
+    return found
 
 
 def _parsed(text: str) -> float | None:
+    is_plain = len(text) <= 40 and text.isascii() and "_" not in text
     try:
-        return float(text) if len(text) <= 40 and text.isascii() else None
+        return _real(float(text)) if is_plain else None
     except ValueError:
+        return None
+
+
+def _real(value: Any) -> float | None:
+    """Return a number that is one, and not too large to be counted with."""
+    if isinstance(value, bool) or not isinstance(value, int | float):
+        return None
+    try:
+        return float(value) if math.isfinite(value) else None
+    except OverflowError:
         return None
 
 
