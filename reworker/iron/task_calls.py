@@ -145,13 +145,18 @@ class TaskCalls(Linked):
         """Yield the bytes of a log after so many; none if there is no log yet."""
         try:
             with self._link.opened("GET", path) as response:
-                left = after
-                for piece in pieces_of(response):
-                    if len(piece) > left:
-                        yield piece[left:]
-                    left = max(0, left - len(piece))
+                yield from _beyond(pieces_of(response), after)
         except ThingNotFound:
             return
+
+
+def _beyond(pieces: Iterator[bytes], seen_bytes: int) -> Iterator[bytes]:
+    """Yield what comes after so many bytes."""
+    left = seen_bytes
+    for piece in pieces:
+        if len(piece) > left:
+            yield piece[left:]
+        left = max(0, left - len(piece))
 
 
 def _path(task: Task | str) -> str:
