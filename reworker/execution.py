@@ -112,10 +112,13 @@ def run(worker: Performer, attempt: Attempt) -> str:
     output = Output(attempt.send_output, attempt.correlation_id, level)
     if station.redact is not None:
         output.redact = station.redact
-    log_phase(worker, attempt, output, "Starting")
+    is_told = level <= logging.DEBUG
+    if is_told:
+        log_phase(worker, attempt, output, "Starting")
     reply = perform(worker, attempt, output)
     report(attempt, reply)
-    log_phase(worker, attempt, output, "Finished")
+    if is_told:
+        log_phase(worker, attempt, output, "Finished")
     duration_s = station.clock.mono_s() - attempt.started_mono_s
     subcommand = attempt.step.parameters.get("subcommand") if attempt.step is not None else ""
     end = attempt.final_status or _unsaid_end(attempt, reply)
@@ -250,7 +253,7 @@ def log_phase(worker: Performer, attempt: Attempt, output: Output, word: str) ->
 
     Not for output and notifications: the output worker would feed itself.
     """
-    if attempt.station.settings.output_level > logging.DEBUG or not owes_status(key_of(attempt.delivery)):
+    if not owes_status(key_of(attempt.delivery)):
         return
     end = "\n\n" if word == "Finished" else ""
     now = iso(attempt.station.clock.now())

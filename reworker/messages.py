@@ -322,10 +322,10 @@ def step_headers_of(table: Mapping[str, Any] | None) -> StepHeaders | None:
         is_idempotent=table.get("x-idempotent") is True,
         idempotency_key=str(table.get("x-idempotency-key") or ""),
         fence=_int_of(table.get("x-fence"), 0),
-        deadline_s=_seconds_of(table.get("x-deadline-s")),
-        heartbeat_s=_seconds_of(table.get("x-heartbeat-s")),
-        queue_timeout_s=_seconds_of(table.get(QUEUE_TIMEOUT_HEADER)),
-        not_after_s=_seconds_of(table.get(NOT_AFTER_HEADER)),
+        deadline_s=seconds_in(table, "x-deadline-s"),
+        heartbeat_s=seconds_in(table, "x-heartbeat-s"),
+        queue_timeout_s=seconds_in(table, QUEUE_TIMEOUT_HEADER),
+        not_after_s=seconds_in(table, NOT_AFTER_HEADER),
         traceparent=str(table["traceparent"]) if table.get("traceparent") else None,
     )
 
@@ -353,7 +353,7 @@ def _schema(kind: type) -> dict[str, Any]:
 
 def seconds_in(table: Mapping[str, Any] | None, header: str) -> float | None:
     """Return the seconds that a header holds, as text or number; odd values count as absent."""
-    return _seconds_of((table or {}).get(header))
+    return _seconds_of(table[header]) if table and header in table else None
 
 
 def _int_of(value: Any, default: int) -> int:

@@ -27,7 +27,10 @@ class Output:
     def __init__(self, send: Callable[..., Any], corr_id: Any, level: str | int = DEFAULT_LEVEL) -> None:
         self.send, self.corr_id = send, corr_id
         self._level = DEFAULT_LEVEL
-        self.setLevel(level)
+        if type(level) is int:
+            self._level = level
+        else:
+            self.setLevel(level)
 
     def setLevel(self, level: str | int) -> None:  # noqa: N802  # the name of logging, kept since 2014
         """Change the lowest level that is sent; an unknown name changes nothing."""

@@ -29,6 +29,8 @@ FRAME_END_BYTE = 0xCE
 FRAME_OVERHEAD_BYTES = 8
 #: method ids: class in the upper, method in the lower half.
 BASIC_ACK, BASIC_NACK, BASIC_DELIVER, BASIC_GET_OK = 0x003C0050, 0x003C0078, 0x003C003C, 0x003C0047
+#: the one of a delivery as it stands in its frame.
+DELIVER_BYTES = struct.pack(">L", BASIC_DELIVER)
 _BASIC_PUBLISH, _BASIC_GET = 0x003C0028, 0x003C0046
 _BASIC_CLASS = 60
 _MANDATORY = 1
@@ -50,6 +52,8 @@ unpack_frame_head = struct.Struct(">BHL").unpack_from
 unpack_method_id = struct.Struct(">L").unpack_from
 #: delivery tag and bits of basic.ack and basic.nack.
 unpack_confirm = struct.Struct(">QB").unpack_from
+#: the head of a content header frame: type, channel, size, class and weight, bytes of the body.
+unpack_header_head = struct.Struct(">BHLLQ").unpack_from
 unpack_body_size = struct.Struct(">Q").unpack_from
 _pack_frame_head = struct.Struct(">BHL").pack
 _pack_header_head = struct.Struct(">BHLHHQH").pack
@@ -254,6 +258,12 @@ def _read_short(data: bytes, place: int) -> tuple[str, int]:
     return data[start:stop].decode("utf-8", "surrogateescape"), stop
 
 
+@functools.lru_cache(CACHED_TEXT_COUNT)
+def _name(data: bytes) -> str:
+    """Return the name of a header: there are few, and each comes again and again."""
+    return data.decode("utf-8", "surrogateescape")
+
+
 def _read_octet(data: bytes, place: int) -> tuple[int, int]:
     return data[place], place + 1
 
@@ -271,28 +281,27 @@ def _read_table(data: bytes, place: int) -> tuple[dict[str, Any], int]:
     while place < stop:
         start = place + 1
         place = start + data[place]
-        name = data[start:place].decode("utf-8", "surrogateescape")
+        name = _name(data[start:place])
         kind = data[place]
-        place += 1
         if kind == _LONG_STRING:
-            start = place + 4
-            place = start + _unpack_length(data, place)[0]
+            start = place + 5
+            place = start + _unpack_length(data, place + 1)[0]
             values[name] = data[start:place].decode("utf-8", "surrogateescape")
         elif kind == _INT32:
-            values[name] = _unpack_int32(data, place)[0]
-            place += 4
+            values[name] = _unpack_int32(data, place + 1)[0]
+            place += 5
         elif kind == _BOOL:
-            values[name] = data[place] != 0
-            place += 1
+            values[name] = data[place + 1] != 0
+            place += 2
         elif kind == _DOUBLE:
-            values[name] = _unpack_double(data, place)[0]
-            place += 8
+            values[name] = _unpack_double(data, place + 1)[0]
+            place += 9
         elif kind == _INT64:
-            values[name] = _unpack_int64(data, place)[0]
-            place += 8
+            values[name] = _unpack_int64(data, place + 1)[0]
+            place += 9
         else:
             try:
-                values[name], place = pika.data.decode_value(data, place - 1)
+                values[name], place = pika.data.decode_value(data, place)
             except _UNREADABLE as error:
                 # The message would come again on the next connection, and end that one too.
                 logger.warning("header %.60r and those after it cannot be read: %r", name, error)

@@ -72,39 +72,47 @@ class FrameReader:
                 break
             if data[stop - 1] != frames.FRAME_END_BYTE:
                 raise InvalidFrameError("a frame has no end marker")
+            if kind == frames.METHOD and channel in self.delivery_sinks:
+                whole = self._take_whole(channel, data, place + 7, stop, largest_bytes)
+                if whole:
+                    place = whole
+                    continue
             if not self._take_hot(kind, channel, data, place + 7, size):
                 self._pass_on(data[place:stop])
-            elif kind == frames.METHOD and channel in self._partials:
-                stop = self._take_content(channel, data, stop, largest_bytes)
             place = stop
         return place
 
-    def _take_content(self, channel: int, data: bytes, place: int, largest_bytes: int) -> int:
-        """Handle the content of a delivery at once when the next two frames are all of it: they mostly are.
+    def _take_whole(self, channel: int, data: bytes, place: int, stop: int, largest_bytes: int) -> int:
+        """Handle a delivery at once when the next two frames are all of its content: they mostly are.
+
+        Args:
+            channel: that consumes.
+            data: what has come.
+            place: that of the method frame's payload.
+            stop: where that frame ends.
+            largest_bytes: negotiated size of a frame.
 
         Returns:
-            Where they end; `place` when they are something else, which takes the general way.
+            Where the content ends; 0 when this is something else, which takes the general way.
         """
-        stop: int
+        if data[place : place + 4] != frames.DELIVER_BYTES:
+            return 0
+        end: int
         try:
-            kind, number, size = frames.unpack_frame_head(data, place)
-            middle = place + frames.FRAME_OVERHEAD_BYTES + size
+            kind, number, size, _, body_bytes = frames.unpack_header_head(data, stop)
+            middle = stop + frames.FRAME_OVERHEAD_BYTES + size
             body_kind, body_number, body_size = frames.unpack_frame_head(data, middle)
-            stop = middle + frames.FRAME_OVERHEAD_BYTES + body_size
-            are_ended = data[middle - 1] == frames.FRAME_END_BYTE == data[stop - 1]
+            end = middle + frames.FRAME_OVERHEAD_BYTES + body_size
+            are_ended = data[middle - 1] == frames.FRAME_END_BYTE == data[end - 1]
         except (IndexError, struct.error):  # not here yet
-            return place
+            return 0
         are_ours = number == body_number == channel and kind == frames.HEADER and body_kind == frames.BODY
-        if not are_ours or not are_ended or max(size, body_size) > largest_bytes:
-            return place
-        if body_size != frames.unpack_body_size(data, place + 11)[0]:
-            return place
-        partial = self._partials.pop(channel)
-        sink = self.delivery_sinks.get(channel)
-        if sink is not None:
-            properties = frames.read_properties(data, place + 19)
-            sink.on_deliver(*partial.deliver, properties, data[middle + 7 : stop - 1])
-        return stop
+        if not are_ours or not are_ended or body_size != body_bytes or max(size, body_size) > largest_bytes:
+            return 0
+        properties = frames.read_properties(data, stop + 19)
+        deliver = frames.read_deliver(data, place + 4)
+        self.delivery_sinks[channel].on_deliver(*deliver, properties, data[middle + 7 : end - 1])
+        return end
 
     def _take_hot(self, kind: int, channel: int, data: bytes, place: int, size: int) -> bool:
         """Handle a frame if it is one of the hot ones; `place` is that of its payload."""

@@ -84,26 +84,28 @@ class Publisher:
         self._incoming.append(pending)
 
     def _collect(self) -> None:
-        while self._incoming:
-            pending = self._incoming.popleft()
-            self._waiting.append(pending)
+        incoming, waiting = self._incoming, self._waiting
+        while incoming:
+            pending = incoming.popleft()
+            waiting.append(pending)
             if pending.deadline_mono_s < self._next_deadline_mono_s:
                 self._next_deadline_mono_s = pending.deadline_mono_s
 
     def take(self, now_mono_s: float) -> Iterator[Pending]:
         """Give the waiting publishes, in order, to be written at once; those too late end instead."""
         self._collect()
-        while self._waiting and len(self._unconfirmed) < WINDOW_COUNT:
-            pending = self._waiting[0]
+        waiting, unconfirmed = self._waiting, self._unconfirmed
+        while waiting and len(unconfirmed) < WINDOW_COUNT:
+            pending = waiting[0]
             is_large = len(pending.message.body) > ALONE_BYTES
             if (is_large or self._alone is not None) and not self._may_go(pending, is_large):
                 return
-            self._waiting.popleft()
+            waiting.popleft()
             if pending.deadline_mono_s <= now_mono_s:
                 self._time_out(pending, "its deadline passed before it could be sent")
                 continue
             pending.is_sent = True
-            self._unconfirmed.append(pending)
+            unconfirmed.append(pending)
             yield pending
 
     def _may_go(self, pending: Pending, is_large: bool) -> bool:

@@ -32,6 +32,9 @@ class JoiningTransport(AbstractStreamTransport):  # type: ignore[misc]  # pika i
         self._pieces: list[bytes] = []
         self._socket: socket.socket | None = _plain_socket(inner)
         inner._MAX_RECV_BYTES = RECEIVE_BYTES
+        if self._socket is not None:
+            # One read per turn takes what is there; pika would try again until it is refused. TLS needs that.
+            inner._MAX_CONSUME_BYTES = 1
 
     def write(self, data: bytes) -> None:
         """Keep some bytes until the next flush."""

@@ -25,7 +25,7 @@ from reworker.jobs.early import ANSWER_DEADLINE_S, acknowledge
 from reworker.jobs.envelopes import meant_id, plain_properties, reply_properties
 from reworker.jobs.interrupt import Interrupt
 from reworker.jobs.retry import Retry
-from reworker.jobs.returning import LOST_HEADER, TRIES_HEADER, key_of, number_in
+from reworker.jobs.returning import LOST_HEADER, TRIES_HEADER, has_past, key_of, number_in
 from reworker.jobs.settling import settle
 from reworker.jobs.station import Station
 from reworker.jobs.steps import StepMethod
@@ -70,6 +70,7 @@ class Attempt:
         "correlation_id",
         "delivery",
         "final_status",
+        "has_past",
         "headers",
         "interrupt",
         "is_cancelled",
@@ -94,15 +95,17 @@ class Attempt:
         self.station, self.delivery = station, delivery
         self.correlation_id = properties.correlation_id
         self.reply_to = properties.reply_to if properties.reply_to != NO_REPLY else None
-        self.headers = step_headers_of(properties.headers)
-        self.owes_status = owes_status(key_of(delivery))
+        self.headers = headers = step_headers_of(properties.headers)
+        #: whether a worker has left its marks on this message.
+        self.has_past = has_past(delivery)
+        self.owes_status = owes_status(key_of(delivery) if self.has_past else delivery.routing_key)
         #: whether another worker may have had this message before, and was lost.
-        self.is_redelivered = delivery.redelivered or number_in(delivery, LOST_HEADER) > 0
+        self.is_redelivered = delivery.redelivered or (self.has_past and number_in(delivery, LOST_HEADER) > 0)
         #: the same for every delivery of this attempt, and in every process of a host.
-        self.key = (self.headers is not None and self.correlation_id) or delivery_key(
+        self.key = (headers is not None and self.correlation_id) or delivery_key(
             self.correlation_id, delivery.body
         )
-        parent = self.headers.traceparent if self.headers is not None else None
+        parent = headers.traceparent if headers is not None else None
         self.traceparent = valid_traceparent(parent) if parent else ""
         self.body: dict[str, Any] = {}
         self.step: Step | None = None
@@ -262,45 +265,41 @@ class Attempt:
             return  # a core of 2014 was told at the first try, and takes a second one for the next step's
         is_final = status in FINAL_STATUSES
         with self._lock:
-            if is_final and self.final_status:
-                is_second = True
-            else:
-                is_second = False
-                self.final_status = status if is_final else self.final_status
-                self._seq += 1
-                seq = self._seq
+            is_second = is_final and self.final_status != ""
+            if not is_second:
+                self._seq = seq = self._seq + 1
+                if is_final:
+                    self.final_status = status
         if is_second:
             text = "%s: a second final reply (%s after %s) was dropped"
             self.station.logger.warning(text, self.correlation_id, status, self.final_status)
             return
         try:
-            self._publish_reply(status, body, seq)
+            if is_final and self.headers is not None:
+                self.station.ledger.record(self.key, Finished(status, body))
+            if self.reply_to:
+                self._publish_reply(status, body, seq)
         except BaseException:  # an interruption of the job too: it has not been said, so another reply has to
             self.final_status = "" if is_final else self.final_status
             raise
 
     def _publish_reply(self, status: str, body: bytes, seq: int) -> None:
-        is_final = status in FINAL_STATUSES
-        if is_final and self.headers is not None:
-            self.station.ledger.record(self.key, Finished(status, body))
-        if self.reply_to:
-            message = Outgoing("", self.reply_to, body, self._reply_properties(status, seq))
-            # No redelivery would bring an answer again that was acknowledged for: it waits for the broker.
-            deadline_s = ANSWER_DEADLINE_S if is_final and self._is_acked_early else PUBLISH_DEADLINE_S
-            on_done = {"running": self._on_beat_sent}.get(status, self._on_sent)
-            self._publish(message, self._on_final_sent if is_final else on_done, deadline_s)
-
-    def _reply_properties(self, status: str, seq: int) -> Properties:
         if self.headers is None:
-            return self._properties(self.correlation_id, NO_REPLY)
-        return reply_properties(
-            self.station,
-            self.correlation_id,
-            status,
-            seq,
-            traceparent=self.traceparent,
-            is_again=self.is_redelivered,
-        )
+            properties = self._properties(self.correlation_id, NO_REPLY)
+        else:
+            is_again, trace = self.is_redelivered, self.traceparent
+            properties = reply_properties(
+                self.station, self.correlation_id, status, seq, traceparent=trace, is_again=is_again
+            )
+        message = Outgoing("", self.reply_to or "", body, properties)
+        if status == "started":
+            self._publish(message, self._on_sent)
+        elif status in FINAL_STATUSES:
+            # No redelivery would bring an answer again that was acknowledged for: it waits for the broker.
+            deadline_s = ANSWER_DEADLINE_S if self._is_acked_early else PUBLISH_DEADLINE_S
+            self._publish(message, self._on_final_sent, deadline_s)
+        else:
+            self._publish(message, self._on_beat_sent if status == "running" else self._on_sent)
 
     def _properties(self, corr_id: Any, reply_to: str | None) -> Properties:
         return plain_properties(self.station.app_id, meant_id(corr_id, self.correlation_id), reply_to)

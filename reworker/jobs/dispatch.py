@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
+from collections.abc import Awaitable, Mapping
 from typing import TYPE_CHECKING, Any
 
 from reworker.errors import JobCancelled, JobFailed
@@ -17,6 +17,8 @@ from reworker.output import Output
 if TYPE_CHECKING:
     import asyncio
 
+_STARTED = Reply("started")
+
 
 def run_step(worker: Any, methods: Mapping[str, StepMethod], attempt: Attempt, output: Output) -> None:
     """Check the parameters, say `started`, run the method and leave its result in the attempt.
@@ -26,29 +28,28 @@ def run_step(worker: Any, methods: Mapping[str, StepMethod], attempt: Attempt, o
         BaseException: whatever the method raises.
     """
     message = attempt.step or Step("", {})
-    method = _method_for(methods, message.parameters.get("subcommand"))
-    attempt.method = method
+    parameters = message.parameters
+    attempt.method = method = _method_for(methods, parameters.get("subcommand"))
     values, problems = arguments_of(method, message)
-    hosts = message.parameters.get("hosts") or []
-    if not isinstance(hosts, list) or [one for one in hosts if not isinstance(one, str)]:
+    hosts = parameters.get("hosts") or []
+    if not isinstance(hosts, list) or set(map(type, hosts)) - {str}:
         problems = [*problems, f"hosts: expected a list of texts, found {hosts!r:.60}"]
-    if not problems:
-        problems = list(worker.problems_in(message.parameters["subcommand"], values, hosts))
+    problems = problems or list(worker.problems_in(parameters["subcommand"], values, hosts))
     if problems:
         raise JobFailed(f"wrong parameters for {method.options.name}: {'; '.join(problems)}")
-    attempt.limit(method.options.timeout_s)
+    if method.options.timeout_s is not None:
+        attempt.limit(method.options.timeout_s)
     attempt.retry = policy_of(method.options.retry, attempt.station.settings)
     _say_begun(attempt)
-    function: Callable[..., Any] = getattr(worker, method.method)
-    data = function(Job(attempt, message, output), **values)
-    attempt.result = Reply("completed", data=_awaited(data, attempt) if method.is_async else data)
+    data = getattr(worker, method.method)(Job(attempt, message, output), **values)
+    attempt.result = Reply("completed", _awaited(data, attempt) if method.is_async else data)
 
 
 def _say_begun(attempt: Attempt) -> None:
     """Say `started`; of a later try the core only needs to hear that it is there."""
     tries = tries_of(attempt)
     if not tries:
-        attempt.reply(Reply("started"))
+        attempt.reply(_STARTED)
     elif attempt.headers is not None and attempt.headers.heartbeat_s is not None:
         attempt.reply(Reply("running", message=f"try {tries + 1}"))
 

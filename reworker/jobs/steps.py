@@ -117,18 +117,25 @@ def arguments_of(method: StepMethod, message: Step) -> tuple[dict[str, Any], lis
     A value comes from the step's parameters, else from the deployment's dynamic values; the other way round
     for the names that the step lists under ``dynamic``. Dynamic values may be texts, as people type them.
     """
-    listed = message.parameters.get("dynamic")
-    wanted = set(map(str, listed)) if isinstance(listed, list) else set()
+    given, dynamic = message.parameters, message.dynamic
+    listed = given.get("dynamic")
+    wanted = set(map(str, listed)) if isinstance(listed, list) else ()
     values: dict[str, Any] = {}
-    is_fine = method.takes_any or message.parameters.keys() <= method.known
-    problems = [] if is_fine else _unknown(method, message.parameters)
+    is_fine = method.takes_any or given.keys() <= method.known
+    problems = [] if is_fine else _unknown(method, given)
     for parameter in method.parameters:
-        problem = _take(parameter, message, values, is_dynamic_first=parameter.name in wanted)
-        if problem:
-            problems.append(problem)
+        name = parameter.name
+        is_dynamic = name in dynamic and (name in wanted or name not in given)
+        if not is_dynamic and name not in given:
+            problems += [f"{name}: missing"] if parameter.is_required else []
+            continue
+        value = dynamic[name] if is_dynamic else given[name]
+        try:
+            values[name] = msgspec.convert(value, parameter.kind, strict=not is_dynamic)
+        except msgspec.ValidationError as error:
+            problems.append(f"{name}: {error}")
     if method.takes_any:
-        extra = message.parameters.items()
-        values.update({k: v for k, v in extra if k not in RESERVED and k not in values})
+        values.update({k: v for k, v in given.items() if k not in RESERVED and k not in values})
     return values, problems
 
 
@@ -190,21 +197,6 @@ def _unknown(method: StepMethod, parameters: Mapping[str, Any]) -> list[str]:
         for name in parameters
         if name not in method.known
     ]
-
-
-def _take(parameter: Parameter, message: Step, values: dict[str, Any], *, is_dynamic_first: bool) -> str:
-    """Put the parameter's value into `values`, or return what is wrong."""
-    name = parameter.name
-    in_step = name in message.parameters
-    is_dynamic = name in message.dynamic and (is_dynamic_first or not in_step)
-    if not in_step and not is_dynamic:
-        return f"{name}: missing" if parameter.is_required else ""
-    value = message.dynamic[name] if is_dynamic else message.parameters[name]
-    try:
-        values[name] = msgspec.convert(value, parameter.kind, strict=not is_dynamic)
-    except msgspec.ValidationError as error:
-        return f"{name}: {error}"
-    return ""
 
 
 def _step_schema(method: StepMethod) -> dict[str, Any]:

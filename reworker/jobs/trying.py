@@ -10,9 +10,12 @@ from reworker.errors import BusError, JobRetry, MessageError
 from reworker.jobs.attempt import Attempt
 from reworker.jobs.retry import policy_of
 from reworker.jobs.returning import (
+    AT_HEADER,
     DELAYS_S,
+    ERROR_HEADER,
     LOST_HEADER,
     TRIES_HEADER,
+    UNTIL_HEADER,
     copy_of,
     declare_delay,
     number_in,
@@ -20,9 +23,6 @@ from reworker.jobs.returning import (
 )
 from reworker.messages import NOT_AFTER_HEADER, Reply, encode, seconds_in
 
-#: headers of a message that waits for its next try: why the last one ended, until when the step as a whole
-#: may run, and when the next try is due when that is later than the longest wait.
-ERROR_HEADER, UNTIL_HEADER, AT_HEADER = "x-retry-error", "x-retry-until", "x-retry-at"
 #: tries of a job that asks for them itself, when nothing else is said.
 MAX_TRIES = 20
 #: characters of the last error that travel with the message.
@@ -33,7 +33,7 @@ CLOCK_S = 1.0
 
 def tries_of(attempt: Attempt) -> int:
     """Return how many tries have ended before this one."""
-    return number_in(attempt.delivery, TRIES_HEADER)
+    return number_in(attempt.delivery, TRIES_HEADER) if attempt.has_past else 0
 
 
 def last_error_of(attempt: Attempt) -> str:
@@ -54,7 +54,10 @@ def until_s(attempt: Attempt) -> float | None:
 def limit(attempt: Attempt) -> None:
     """Let a try run no longer than the worker's limit, nor the core's, which holds for all tries together."""
     attempt.timeout_s = attempt.station.settings.timeout_s
-    attempt.limit(attempt.headers.deadline_s if attempt.headers is not None else None)
+    if attempt.headers is not None and attempt.headers.deadline_s is not None:
+        attempt.limit(attempt.headers.deadline_s)
+    if not attempt.has_past:
+        return
     end_s = seconds_in(attempt.delivery.properties.headers, UNTIL_HEADER)
     if end_s is not None:
         attempt.limit(max(0.001, end_s - attempt.station.clock.now().timestamp()))
@@ -87,6 +90,8 @@ def try_again(attempt: Attempt, error: BaseException, reply: Reply) -> Reply | N
 
 def is_early(attempt: Attempt) -> bool:
     """Tell whether a message came before its next try is due, and has been sent to wait once more."""
+    if not attempt.has_past:
+        return False
     at_s = seconds_in(attempt.delivery.properties.headers, AT_HEADER)
     left_s = 0.0 if at_s is None else at_s - attempt.station.clock.now().timestamp()
     if left_s <= CLOCK_S:
