@@ -14,12 +14,14 @@ import signal
 import threading
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import AbstractContextManager, contextmanager
-from typing import Any, cast
+from typing import TYPE_CHECKING, Any, cast
 
 from reworker.bus.contract import PUBLISH_DEADLINE_S, Bus, Consumer, Delivery, Outgoing, Published, Verdict
 from reworker.errors import ConfigError
 from reworker.ledger import Finished, Ledger
-from reworker.storage.contract import Storage, Unit
+
+if TYPE_CHECKING:
+    from reworker.storage.contract import Storage, Unit  # a worker has no database, and would load all of it
 
 #: environment variable that asks for a fault.
 VARIABLE = "REWORKER_FAULT"
@@ -185,7 +187,7 @@ def faulty_bus(bus: Bus, fuse: Fuse | None) -> Bus:
 
 def faulty_storage(storage: Storage, fuse: Fuse | None) -> Storage:
     """Return a database that passes the points `commit`; without a fuse, the same database."""
-    return cast(Storage, _FaultyStorage(storage, fuse)) if fuse else storage
+    return cast("Storage", _FaultyStorage(storage, fuse)) if fuse else storage
 
 
 def faulty_ledger(ledger: Ledger, fuse: Fuse | None) -> Ledger:
