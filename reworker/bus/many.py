@@ -23,7 +23,8 @@ logger = logging.getLogger(__name__)
 #: that rings before the message itself can be seen.
 SECOND_LOOK_S = 0.05
 #: the queue is not there, not for us, or another connection's. Source: AMQP 0-9-1, constants.
-REFUSALS = (403, 404, 405)
+NOT_FOUND = 404
+REFUSALS = (403, NOT_FOUND, 405)
 
 
 class ManyPull(subscription.Subscription):
@@ -118,14 +119,17 @@ class ManyPull(subscription.Subscription):
 
     def _on_closed(self, channel: Any, reason: Exception) -> None:
         turn, self._turn = self._turn, None
-        is_refusal = isinstance(reason, ChannelClosedByBroker) and reason.reply_code in REFUSALS
-        if turn is None or not is_refusal:
+        if turn is None or not isinstance(reason, ChannelClosedByBroker) or reason.reply_code not in REFUSALS:
             if turn is not None:
                 self._rota.doubt(turn.queue)
             super()._on_closed(channel, reason)
             return
-        log = logger.warning if self._rota.missing(turn) else logger.debug
-        log("%s could not be asked for a message: %s", turn.queue, getattr(reason, "reply_text", reason))
+        lost = self._rota.missing(turn)
+        log = logger.warning if lost else logger.debug
+        log("%s could not be asked for a message: %s", turn.queue, reason.reply_text)
+        if reason.reply_code == NOT_FOUND:  # of others we cannot know
+            for call in lost:
+                self._host.guard(lambda done: done(), call)
         self._end_epoch()
         self._channel = None
         if self.is_cancelled:

@@ -60,7 +60,8 @@ class MemoryMany(MemoryConsumer):
             while self._is_active and self.has_room() and (turn := self._rota.take(self)) is not None:
                 found = self._host.model.queues.get(turn.queue)
                 if found is None:
-                    self._rota.missing(turn)
+                    for call in self._rota.missing(turn):
+                        call()
                 elif not found.ready:
                     self._rota.empty(turn)
                 else:

@@ -8,13 +8,16 @@ bell, put back by a worker that was lost, is found by a sweep now and then.
 from __future__ import annotations
 
 import threading
-from collections.abc import Iterable
+from collections import deque
+from collections.abc import Callable, Iterable
 from typing import Protocol
 
 import msgspec
 
 #: queues that were heard of and are remembered; the oldest are forgotten.
 HEARD_COUNT = 10_000
+#: bells of one queue whose senders can be told when it is not there.
+TOLD_COUNT = 1_000
 #: bytes of a queue's name. Source: AMQP 0-9-1, short string.
 NAME_BYTES = 255
 
@@ -42,12 +45,13 @@ class Turn(msgspec.Struct, frozen=True, gc=False):
 class _Place:
     """What is known of one queue."""
 
-    __slots__ = ("is_listed", "is_missing", "is_paused", "owed_count", "rung_count")
+    __slots__ = ("is_listed", "is_missing", "is_paused", "lost_calls", "owed_count", "rung_count")
 
     def __init__(self) -> None:
         self.is_listed = self.is_missing = self.is_paused = False
         #: bells in all, and those for which no message has been found yet.
         self.rung_count = self.owed_count = 0
+        self.lost_calls: deque[Callable[[], None]] = deque(maxlen=TOLD_COUNT)
 
 
 class Rota:
@@ -77,11 +81,19 @@ class Rota:
         with self._lock:
             return list(self._places)
 
-    def ring(self, queue: str) -> None:
-        """Note that a message has come, or is about to."""
+    def ring(self, queue: str, on_lost: Callable[[], None] | None = None) -> None:
+        """Note that a message has come, or is about to.
+
+        Args:
+            queue: its queue.
+            on_lost: called on the I/O thread when that turns out not to be there: then nobody else has the
+                message, and its sender takes it for delivered, because the bell has got it.
+        """
         with self._lock:
             place = self._place(queue)
             place.is_missing = False
+            if on_lost is not None:
+                place.lost_calls.append(on_lost)
             place.rung_count += 1
             place.owed_count += 1
             if not place.is_paused:
@@ -165,6 +177,7 @@ class Rota:
             if place is None:
                 return
             place.owed_count = max(0, place.owed_count - 1)
+            place.lost_calls.clear()
             if not place.is_paused:
                 self._doubtful.pop(turn.queue, None)
                 self._live[turn.queue] = None
@@ -182,20 +195,22 @@ class Rota:
                 return False
             self._unmark(turn.queue)
             is_owing, place.owed_count = place.owed_count > 0, 0
+            place.lost_calls.clear()
             return is_owing
 
-    def missing(self, turn: Turn) -> bool:
-        """Note that there is no such queue, or none that we may read; tell whether it had rung."""
+    def missing(self, turn: Turn) -> list[Callable[[], None]]:
+        """Note that there is no such queue, or none that we may read; return what to call for its bells."""
         with self._lock:
             place = self._places.get(turn.queue)
             if place is None:
-                return False
-            is_owing, place.owed_count = place.owed_count > 0, 0
+                return []
+            calls, place.owed_count = list(place.lost_calls), 0
+            place.lost_calls.clear()
             self._unmark(turn.queue)
             place.is_missing = True
             if not place.is_listed and not place.is_paused:
                 del self._places[turn.queue]
-            return is_owing
+            return calls
 
     # ---- with the lock held
 

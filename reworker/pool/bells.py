@@ -2,14 +2,18 @@
 
 from __future__ import annotations
 
+import contextlib
 import threading
 from collections.abc import Callable, Iterable
+from functools import partial
 
 from reworker import backoff
-from reworker.bus.contract import BindingSpec, Delivery, QueueSpec, TopologySpec, Verdict
+from reworker.bus.contract import BindingSpec, Delivery, Outgoing, QueueSpec, TopologySpec, Verdict
 from reworker.bus.rota import Rota
 from reworker.ids import new_id
+from reworker.jobs.envelopes import plain_properties
 from reworker.jobs.station import Station
+from reworker.messages import Reply, encode
 from reworker.topology import names
 
 #: seconds between two looks at all queues that are known, for what came in without a bell.
@@ -28,8 +32,8 @@ PREFETCH = 100
 class Bells:
     """Keeps the rota of a pool.
 
-    Duties: ring for each message that the broker copies to us, ask the worker for the queues that it knows,
-    sweep.
+    Duties: ring for each message that the broker copies to us, answer for those that no other queue has got,
+    ask the worker for the queues that it knows, sweep.
     Threads: `on_delivery` on the I/O thread of the bus, the rest of the work on a thread of its own.
     End of life: `stop`.
 
@@ -62,7 +66,18 @@ class Bells:
     def on_delivery(self, delivery: Delivery) -> None:
         """Ring for a message."""
         delivery.settle(Verdict.ACK)
-        self._rota.ring(delivery.routing_key)
+        queue, found = delivery.routing_key, delivery.properties
+        on_lost = partial(self._answer_lost, queue, found.correlation_id, found.reply_to)
+        self._rota.ring(queue, on_lost)
+
+    def _answer_lost(self, queue: str, correlation_id: str | None, reply_to: str | None) -> None:
+        """Tell who waits for a step that no queue but ours has taken: to its sender, that was one."""
+        if not reply_to or reply_to == names.NO_REPLY:
+            return
+        properties = plain_properties(self._station.app_id, correlation_id, names.NO_REPLY)
+        reply = encode(Reply("failed", message=f"not done: there is no queue {queue}"))
+        with contextlib.suppress(TypeError, ValueError):  # an address that nobody can write to
+            self._station.bus.publish(Outgoing("", reply_to, reply, properties))
 
     def start(self) -> None:
         """Begin to ask and to sweep."""

@@ -60,6 +60,9 @@ class CodeCore(FakeCore):
     def publish(self, message: Outgoing) -> None:
         publish_and_wait(self.bus, message)
 
+    def wait_for(self, attempt: str, status: str) -> None:
+        wait_until(lambda: status in self.statuses(attempt), message=f"{status} of {attempt}")
+
     def begun_s(self, attempt: str) -> float:
         """Wait for the end of a step; return when it began."""
         self.wait(attempt, "started", "completed")
@@ -93,11 +96,6 @@ def test_steps_of_all_codes_are_done_when_they_come_and_have_come(core: CodeCore
     for attempt in early + late:
         core.wait(attempt, "started", "completed")
     assert worker.terminate() == 0
-
-
-def test_bell_is_enough_when_nobody_sweeps(core: CodeCore, start: Start) -> None:
-    start()
-    core.wait(core.step(1, "c"), "started", "completed")
 
 
 def test_most_urgent_step_begins_first_and_codes_take_turns_when_many_wait(
@@ -166,6 +164,16 @@ def test_step_of_a_dead_worker_is_found_by_another_that_has_heard_its_bell(
     core.wait(core.step(2, "a"), "started", "completed")
     first.send_signal(signal.SIGKILL)
     wait_until(lambda: core.statuses(attempt) == ["started", "unknown"])
+
+
+def test_step_is_answered_when_nobody_made_the_queue_of_its_code(core: CodeCore, start: Start) -> None:
+    worker = start("--processes", "2")
+    attempt = core.step(1, "never-made")
+    core.wait_for(attempt, "failed")
+    mine = [one for one in core.replies if one.properties.correlation_id == attempt]
+    assert json.loads(mine[0].body)["message"] == "not done: there is no queue worker.code.never-made"
+    core.wait(core.step(2, "a"), "started", "completed")
+    assert worker.terminate() == 0
 
 
 def test_running_step_ends_and_others_stay_when_the_worker_is_told_to_stop(

@@ -138,10 +138,31 @@ def test_missing_queue_is_forgotten_unless_it_is_listed() -> None:
     for _ in range(2):
         turn = desk.rota.take(desk.taker)
         assert turn is not None
-        assert desk.rota.missing(turn) == (turn.queue == "heard")
+        assert desk.rota.missing(turn) == []
     assert desk.rota.known == ["listed"]
     desk.rota.sweep()
     assert desk.drain() == []
+
+
+def test_bells_of_a_missing_queue_are_answered_once() -> None:
+    desk, told = Desk(), []
+    for word in ("one", "two"):
+        desk.rota.ring("a", lambda word=word: told.append(word))
+    turn = desk.rota.take(desk.taker)
+    assert turn is not None
+    for call in [*desk.rota.missing(turn), *desk.rota.missing(turn)]:
+        call()
+    assert told == ["one", "two"]
+
+
+def test_bells_are_not_answered_when_the_queue_was_there() -> None:
+    desk, told = Desk(), []
+    for end in (desk.rota.found, desk.rota.empty):
+        desk.rota.ring("a", lambda: told.append("lost"))
+        turn = desk.rota.take(desk.taker)
+        assert turn is not None
+        end(turn)
+        assert desk.rota.missing(turn) == []
 
 
 def test_missing_queue_is_asked_again_when_it_rings_or_the_connection_is_another() -> None:
