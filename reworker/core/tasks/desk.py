@@ -11,6 +11,7 @@ import logging
 import threading
 from collections.abc import Callable, Sequence
 from datetime import datetime
+from itertools import takewhile
 from typing import Protocol
 
 import msgspec
@@ -36,6 +37,8 @@ logger = logging.getLogger(__name__)
 #: tasks of one code that are started and have not ended at most; the others wait in the database, where
 #: one of a higher priority passes them.
 WINDOW_COUNT = 100
+#: transactions of schedules in one round at most.
+FIRING_COUNT = 10
 #: tasks in one transaction at most.
 BATCH_COUNT = 50
 #: seconds between two looks: while tasks run, which other cores may end; else.
@@ -123,7 +126,7 @@ class TaskDesk:
             self._active.update(self._storage.reader.active_ids())
             self._is_informed = True
         self._is_blocked = False
-        done_count = self._firing.fire()
+        done_count = self._fire()
         work = self._storage.reader.task_work(self._clock.now())
         if work.has_ended:
             done_count += self._end()
@@ -132,6 +135,11 @@ class TaskDesk:
         if work.has_waiting or work.has_ended:
             done_count += self._start()
         return done_count > 0
+
+    def _fire(self) -> int:
+        """Make the tasks of schedules first: to start tasks takes longer, and can wait."""
+        counts = (self._firing.fire() for _ in range(FIRING_COUNT))
+        return sum(takewhile(bool, counts))
 
     def _rest_s(self) -> float:
         now = self._clock.now()
