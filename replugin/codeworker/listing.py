@@ -50,5 +50,8 @@ def _answer(source: Source, path: str) -> dict[str, Any]:
     )
     if answer.status != 200:
         raise JobFailed(f"{source.server} does not list its codes: {answer.status} {answer.reason}")
-    found: dict[str, Any] = json.loads(answer.body)
-    return found
+    try:
+        found = json.loads(answer.body)
+    except ValueError as error:
+        raise JobFailed(f"{source.server} is no server of ours: {path} is no JSON: {error}") from error
+    return found if isinstance(found, dict) else {}

@@ -78,11 +78,10 @@ class PackageCache:
     def sweep(self) -> None:
         """Remove what was left by processes that were killed."""
         limit = self._clock.now().timestamp() - LEFT_S
-        for entry in os.scandir(self._folder):
-            if entry.name.startswith((NEW_PREFIX, OLD_PREFIX)):
-                with contextlib.suppress(OSError):
-                    if entry.stat(follow_symlinks=False).st_mtime < limit:
-                        shutil.rmtree(entry.path, ignore_errors=True)
+        left = [one for one in os.scandir(self._folder) if one.name.startswith((NEW_PREFIX, OLD_PREFIX))]
+        for entry in left:
+            if _used_at(entry) < limit:
+                shutil.rmtree(entry.path, ignore_errors=True)
 
     def _ensured(self, digest: str, fetch: Fetch, wait: Wait) -> Path:
         place = self._folder / digest
@@ -147,13 +146,10 @@ def _used_at(entry: os.DirEntry[str]) -> float:
 def size_of(folder: Path) -> int:
     """Return the bytes of the files in a folder; one that goes meanwhile has fewer."""
     total_bytes = 0
-    with contextlib.suppress(FileNotFoundError):
-        for entry in os.scandir(folder):
-            if entry.is_dir(follow_symlinks=False):
-                total_bytes += size_of(Path(entry.path))
-            else:
-                with contextlib.suppress(FileNotFoundError):
-                    total_bytes += entry.stat(follow_symlinks=False).st_size
+    for place, _, names in os.walk(folder):
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                total_bytes += os.lstat(os.path.join(place, name)).st_size
     return total_bytes
 
 
@@ -165,16 +161,15 @@ def copy_tree(source: Path, target: Path, uid: int | None) -> None:
         target: gets them.
         uid: whose the copies shall be, user and group; None is ours.
     """
-    with os.scandir(source) as entries:
-        for entry in entries:
-            copy = target / entry.name
-            if entry.is_dir(follow_symlinks=False):
-                os.mkdir(copy, 0o700)
-                copy_tree(Path(entry.path), copy, uid)
-                if uid is not None:
-                    os.chown(copy, uid, uid)
-            else:
-                _copy_file(entry.path, copy, uid)
+    for entry in list(os.scandir(source)):
+        copy = target / entry.name
+        if not entry.is_dir(follow_symlinks=False):
+            _copy_file(entry.path, copy, uid)
+            continue
+        os.mkdir(copy, 0o700)
+        copy_tree(Path(entry.path), copy, uid)
+        if uid is not None:
+            os.chown(copy, uid, uid)
 
 
 def _copy_file(source: str, target: Path, uid: int | None) -> None:

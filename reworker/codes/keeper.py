@@ -142,8 +142,7 @@ def _end_all(*, has_namespaces: bool) -> None:
             continue
         while True:
             if has_namespaces:
-                with contextlib.suppress(ProcessLookupError):
-                    os.kill(-1, signal.SIGKILL)
+                _kill(-1, signal.SIGKILL)
             else:
                 _kill_descendants()
             os.waitpid(-1, 0)
@@ -154,8 +153,12 @@ def _kill_descendants() -> None:
     found = _descendants()
     for number in (signal.SIGSTOP, signal.SIGKILL):
         for pid in found:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.kill(pid, number)
+            _kill(pid, number)
+
+
+def _kill(pid: int, number: int) -> None:
+    with contextlib.suppress(ProcessLookupError, PermissionError):
+        os.kill(pid, number)
 
 
 def _descendants() -> list[int]:

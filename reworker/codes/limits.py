@@ -137,10 +137,9 @@ def _own_bytes(pid: int) -> int:
     return next((int(line.split()[1]) * 1024 for line in lines if line.startswith("Pss:")), 0)
 
 
-def _statuses(folder: Path | str) -> Iterator[os.stat_result]:
-    with contextlib.suppress(OSError), os.scandir(folder) as entries:
-        for entry in entries:
+def _statuses(folder: Path) -> Iterator[os.stat_result]:
+    """Yield those of all files and folders below one; what cannot be looked at is passed over."""
+    for place, folders, names in os.walk(folder):
+        for name in (*folders, *names):
             with contextlib.suppress(OSError):
-                yield entry.stat(follow_symlinks=False)
-                if entry.is_dir(follow_symlinks=False):
-                    yield from _statuses(entry.path)
+                yield os.lstat(os.path.join(place, name))

@@ -129,13 +129,9 @@ class Slot:
 def _sweep(work: Path) -> None:
     """Remove the folders of processes that are gone."""
     for top in work.glob(f"{_SLOT_PREFIX}*"):
-        with contextlib.suppress(OSError):
-            file = os.open(top / _LOCK, os.O_RDWR | os.O_CLOEXEC)
-            try:
-                if _is_locked(file):
-                    remove_tree(top)
-            finally:
-                os.close(file)
+        with contextlib.suppress(OSError), open(top / _LOCK, "r+b") as file:
+            if _is_locked(file.fileno()):
+                remove_tree(top)
 
 
 def _is_locked(file: int) -> bool:

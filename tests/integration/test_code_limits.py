@@ -153,7 +153,8 @@ def test_task_reads_neither_environment_nor_files_of_its_worker(bed: Bed) -> Non
     secret.chmod(0o600)
     bed.config |= {"token": None, "token_file": str(secret)}
     script = (
-        f"cat {secret}; ls {bed.top}/cache; ls {bed.top}/work; cat /proc/{os.getpid()}/environ; "
+        f"cat {secret}; ls {bed.config['cache_dir']} {bed.config['work_dir']}; "
+        f"cat /proc/{os.getpid()}/environ; "
         f"cat /proc/$PPID/environ; cat /proc/1/environ; cat /proc/{os.getpid()}/mem | head -c 1"
     )
     found = bed.shell(script, env_vars={})
