@@ -276,7 +276,11 @@ def worker_looks(
     for row in work:
         if row.worker and process_of(row.worker) not in known:
             by_process[process_of(row.worker)].append(row)
-    silent = [_silent(*process, rows, queues) for process, rows in by_process.items() if _counts(rows, now)]
+    silent = [
+        _silent(*process, rows, queues)
+        for process, rows in by_process.items()
+        if _counts(process[1], rows, now)
+    ]
     return tuple(sorted(answered + silent, key=lambda one: (one.queue, one.host, one.pid)))
 
 
@@ -302,13 +306,15 @@ def _answered(one: Heard, now: datetime) -> WorkerLook:
     )
 
 
-def _counts(rows: Iterable[WorkRow], now: datetime) -> bool:
-    """Tell whether a process that does not answer is worth a line: it has work, or was there just now."""
-    return any(
-        row.status == AttemptStatus.STARTED
-        or (row.newest_at is not None and (now - row.newest_at).total_seconds() < RECENT_S)
-        for row in rows
-    )
+def _counts(pid: int, rows: Sequence[WorkRow], now: datetime) -> bool:
+    """Tell whether a process that does not answer is worth a line: it has work in hand.
+
+    One of another library (`pid` is 0) answers nobody: it counts while it was there just now.
+    """
+    if any(row.status == AttemptStatus.STARTED for row in rows):
+        return True
+    newest = max(filter(None, (row.newest_at for row in rows)), default=None)
+    return not pid and newest is not None and (now - newest).total_seconds() < RECENT_S
 
 
 def _silent(host: str, pid: int, rows: Sequence[WorkRow], queues: Iterable[str]) -> WorkerLook:

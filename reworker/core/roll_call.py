@@ -27,6 +27,8 @@ from reworker.ids import new_id
 from reworker.messages import Pong, WorkerOrder, decode, encode
 from reworker.topology import names
 
+#: state of a process whose last word this is.
+GONE = "stopped"
 #: processes that are remembered; more come from somebody who makes them up.
 HEARD_COUNT = 10_000
 
@@ -99,7 +101,9 @@ class RollCall:
         with contextlib.suppress(MessageError):
             heard = Heard(decode(Pong, delivery.body), self._clock.now())
             with self._lock:
-                if len(self._heard) < HEARD_COUNT or heard.order() in self._heard:
+                if heard.pong.state == GONE:
+                    self._heard.pop(heard.order(), None)
+                elif len(self._heard) < HEARD_COUNT or heard.order() in self._heard:
                     self._heard[heard.order()] = heard
 
 

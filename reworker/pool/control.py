@@ -4,9 +4,12 @@ from __future__ import annotations
 
 import os
 import socket
+from collections import deque
 from collections.abc import Callable, Sequence
 from functools import partial
 from typing import Any, Protocol
+
+import msgspec
 
 from reworker import __version__
 from reworker.bus.contract import (
@@ -29,6 +32,8 @@ from reworker.pool.instance import Instance
 from reworker.pool.states import State
 from reworker.topology import names
 
+#: who has asked last, and is told of the end: some dashboards and people.
+ASKER_COUNT = 16
 #: first words of the routing keys that a worker type listens to.
 VERBS = ("cancel", "pause", "resume")
 
@@ -63,6 +68,8 @@ class ControlDesk:
     def __init__(self, pool: Controlled) -> None:
         self._pool = pool
         suffix = pool.station.settings.suffix
+        #: where those who have asked lately wait for answers.
+        self._askers: deque[str] = deque(maxlen=ASKER_COUNT)
         self.queue = f"{names.CONTROL_EXCHANGE}.{suffix}.{new_id(pool.station.clock.now())}"
         #: of single queues, for a worker of many; without the wildcard it means all of them.
         self._wide_key = pool.station.settings.queues_key.removeprefix(names.WORKER_PREFIX)
@@ -138,13 +145,22 @@ class ControlDesk:
     def _answer(self, delivery: Delivery) -> None:
         reply_to = delivery.properties.reply_to
         if reply_to:
-            station = self._pool.station
-            properties = Properties(
-                app_id=station.app_id,
-                correlation_id=delivery.properties.correlation_id,
-                content_type="application/json",
-            )
-            station.bus.publish(Outgoing("", reply_to, encode(pong_of(self._pool)), properties))
+            if reply_to not in self._askers:
+                self._askers.append(reply_to)
+            self._tell(reply_to, pong_of(self._pool), delivery.properties.correlation_id)
+
+    def say_goodbye(self) -> None:
+        """Tell those who have asked lately that this process ends, lest it counts as silent. Any thread."""
+        last = msgspec.structs.replace(pong_of(self._pool), state=str(State.STOPPED))
+        for asker in tuple(self._askers):
+            self._tell(asker, last, None)
+
+    def _tell(self, asker: str, pong: Pong, correlation_id: str | None) -> None:
+        station = self._pool.station
+        properties = Properties(
+            app_id=station.app_id, correlation_id=correlation_id, content_type="application/json"
+        )
+        station.bus.publish(Outgoing("", asker, encode(pong), properties))
 
 
 def pong_of(pool: Controlled) -> Pong:

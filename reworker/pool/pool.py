@@ -236,6 +236,7 @@ class WorkerPool:
         if self._bells is not None:
             self._bells.stop()
         self._deadman.close()
+        self._desk.say_goodbye()
         self._settle(SETTLE_S)
         self.bus.close()
         self._ledger.close()

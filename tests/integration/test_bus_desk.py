@@ -79,6 +79,16 @@ def test_worker_is_quiet_until_it_is_told_to_go_on(any_broker_url: str, desk: Co
     ]
 
 
+def test_worker_that_was_stopped_is_gone_at_once(any_broker_url: str, desk: Counter) -> None:
+    def states() -> list[str]:
+        return [one["state"] for one in desk.get("workers")["items"]]
+
+    with running_worker("noop", any_broker_url):
+        wait_until(lambda: states() == ["consuming"], poll_s=0.1)
+    wait_until(lambda: states() != ["consuming"], poll_s=0.1)
+    assert states() == [], "it was not silent, it said goodbye"
+
+
 def test_dead_letter_is_edited_and_sent_back(channel: Any, desk: Counter) -> None:
     channel.queue_declare("worker.fixed")
     put_letter(channel, b'{"a": 1', "not JSON", "worker.fixed")

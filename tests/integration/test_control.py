@@ -138,6 +138,7 @@ def test_ping_is_answered_with_state_and_jobs_when_it_comes(world: World) -> Non
         pool.quiet()
         asker.ask()
         assert asker.answer()["state"] == "quiet"
+    assert asker.answer()["state"] == "stopped", "who has asked is told of the end, once"
     assert not asker.answers, "a ping without reply_to is not answered"
 
 

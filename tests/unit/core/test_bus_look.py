@@ -158,7 +158,7 @@ def test_process_is_silent_when_it_has_not_answered_for_a_while() -> None:
     ]
 
 
-def test_process_that_does_not_answer_is_shown_when_it_has_work_or_was_there_just_now() -> None:
+def test_process_that_does_not_answer_is_shown_when_it_has_work_or_is_of_another_library() -> None:
     rows = [
         work("noop:Do", "started", worker="h1:7:0", attempt_count=2, newest_at=ago(1)),
         work("noop:Do", "started", worker="h2:8:1", attempt_count=3, newest_at=ago(5000)),
@@ -166,13 +166,13 @@ def test_process_that_does_not_answer_is_shown_when_it_has_work_or_was_there_jus
         work("noop:Do", "completed", worker="h3:9:0", newest_at=ago(5)),
         work("noop:Do", "completed", worker="h4:9:0", newest_at=ago(5000)),
         work("old:Do", "completed", worker="oldworker", newest_at=ago(5)),
+        work("old:Do", "completed", worker="olderworker", newest_at=ago(5000)),
     ]
     found = worker_looks([heard()], rows, ["worker.noopworker"], NOW)
     shown = [(one.worker, one.queue, one.host, one.pid, one.state, one.job_count) for one in found]
     assert shown == [
         ("noopworker", "worker.noopworker", "h1", 7, "consuming", 1),
         ("noop", "worker.noopworker", "h2", 8, SILENT, 3),
-        ("noop", "worker.noopworker", "h3", 9, SILENT, 0),
         ("oldworker", "worker.old", "", 0, SILENT, 0),
     ]
     assert found[1].heard_at == ago(5000)
