@@ -10,7 +10,13 @@ from tests.browser.house import House, playbook_text
 
 def test_keys_lead_to_every_page_when_pressed(home: House, eyes: Open) -> None:
     window = eyes(home.url).go("/")
-    for key, path in (("d", "/deployments"), ("p", "/playbooks"), ("w", "/workers"), ("a", "/admin")):
+    for key, path in (
+        ("d", "/deployments"),
+        ("p", "/playbooks"),
+        ("w", "/workers"),
+        ("t", "/tasks"),
+        ("a", "/admin"),
+    ):
         window.keys("g", key)
         window.page.wait_for_url(f"**{path}")
     window.keys("g", "n")

@@ -132,9 +132,9 @@ def busy(home: House) -> dict[str, str]:
 
 
 def fill_work(home: House, count: int) -> None:
-    """Put so many codes, tasks and schedules into a house."""
+    """Put so many tasks and schedules into a house, of 60 codes at most."""
     bench = Bench(home)
-    for number in range(count):
+    for number in range(min(count, 60)):
         bench.upload(f"code {number}", max_concurrency=number % 3)
     for start in range(0, count, 500):
         drafts = [
@@ -151,7 +151,7 @@ def fill_work(home: House, count: int) -> None:
 def poisoned_work(home: House) -> list[str]:
     """Store hostile text wherever codes, tasks and schedules have text; return the pages that show it."""
     bench, clean = Bench(home), HOSTILE.replace("\u202e", "").replace("\u202c", "")
-    options = CodeOptions(config=HOSTILE, env_vars={clean: HOSTILE}, result_queue=HOSTILE, result_url=HOSTILE)
+    options = CodeOptions(config=HOSTILE, env_vars={clean.replace("=", ""): HOSTILE}, result_queue=clean)
     draft = CodeDraft(clean, HOSTILE, HOSTILE, options)
     code = home.service.codes.upload(bench.project, draft, [package()], actor=HOSTILE)
     home.service.projects.add(clean, actor=HOSTILE)
