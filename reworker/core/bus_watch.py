@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import logging
 import threading
-from collections.abc import Collection, Iterable, Iterator
+from collections.abc import Collection, Iterable, Iterator, Mapping
 from datetime import UTC, datetime, timedelta
 from typing import Any
 
@@ -28,12 +28,13 @@ from reworker.core.bus_look import (
     worker_looks,
 )
 from reworker.core.management_search import login_of, plugins_beside
-from reworker.core.roll_call import Heard, RollCall, commands_on
+from reworker.core.roll_call import Heard, RollCall, answers_to, commands_on
 from reworker.core.upkeep import open_ids
 from reworker.errors import BusError, ConfigError, ConnectionLost, StorageError, TopologyMismatch
 from reworker.storage.contract import Reader
 from reworker.storage.work_contract import WorkRow
 from reworker.topology import names
+from reworker.topology.code_queues import CODE_COMMAND, is_code_queue
 from reworker.topology.management import SEARCH_S, Management, NotSeen, QueueFigures
 
 logger = logging.getLogger(__name__)
@@ -139,6 +140,7 @@ class BusWatch:
         work = self._recent_work(now)
         figures = self._figures()
         counts = self._counted(figures, self._wanted({one.pong.queue for one in heard}, figures, work))
+        counts = with_code_workers(counts, heard)
         self._rates.note(self._clock.mono_s(), counts)
         self._away_since = None
         return BusLook(
@@ -233,6 +235,20 @@ class BusWatch:
             found[name] = told
         self._found = set(found) - set(CORE_QUEUES)
         return found
+
+
+def with_code_workers(counts: Mapping[str, Counts], heard: Iterable[Heard]) -> dict[str, Counts]:
+    """Return counts in which the workers of codes are consumers of their queues.
+
+    To the broker they are none: they ask each queue for one message at a time.
+    """
+    takers_count = sum(answers_to(one.pong.queue, CODE_COMMAND) for one in heard)
+    return {
+        name: msgspec.structs.replace(one, consumers=one.consumers + takers_count)
+        if is_code_queue(name)
+        else one
+        for name, one in counts.items()
+    }
 
 
 def recent_work(reader: Reader, now: datetime) -> list[WorkRow]:

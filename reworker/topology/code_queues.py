@@ -11,6 +11,8 @@ from reworker.topology import names
 MOST_PRIORITY = 2
 #: how the queues of codes begin, and what a worker of all of them listens to.
 CODE_PREFIX, CODES_KEY = f"{names.WORKER_PREFIX}code.", f"{names.WORKER_PREFIX}code.#"
+#: first word of the commands of codes, and name of their workers.
+CODE_COMMAND = "code"
 #: their names, as a regular expression.
 CODE_PATTERN = f"{re.escape(CODE_PREFIX)}[0-9a-f]{{24}}"
 _NAME = re.compile(rf"{CODE_PATTERN}(\.retry\.[0-9]+s)?")

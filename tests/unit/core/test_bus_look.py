@@ -22,6 +22,7 @@ from reworker.core.bus_look import (
     work_by_queue,
     worker_looks,
 )
+from reworker.core.bus_watch import with_code_workers
 from reworker.core.roll_call import Heard, RollCall, answers_to, order_workers
 from reworker.errors import Unroutable
 from reworker.messages import Pong, RunningJob
@@ -208,3 +209,12 @@ def test_nobody_listens_when_there_are_no_workers() -> None:
 @pytest.mark.parametrize(("name", "is_meant"), [("noop", True), ("noopworker", True), ("no", False)])
 def test_worker_is_known_by_its_short_name_too(name: str, is_meant: bool) -> None:
     assert answers_to("worker.eu.noopworker", name) is is_meant
+
+
+def test_workers_of_codes_count_as_readers_of_their_queues() -> None:
+    code, other = f"worker.code.{'0' * 24}", "worker.noopworker"
+    counts = {code: Counts(ready=3), other: Counts(ready=1)}
+    answers = [heard("codeworker"), heard("noopworker"), heard("codeworker", pid=8)]
+    found = with_code_workers(counts, answers)
+    assert {name: one.consumers for name, one in found.items()} == {code: 2, other: 0}
+    assert with_code_workers(counts, []) == counts
