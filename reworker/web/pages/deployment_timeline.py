@@ -22,6 +22,8 @@ from reworker.storage.contract import AttemptRow
 WIDTH = 1000
 #: what is drawn at least of a segment that is there, so that it can be seen.
 LEAST_WIDTH = 2
+#: and of one that goes on: how long it is by now the page does not say, so that it stays the same.
+OPEN_WIDTH = 20
 PARTS = ("outbox", "queue", "work", "commit", "people")
 
 
@@ -43,6 +45,18 @@ class TimelineRow(msgspec.Struct, frozen=True):
     def seconds(self, part: str) -> float | None:
         """Return how long a part took, or None when it never came to it."""
         return next((one.seconds for one in self.segments if one.part == part), None)
+
+    @property
+    def open_part(self) -> str:
+        """The part that goes on; empty when the attempt has ended."""
+        return self.segments[-1].part if self.segments and self.attempt.ended_at is None else ""
+
+    @property
+    def open_at(self) -> datetime:
+        """When the part began that goes on."""
+        one = self.attempt
+        begun = {"queue": one.sent_at, "work": one.started_at}
+        return begun.get(self.open_part) or one.created_at
 
     @property
     def total_s(self) -> float:
@@ -75,7 +89,10 @@ def timeline(attempts: Sequence[AttemptRow], now: datetime) -> Timeline:
     length_s = (end_at - start_at).total_seconds() or 1.0
     rows = []
     for attempt, some in zip(attempts, spans, strict=True):
-        segments = tuple(_segment(span, start_at, length_s) for span in some)
+        is_open = attempt.ended_at is None
+        segments = tuple(
+            _segment(span, start_at, length_s, is_open=is_open and span is some[-1]) for span in some
+        )
         rows.append(TimelineRow(attempt, segments))
     sums = {part: sum(row.seconds(part) or 0.0 for row in rows) for part in PARTS}
     return Timeline(
@@ -114,9 +131,10 @@ def _next_at(attempts: Sequence[AttemptRow]) -> Mapping[int, datetime]:
     return found
 
 
-def _segment(span: Span, start_at: datetime, length_s: float) -> Segment:
+def _segment(span: Span, start_at: datetime, length_s: float, *, is_open: bool) -> Segment:
     part, begin, end = span
     seconds = (end - begin).total_seconds()
     x = round((begin - start_at).total_seconds() / length_s * WIDTH)
-    width = max(round(seconds / length_s * WIDTH), LEAST_WIDTH if seconds else 0)
+    least = OPEN_WIDTH if is_open else LEAST_WIDTH if seconds else 0
+    width = max(round(seconds / length_s * WIDTH), least)
     return Segment(part, seconds, min(x, WIDTH - width), width)

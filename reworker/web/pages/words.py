@@ -81,6 +81,14 @@ def when(value: datetime | None) -> Markup:
     return Markup('<time datetime="{}">{}</time>').format(exact_text, value.strftime("%Y-%m-%d %H:%M:%S"))
 
 
+def running(since: datetime) -> Markup:
+    """Return what lasts since a moment; `app.js` writes how long that is."""
+    exact_text = since.strftime("%Y-%m-%dT%H:%M:%SZ")
+    return Markup('<time datetime="{}" data-span>since {}</time>').format(
+        exact_text, since.strftime("%H:%M:%S")
+    )
+
+
 def duration(seconds: float | None) -> str:
     """Return a duration in the two units that say most: ``4 m 12 s``."""
     if seconds is None:
@@ -137,6 +145,7 @@ def short(value: str, limit: int = 80) -> str:
 FILTERS: dict[str, Callable[..., Any]] = {
     "exact": exact,
     "when": when,
+    "running": running,
     "duration": duration,
     "brief": brief,
     "size": size,

@@ -92,13 +92,19 @@ document.addEventListener("change", (event) => {
 // Ages: "3 min ago" in place of the time, which stays as the title.
 const units = [[86400, "d"], [3600, "h"], [60, "min"], [1, "s"]];
 
+function lasts(seconds) {
+  const [size, unit] = units.find(([one]) => seconds >= one) || [1, "s"];
+  return `${Math.floor(seconds / size)} ${unit}`;
+}
+
+// A time with data-span is the beginning of what goes on: "3 min".
 function age(time) {
   const seconds = Math.round((Date.now() - Date.parse(time.dateTime)) / 1000);
   const away = Math.abs(seconds);
   if (!(away < 86400 * 14)) return "";
+  if ("span" in time.dataset) return lasts(Math.max(seconds, 0));
   if (away < 5) return "now";
-  const [size, unit] = units.find(([one]) => away >= one);
-  const text = `${Math.floor(away / size)} ${unit}`;
+  const text = lasts(away);
   return seconds > 0 ? `${text} ago` : `in ${text}`;
 }
 

@@ -7,7 +7,7 @@ from datetime import UTC, datetime, timedelta
 import msgspec
 
 from reworker.storage.rows import AttemptRow
-from reworker.web.pages.deployment_timeline import WIDTH, timeline
+from reworker.web.pages.deployment_timeline import OPEN_WIDTH, WIDTH, timeline
 
 START = datetime(2026, 1, 2, 3, 4, 5, tzinfo=UTC)
 NOW = START + timedelta(seconds=100)
@@ -86,3 +86,14 @@ def test_clock_that_went_back_gives_no_negative_time() -> None:
 
 def test_nothing_gives_nothing() -> None:
     assert timeline([], NOW).rows == ()
+
+
+def test_part_that_goes_on_has_its_beginning_and_can_be_seen() -> None:
+    def shown(*times: float | None, **fields: object) -> tuple[str, datetime, int]:
+        (row,) = timeline([attempt(1, *times, **fields)], START + timedelta(seconds=2)).rows
+        return row.open_part, row.open_at, row.segments[-1].width
+
+    assert shown(0, status="ready")[:2] == ("outbox", START)
+    assert shown(0, 2, status="sent") == ("queue", at(2), OPEN_WIDTH)
+    assert shown(0, 1, 2, status="started") == ("work", at(2), OPEN_WIDTH)
+    assert shown(0, 1, 1, 2)[0] == ""
