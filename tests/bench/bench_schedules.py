@@ -83,6 +83,14 @@ def fired(bed: Bed, schedules: int, codes: int, core_count: int = 1) -> Iterator
     )
 
 
+def measured(url: str, db: str, schedules: int, codes: int, core_count: int) -> Iterator[str]:
+    """Measure on a fresh virtual host and database; yield lines. See `Servers` and `fired`."""
+    with contextlib.closing(Servers(url, db)) as servers:
+        yield servers.title
+        with contextlib.closing(servers.bed()) as bed:
+            yield from (f"- {line}" for line in fired(bed, schedules, codes, core_count))
+
+
 def main() -> None:
     """Print the figures."""
     parser = argparse.ArgumentParser(description="Measure schedules that are due at once.")
@@ -98,11 +106,8 @@ def main() -> None:
     options = parser.parse_args()
     print(f"{place()}; confirms on, all persistent.")
     for db in options.db:
-        with contextlib.closing(Servers(options.url, db)) as servers:
-            print(servers.title, flush=True)
-            with contextlib.closing(servers.bed()) as bed:
-                for line in fired(bed, options.schedules, options.codes, options.cores):
-                    print(f"- {line}", flush=True)
+        for line in measured(options.url, db, options.schedules, options.codes, options.cores):
+            print(line, flush=True)
 
 
 if __name__ == "__main__":

@@ -6,10 +6,10 @@ import json
 from typing import Any
 
 import pytest
+from msgspec.structs import replace
 
 from reworker.core.tasks.options import MOST_DELAY_S, MOST_TIMEOUT_S, PAYLOAD_BYTES, TaskOptions
 from reworker.core.tasks.queueing import MOST_TASKS, MSG_CHARACTERS, TaskDraft
-from reworker.storage.task_rows import TaskRow
 from reworker.task_errors import TaskRefused, ThingNotFound
 from tests.unit.core.kit import Fuse, Killed
 from tests.unit.core.tasks.kit import COMPLETE, CodeWorker, TaskWorld, failed
@@ -170,10 +170,4 @@ def test_output_is_given_back_as_it_was_written(world: TaskWorld) -> None:
     tasks, task = world.core.service.tasks, world.task(own)
     assert "".join(tasks.output(task)) == "one\ntwerr\no\nno end é"
     assert "".join(tasks.output(task, is_stdout=True)) == "one\ntwo\nno end é"
-    assert list(tasks.output(_other(task))) == []
-
-
-def _other(task: TaskRow) -> TaskRow:
-    import msgspec
-
-    return msgspec.structs.replace(task, id=NOBODY)
+    assert list(tasks.output(replace(task, id=NOBODY))) == []

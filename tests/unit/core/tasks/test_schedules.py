@@ -19,7 +19,7 @@ HOUR_S = 3600.0
 
 
 def add(world: TaskWorld, **fields: object) -> ScheduleRow:
-    draft = ScheduleDraft(**{"code_name": "Fib", "payload": "{}", **fields})  # type: ignore[arg-type]  # by name
+    draft = ScheduleDraft(**{"code_name": "Fib", "payload": "{}", **fields})  # type: ignore[arg-type]  # the tests name the fields
     return world.core.service.schedules.add(world.project, [draft], actor="ann")[0]
 
 
