@@ -1,0 +1,265 @@
+"""What a task costs that a code worker runs: processor time of ours, throughput with slots, latency.
+
+    python -m tests.bench.bench_codes [--tasks N] [--slots N] [--rounds N] [--write PAGE]
+
+A worker process on the embedded broker runs tasks of the smallest Python program there is, from a warm cache.
+Beside it the same processes are started by hand, as many at once. Both go in turn, and processor time counts
+all processes, ours and theirs.
+"""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import json
+import os
+import queue
+import resource
+import shutil
+import subprocess
+import sys
+import tempfile
+import threading
+import time
+from pathlib import Path
+from statistics import median, quantiles
+from typing import NamedTuple
+
+from reworker.broker.server import BrokerThread
+from reworker.bus.connection import PikaBus
+from reworker.bus.contract import (
+    BindingSpec,
+    Delivery,
+    Outgoing,
+    Properties,
+    QueueSpec,
+    TopologySpec,
+    Verdict,
+)
+from reworker.codes.process import PATH
+from reworker.config import mq_settings
+from reworker.messages import StepHeaders, encode, headers_of_step
+from reworker.topology.code_queues import code_topology
+from tests.bench.pages import place, written
+from tests.integration.code_support import CODE, DOWNLOAD, PROJECT, package, step_body
+from tests.support.http_server import Answer, HttpServer
+
+#: seconds that anything may take at most.
+LIMIT_S = 120.0
+MARK = "codes"
+#: the smallest task.
+SCRIPT = "import sys\n"
+#: a task that says when its process has begun.
+CLOCK = "import time\nprint(time.clock_gettime(time.CLOCK_REALTIME))\n"
+
+
+class Figures(NamedTuple):
+    """What tasks cost.
+
+    Args:
+        own_cpu_ms: processor time for each task, less that of its process alone.
+        alone_cpu_ms: of a process that is started by hand.
+        tasks_per_s: with all slots.
+        alone_per_s: processes started by hand, as many at once.
+        latency_ms: from the publish of a task to its process, in the middle and for 95 of 100.
+    """
+
+    own_cpu_ms: float
+    alone_cpu_ms: float
+    tasks_per_s: float
+    alone_per_s: float
+    latency_ms: tuple[float, float]
+
+    @property
+    def share(self) -> float:
+        """Tasks for each process that could have been started by hand."""
+        return self.tasks_per_s / self.alone_per_s
+
+
+class Yard:
+    """A broker, a server with one package, and a code worker in a process of its own."""
+
+    def __init__(self, url: str, server: HttpServer, top: Path, slots: int) -> None:
+        self._content = package({"main.py": SCRIPT, "clock.py": CLOCK})
+        server.answers[DOWNLOAD] = Answer(body=self._content)
+        server.answers["/2/projects"] = Answer(body=encode({"projects": [{"id": PROJECT}]}))
+        server.answers[f"/2/projects/{PROJECT}/codes"] = Answer(body=encode({"codes": [{"id": CODE}]}))
+        self._replies: queue.Queue[str] = queue.Queue()
+        self._output: queue.Queue[str] = queue.Queue()
+        self._number = 0
+        self.bus = PikaBus(mq_settings(url), name="bench")
+        self.bus.open(timeout_s=LIMIT_S)
+        self.bus.declare(code_topology(CODE))
+        self.bus.declare(TopologySpec(queues=(QueueSpec("bench"),)))
+        self.bus.consume("bench", self._keep, prefetch=0)
+        config = top / "code.json"
+        folders = {"cache_dir": str(top / "cache"), "work_dir": str(top / "work")}
+        config.write_text(json.dumps({"server": server.url, "token": "t", **folders}), encoding="utf-8")
+        words = ["-m", "reworker", "worker", "code", url, "-w", str(config), "--instances", str(slots)]
+        self.worker = subprocess.Popen([sys.executable, *words], stderr=subprocess.DEVNULL)
+
+    def _keep(self, delivery: Delivery) -> None:
+        status = json.loads(delivery.body)["status"]
+        delivery.settle(Verdict.ACK)
+        if status != "started":
+            self._replies.put(status)
+
+    def send(self, file_name: str = "main.py") -> None:
+        """Publish one task."""
+        self._number += 1
+        body = step_body(self._content, file_name, runtime="python")
+        properties = Properties(
+            correlation_id=f"{self._number:024x}.1",
+            reply_to="bench",
+            delivery_mode=2,
+            headers=headers_of_step(StepHeaders()),
+        )
+        self.bus.publish(Outgoing("re", f"worker.code.{CODE}", encode(body), properties))
+
+    def wait(self, count: int) -> None:
+        """Wait for the ends of so many tasks, which all have to be good."""
+        ends = {self._replies.get(timeout=LIMIT_S) for _ in range(count)}
+        if ends != {"completed"}:
+            raise RuntimeError(f"tasks ended otherwise: {ends}")
+
+    def latencies_ms(self, count: int) -> list[float]:
+        """Return the milliseconds from the publish of each task to its process, one after the other."""
+        found = []
+        output = QueueSpec("bench.output")
+        self.bus.declare(TopologySpec(queues=(output,), bindings=(BindingSpec("re", output.name, "output"),)))
+        self.bus.consume(output.name, self._heard, prefetch=0)
+        for _ in range(count):
+            begin_s = time.clock_gettime(time.CLOCK_REALTIME)
+            self.send("clock.py")
+            self.wait(1)
+            found.append((float(self._output.get(timeout=LIMIT_S)) - begin_s) * 1000)
+        return found
+
+    def _heard(self, delivery: Delivery) -> None:
+        text = json.loads(delivery.body)["message"].strip()
+        if text:
+            self._output.put(text)
+        delivery.settle(Verdict.ACK)
+
+    def cpu_s(self) -> float:
+        """Return the processor time of the worker and of all that it has started."""
+        return sum(_cpu_s(pid) for pid in _family(self.worker.pid))
+
+    def close(self) -> None:
+        """End all of it."""
+        self.worker.terminate()
+        self.worker.wait(LIMIT_S)
+        self.bus.close()
+
+
+def _family(pid: int) -> list[int]:
+    found, waiting = [], [pid]
+    while waiting:
+        one = waiting.pop()
+        found.append(one)
+        for children in Path(f"/proc/{one}/task").glob("*/children"):
+            with contextlib.suppress(OSError):
+                waiting += [int(word) for word in children.read_text(encoding="ascii").split()]
+    return found
+
+
+def _cpu_s(pid: int) -> float:
+    """Return what a process and those that it has waited for have used."""
+    try:
+        words = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
+    except OSError:
+        return 0.0
+    return sum(map(int, words[11:15])) / os.sysconf("SC_CLK_TCK")
+
+
+def alone(count: int, slots: int) -> tuple[float, float]:
+    """Start the processes by hand; return (processes a second, processor seconds of each)."""
+    program = shutil.which("python3", path=PATH) or "python3"
+    with tempfile.TemporaryDirectory() as folder:
+        Path(folder, "main.py").write_text(SCRIPT, encoding="utf-8")
+        left = queue.SimpleQueue[int]()
+        for number in range(count):
+            left.put(number)
+
+        def work() -> None:
+            with contextlib.suppress(queue.Empty):
+                while True:
+                    left.get_nowait()
+                    subprocess.run([program, "-u", "main.py"], cwd=folder, check=True, env={"PATH": PATH})
+
+        before, begin_s = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+        threads = [threading.Thread(target=work) for _ in range(slots)]
+        for one in threads:
+            one.start()
+        for one in threads:
+            one.join()
+        seconds, after = time.monotonic() - begin_s, resource.getrusage(resource.RUSAGE_CHILDREN)
+    return count / seconds, (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / count
+
+
+def measured(count: int, slots: int, rounds: int) -> Figures:
+    """Measure in turn; return the middle of the rounds."""
+    with tempfile.TemporaryDirectory() as top, HttpServer() as server, BrokerThread() as broker:
+        Path(top).chmod(0o755)
+        yard = Yard(broker.url(), server, Path(top), slots)
+        try:
+            for _ in range(4 * slots):
+                yard.send()
+            yard.wait(4 * slots)
+            return _rounds(yard, count, slots, rounds)
+        finally:
+            yard.close()
+
+
+def _rounds(yard: Yard, count: int, slots: int, rounds: int) -> Figures:
+    ours, theirs = [], []
+    for _ in range(rounds):
+        theirs.append(alone(count, slots))
+        cpu_s, begin_s = yard.cpu_s(), time.monotonic()
+        for _ in range(count):
+            yard.send()
+        yard.wait(count)
+        seconds = time.monotonic() - begin_s
+        ours.append((count / seconds, (yard.cpu_s() - cpu_s) / count))
+    alone_cpu_ms = median(one[1] for one in theirs) * 1000
+    latencies = quantiles(yard.latencies_ms(max(count // 4, 20)), n=20)
+    return Figures(
+        own_cpu_ms=median(one[1] for one in ours) * 1000 - alone_cpu_ms,
+        alone_cpu_ms=alone_cpu_ms,
+        tasks_per_s=median(one[0] for one in ours),
+        alone_per_s=median(one[0] for one in theirs),
+        latency_ms=(latencies[9], latencies[18]),
+    )
+
+
+def report(figures: Figures, slots: int) -> list[str]:
+    """Return the lines of the table."""
+    middle_ms, late_ms = figures.latency_ms
+    return [
+        "| figure | value |",
+        "|---|---|",
+        f"| processor time of ours for each task | {figures.own_cpu_ms:.1f} ms |",
+        f"| of the process of a task alone | {figures.alone_cpu_ms:.1f} ms |",
+        f"| tasks a second with {slots} slots | {figures.tasks_per_s:.0f} |",
+        f"| processes alone, {slots} at once | {figures.alone_per_s:.0f} ({figures.share:.0%} of them) |",
+        f"| publish to process, p50 and p95 | {middle_ms:.0f} ms, {late_ms:.0f} ms |",
+    ]
+
+
+def main() -> None:
+    """Measure, print, and write into a page if one is named."""
+    parser = argparse.ArgumentParser(description=__doc__.partition("\n")[0])
+    parser.add_argument("--tasks", type=int, default=200)
+    parser.add_argument("--slots", type=int, default=4)
+    parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--write", type=Path, metavar="PAGE")
+    options = parser.parse_args()
+    lines = report(measured(options.tasks, options.slots, options.rounds), options.slots)
+    sys.stdout.write("\n".join(lines) + "\n")
+    if options.write is not None:
+        page = options.write.read_text(encoding="utf-8")
+        options.write.write_text(written(page, MARK, [place(), "", *lines]), encoding="utf-8")
+
+
+if __name__ == "__main__":
+    main()
