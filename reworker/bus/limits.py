@@ -164,7 +164,8 @@ class Patience:
         self._hinted.add(queue)
         timeout_ms = int((longest_s + MARGIN_S) * 1000)
         if self.product.is_rabbitmq(since=PER_POLICY):
-            policy = f"""rabbitmqctl set_policy ack-{queue} '^{re.escape(queue)}$' """
+            pattern = re.escape(queue).replace(r"\#", ".+")  # the key of many queues
+            policy = f"""rabbitmqctl set_policy ack-{queue} '^{pattern}$' """
             how = policy + f"""'{{"consumer-timeout": {timeout_ms}}}' --apply-to queues"""
         else:
             how = f"consumer_timeout = {timeout_ms} in rabbitmq.conf"

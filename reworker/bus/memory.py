@@ -326,11 +326,8 @@ class MemoryBus:
         self._declare_again()
 
     def on_connection(self, *, is_up: bool) -> None:
-        """Note that the connection is lost, or repair everything after a loss; the broker's lock is held."""
-        if is_up:
-            self._come_back()
-        else:
-            self._lose()
+        """Note the loss, or repair everything after one; the broker's lock is held."""
+        self._come_back() if is_up else self._lose()
 
     def _lose(self) -> None:
         if not self._is_connected:

@@ -21,6 +21,7 @@ from reworker.bus.contract import (
     publish_and_wait,
 )
 from reworker.bus.limits import PER_CONSUMER, product_of
+from reworker.bus.rota import Rota
 from reworker.config import mq_settings
 from reworker.drill.worker import AGAIN
 from reworker.errors import PublishNotConfirmed
@@ -128,6 +129,33 @@ def test_consumer_says_in_how_long_to_settle_when_it_does_so_late(
     with pytest.raises(TimeoutError):  # far beyond the server's own patience
         wait_until(lambda: has_come_back(inbox), 3 * SERVER_TIMEOUT_S)
     delivery.settle(Verdict.ACK)
+
+
+def test_consumer_of_many_queues_works_on_when_the_broker_has_lost_patience(
+    new_bus: Callable[..., PikaBus], node: RabbitMQNode
+) -> None:
+    bus, inbox, rota = new_bus(), Inbox(), Rota("limits.#")
+    consumer = bus.consume_any(rota, inbox, longest_s=None)
+    rota.ring(CLASSIC.name)
+    publish_and_wait(bus, outgoing(b"1", CLASSIC.name, exchange=""))
+    (first,) = inbox.wait_for(1)
+    assert consumer.ack_within_s == 1350.0
+    if is_per_consumer(node):
+        with pytest.raises(TimeoutError):
+            wait_until(lambda: has_come_back(inbox), 3 * SERVER_TIMEOUT_S)
+        first.settle(Verdict.ACK)
+    else:
+        wait_until(lambda: consumer.ack_within_s == SERVER_TIMEOUT_S * 0.75, PATIENCE_S, "the lesson")
+        rota.sweep()  # what comes back rings no bell
+        again = inbox.wait_for(2)[1]
+        assert (again.body, again.redelivered) == (b"1", True)
+        first.settle(Verdict.ACK)  # stale: nothing is sent
+        again.settle(Verdict.ACK)
+    publish_and_wait(bus, outgoing(b"2", QUORUM.name, exchange=""))
+    rota.ring(QUORUM.name)
+    wait_until(lambda: inbox.bodies[-1] == b"2", PATIENCE_S)
+    inbox.deliveries[-1].settle(Verdict.ACK)
+    assert not bus.health().is_deaf
 
 
 def test_timeout_of_the_server_is_learnt_when_it_strikes(

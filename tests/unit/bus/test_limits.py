@@ -123,3 +123,9 @@ def test_operator_is_told_once_how_to_keep_long_jobs_with_the_broker(
     patience.terms("worker.short", 60.0)
     (record,) = caplog.records
     assert words in record.getMessage()
+
+
+def test_operator_is_told_of_all_queues_when_there_are_many(caplog: pytest.LogCaptureFixture) -> None:
+    caplog.set_level(logging.INFO)
+    patience_of(POLICY).terms("worker.code.#", 7200.0, may_ask=False)
+    assert r"set_policy ack-worker.code.# '^worker\.code\..+$' " in caplog.text
