@@ -163,6 +163,8 @@ def _entry_of(names: Sequence[str], name: str, runtime: str) -> str:
     Raises:
         ConfigError: none stands out.
     """
+    if not names:
+        raise ConfigError("there is no file in this zip", key="PATH")
     at_top = [one for one in names if "/" not in one]
     fitting = [
         one for one in at_top if not runtime or RUNTIME_BY_END.get(Path(one).suffix, runtime) == runtime

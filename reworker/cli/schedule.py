@@ -21,6 +21,7 @@ from reworker.cli.work_options import (
     project_option,
     rows,
     text_of,
+    whole_id,
 )
 from reworker.clock import iso
 from reworker.core.tasks.firing import Missed, ScheduleStatus
@@ -140,7 +141,7 @@ def _moment(at: datetime | None) -> str:
 def show(schedule_id: str, db: str, output: str) -> None:
     """Show schedule ID."""
     with opened_work(db) as work:
-        one = work.schedule(schedule_id)
+        one = work.schedule(whole_id("schedule", schedule_id))
     if output == "json":
         click.echo(json_line(one))
         return
@@ -165,7 +166,7 @@ def change(schedule_id: str, db: str, output: str, **values: Any) -> None:
     if asked == ChangedSchedule():
         raise click.UsageError("say what is to be changed; `reworker schedule change --help` lists it")
     with opened_work(db) as work:
-        found = work.change_schedule(schedule_id, asked)
+        found = work.change_schedule(whole_id("schedule", schedule_id), asked)
     click.echo(json_line(found) if output == "json" else escaped(_line(found)))
 
 
@@ -176,5 +177,5 @@ def cancel(ids: tuple[str, ...], db: str) -> None:
     """Make no more tasks of schedules; those that were made go on."""
     with opened_work(db) as work:
         for one in ids:
-            found = work.cancel_schedule(one)
+            found = work.cancel_schedule(whole_id("schedule", one))
             click.echo(f"{found.id} {found.status}")

@@ -22,6 +22,7 @@ from reworker.cli.work_options import (
     made,
     project_option,
     text_of,
+    whole_id,
 )
 from reworker.clock import iso
 from reworker.core.tasks.outcomes import TaskStatus
@@ -126,7 +127,7 @@ def _line(one: Task) -> str:
 def show(task_id: str, db: str, output: str) -> None:
     """Show task ID: how it stands, its payload with masks for secrets, what it belongs to."""
     with opened_work(db) as work:
-        found = work.task(task_id)
+        found = work.task(whole_id("task", task_id))
     if output == "json":
         click.echo(json_line(found))
         return
@@ -158,9 +159,10 @@ def _facts(one: Task) -> Iterable[str]:
 def log(task_id: str, follow: bool, db: str) -> None:
     """Print what task ID has written, exactly; on a terminal control characters are shown as such."""
     with opened_work(db) as work:
+        own_id = whole_id("task", task_id)
         if follow:
-            sys.exit(_awaited(work, task_id, "text"))
-        _print_output(work, task_id, 0)
+            sys.exit(_awaited(work, own_id, "text"))
+        _print_output(work, own_id, 0)
 
 
 @task.command()
@@ -170,7 +172,7 @@ def cancel(ids: tuple[str, ...], db: str) -> None:
     """End tasks: those that wait at once, those that run as soon as their worker hears of it."""
     with opened_work(db) as work:
         for one in ids:
-            found = work.cancel_task(one)
+            found = work.cancel_task(whole_id("task", one))
             is_late = found.is_over and found.status != TaskStatus.CANCELLED
             click.echo(f"{found.id} " + (f"is over: {found.status}" if is_late else "cancelled"))
 
@@ -191,7 +193,7 @@ def cancel(ids: tuple[str, ...], db: str) -> None:
 def retry(task_id: str, delay_s: float, is_waited: bool, db: str, output: str) -> None:
     """Queue task ID anew, with the newest revision of its code, and print the id of the new one."""
     with opened_work(db) as work:
-        found = work.retry_task(task_id, delay_s)
+        found = work.retry_task(whole_id("task", task_id), delay_s)
         if is_waited:
             click.echo(found.id, err=True)
             sys.exit(_awaited(work, found.id, output))

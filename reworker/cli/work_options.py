@@ -22,6 +22,7 @@ from reworker.core.tasks.views import Code
 from reworker.errors import ConfigError, ReworkerError
 from reworker.ids import is_id
 from reworker.layers import did_you_mean
+from reworker.task_errors import ThingNotFound
 
 F = TypeVar("F", bound=Callable[..., Any])
 T = TypeVar("T")
@@ -107,6 +108,17 @@ def code_meant(work: AskedWork, project: str, text: str) -> Code:
         hint = did_you_mean(text, names) or "; `reworker code ls` lists what there is"
         raise ConfigError(f"there is no code {text[:100]!a} in the project {project}{hint}", key="NAME")
     return found
+
+
+def whole_id(kind: str, text: str) -> str:
+    """Return the id of a task or schedule.
+
+    Raises:
+        ThingNotFound: it is none.
+    """
+    if not is_id(text):
+        raise ThingNotFound(kind, text)
+    return text
 
 
 def complete_code(ctx: click.Context, _param: click.Parameter, incomplete: str) -> list[str]:
