@@ -111,10 +111,12 @@ class Rota:
                 self._place(name).is_listed = True
             self._doubt(new)
 
-    def sweep(self) -> None:
-        """Have every queue looked at that is not known to be missing."""
+    def sweep(self) -> int:
+        """Have every queue looked at that is not known to be missing; return how many these are."""
         with self._lock:
-            self._doubt([name for name, place in self._places.items() if not place.is_missing])
+            there = [name for name, place in self._places.items() if not place.is_missing]
+            self._doubt(there)
+            return len(there)
 
     def meet(self, connection: object) -> None:
         """Have every queue looked at, if this connection is another one: nobody heard bells meanwhile."""

@@ -97,8 +97,7 @@ class Bells:
         if clock.mono_s() >= self._ask_at_mono_s:
             self._ask_at_mono_s = clock.mono_s() + self._ask_worker()
         if clock.mono_s() >= self._sweep_at_mono_s:
-            self._rota.sweep()
-            pause_s = max(self._sweep_s, len(self._rota.known) / SWEPT_PER_S)
+            pause_s = max(self._sweep_s, self._rota.sweep() / SWEPT_PER_S)
             self._sweep_at_mono_s = clock.mono_s() + pause_s
         return max(0.0, min(self._ask_at_mono_s, self._sweep_at_mono_s) - clock.mono_s())
 

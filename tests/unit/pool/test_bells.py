@@ -42,9 +42,9 @@ class Desk:
         desk = self
 
         class CountingRota(Rota):
-            def sweep(self) -> None:
+            def sweep(self) -> int:
                 desk.swept_count += 1
-                super().sweep()
+                return super().sweep()
 
         self.rota = CountingRota("worker.code.#")
         self.bells = Bells(station, self.rota, self.ask)
