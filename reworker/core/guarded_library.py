@@ -10,7 +10,7 @@ from typing import Any
 
 from reworker.core.guard import Guard
 from reworker.core.library import Library
-from reworker.core.places import may_any
+from reworker.core.places import may_any, place_of
 from reworker.core.principal import Place, Scope
 from reworker.core.submission import Draft
 from reworker.errors import PlaybookNotFound
@@ -20,6 +20,8 @@ from reworker.storage.contract import PlaybookRow
 
 #: who may run or change a playbook may read it.
 SEEING = (Scope.READ, Scope.RUN, Scope.PLAYBOOK_WRITE)
+#: who has texts of their own.
+WRITING = (Scope.RUN, Scope.PLAYBOOK_WRITE)
 
 
 class GuardedLibrary:
@@ -64,9 +66,21 @@ class GuardedLibrary:
             self._library.remove(playbook_id, actor=self._guard.who.name, note=deed.note)
 
     def draft(self, text: str, dynamic: Mapping[str, Any], source: str) -> Draft:
-        """Return the plan of a playbook's text with the rules of the database; starts nothing."""
-        self._guard.require(SEEING)
-        return self._library.draft(text, dynamic, source)
+        """Return the plan of any text with the rules of the database; starts nothing.
+
+        Who may write or run it may see that: by texts of one's own, all that the operator adds can be found
+        out. Others see what is added to stored playbooks, and to deployments.
+        """
+        self._guard.require(WRITING)
+        draft = self._library.draft(text, dynamic, source)
+        if not may_any(self._guard.who, (Scope.PLAYBOOK_WRITE,), Place(draft.plan.group)):
+            self._guard.require((Scope.RUN,), place_of(draft.plan))
+        return draft
+
+    def draft_of(self, row: PlaybookRow, dynamic: Mapping[str, Any], source: str) -> Draft:
+        """Return the plan of a stored playbook with the rules of the database; starts nothing."""
+        self._guard.require(SEEING, Place(row.group))
+        return self._library.draft(row.text, dynamic, source)
 
 
 def _require_id(playbook_id: str) -> None:

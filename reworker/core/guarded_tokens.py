@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Iterator
 from datetime import datetime
 
 from reworker.core.access import Access
@@ -36,9 +36,30 @@ class GuardedTokens:
             return self._access.create_token(name, scopes, limits, expires_at=expires_at, by=who)
 
     def tokens(self, *, limit: int = 50, before_id: str = "") -> list[TokenView]:
-        """Return tokens, newest first, with those that count no more."""
+        """Return tokens, newest first, with those that count no more.
+
+        Whose own token has limits sees those that it could make: the others are of other groups.
+        """
         self._require(before_id)
-        return self._access.tokens(limit=limit, before_id=before_id)
+        found: list[TokenView] = []
+        for view in self._every_token(limit, before_id):
+            if self._is_ours(view.scopes, view.limits):
+                found.append(view)
+            if len(found) == limit:
+                break
+        return found
+
+    def _every_token(self, limit: int, before_id: str) -> Iterator[TokenView]:
+        while page := self._access.tokens(limit=limit, before_id=before_id):
+            yield from page
+            before_id = page[-1].id
+
+    def _is_ours(self, scopes: Iterable[Scope], limits: Limits) -> bool:
+        try:
+            require_grantable(scopes, limits, self._guard.who)
+        except (Forbidden, ConfigError):
+            return self._guard.who.limits == Limits()
+        return True
 
     def revoke(self, token_id: str) -> bool:
         """Make a token count no more that its maker could have made; tell whether it counted until now."""
@@ -49,9 +70,10 @@ class GuardedTokens:
             return self._access.revoke(token_id, by=self._guard.who)
 
     def persons(self) -> list[PersonSession]:
-        """Return the browsers of people without a token that are logged in, newest first."""
+        """Return the browsers of people without a token that are logged in, newest first; see `tokens`."""
         self._guard.require((Scope.ADMIN,))
-        return self._access.person_sessions()
+        every = self._access.person_sessions()
+        return [one for one in every if self._is_ours(one.person.scopes, one.person.limits)]
 
     def drop_person(self, name: str) -> int:
         """Log all browsers of a person without a token out; return how many."""

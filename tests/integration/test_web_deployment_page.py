@@ -10,6 +10,7 @@ import pytest
 from reworker.core.principal import Limits, Scope
 from tests.browser import deployments
 from tests.browser.house import House, house, playbook_text
+from tests.support.api import playbook
 
 #: what follows the address of a deployment; none of it may be a fault of the server.
 ODD = (
@@ -77,6 +78,19 @@ def test_deployment_of_another_group_is_not_seen(home: House, waiting: str) -> N
         )
         codes = {stranger.get(f"/deployments/{waiting}{path}").status_code for path in (*paths, "/timeline")}
     assert codes <= {403, 404}
+
+
+def test_page_does_not_lead_to_a_deployment_of_others(home: House) -> None:
+    holder = home.world.core.service.submit(playbook("payments", name="holder", hosts="[shared]"))
+    own_id = home.world.core.service.submit(playbook("web", name="late", hosts="[shared]"))
+    link = f'href="/deployments/{holder}"'
+    with client(home, Scope.READ, limits=Limits(groups=("web",))) as limited:
+        page = limited.get(f"/deployments/{own_id}").text
+        assert ("waits for host shared" in page, link in page) == (True, False)
+    with client(home, Scope.READ) as reader:
+        assert link in reader.get(f"/deployments/{own_id}").text
+    for one in (own_id, holder):
+        home.world.core.service.cancel(one)
 
 
 @pytest.mark.parametrize("path", ODD)

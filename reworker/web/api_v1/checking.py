@@ -9,6 +9,7 @@ from msgspec import Meta
 
 from reworker.core import parameters
 from reworker.core.principal import Scope
+from reworker.core.submission import Draft
 from reworker.errors import PlaybookInvalid
 from reworker.fsm.parsing import examine, parse
 from reworker.fsm.playbook import dynamic_names
@@ -125,16 +126,17 @@ def _wrong(error: PlaybookInvalid) -> Wrong:
 
 
 def _plan(call: Call) -> Planned:
-    return _planned(call, call.body.text)
+    return _planned(core_of(call).library.draft(call.body.text, call.body.values, "playbook"))
 
 
 def _plan_stored(call: Call) -> Planned:
-    return _planned(call, core_of(call).library.playbook(playbook_id(call), call.body.version).text)
+    library = core_of(call).library
+    row = library.playbook(playbook_id(call), call.body.version)
+    return _planned(library.draft_of(row, call.body.values, "playbook"))
 
 
-def _planned(call: Call, text: str) -> Planned:
-    plan = core_of(call).library.draft(text, call.body.values, "playbook").plan
-    return Planned(plan.step_count, shown_plan(plan))
+def _planned(draft: Draft) -> Planned:
+    return Planned(draft.plan.step_count, shown_plan(draft.plan))
 
 
 def _params(call: Call) -> ParamSchema:
@@ -170,7 +172,8 @@ OPERATIONS = (
         method="POST",
         path="/playbooks/plan",
         do=_plan,
-        scope=Scope.READ,
+        scope=Scope.RUN,
+        also=(Scope.PLAYBOOK_WRITE,),
         summary="Show what a playbook's text would do",
         tag="playbook",
         body=Preview,

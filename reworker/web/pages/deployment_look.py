@@ -9,7 +9,7 @@ import msgspec
 from reworker.core import submission
 from reworker.core.service import DeploymentView
 from reworker.core.waiting import as_now
-from reworker.errors import DeploymentNotFound
+from reworker.errors import DeploymentNotFound, Forbidden
 from reworker.fsm.plan import Plan
 from reworker.fsm.ranges import Ranges
 from reworker.ids import is_id
@@ -132,6 +132,7 @@ def look_at(visit: Visit) -> Look:
     plan = visit.site.service.plan(own_id)
     begun = _begun(visit, own_id)
     found, more = waits(view, plan, visit.site.clock.now())
+    found = [_linked(visit, one) for one in found]
     return Look(
         view=view,
         plan=plan,
@@ -164,6 +165,16 @@ def _begun(visit: Visit, own_id: str) -> dict[str, Any]:
     """Return what the first event says."""
     first = visit.site.service.events(own_id, limit=1)
     return first[0].data if first and first[0].kind == "Submitted" else {}
+
+
+def _linked(visit: Visit, wait: Wait) -> Wait:
+    """Return a wait without a link to a deployment of others, which they may not open."""
+    if wait.link:
+        try:
+            visit.service.deployment(wait.link.rpartition("/")[2])
+        except (DeploymentNotFound, Forbidden):
+            return msgspec.structs.replace(wait, link="")
+    return wait
 
 
 def _continued_by(reader: Reader, view: DeploymentView) -> str:

@@ -50,7 +50,7 @@ def _run(visit: Visit) -> Response:
         return _page(visit, row, fields, key=key, problem=problem, status=HTTPStatus.CONFLICT)
     try:
         if visit.form.text("do") == "preview":
-            plan = visit.service.library.draft(row.text, values, row.name).plan
+            plan = visit.service.library.draft_of(row, values, row.name).plan
             return _page(visit, row, fields, key=key, plan=plan)
         own_id = _started(visit, row, values, key)
     except (PlaybookInvalid, ConfigError, Forbidden) as error:
