@@ -225,7 +225,7 @@ def libraries(tree: SourceTree) -> Iterator[Violation]:
 def worker_names_pika(tree: SourceTree) -> Iterator[Violation]:
     """The worker module shows the name pika to old test suites and does not use it."""
     for module in tree.below("reworker.worker"):
-        for node in ast.walk(module.tree):
+        for node in module.nodes:
             if isinstance(node, ast.Attribute) and dotted(node).startswith("pika."):
                 yield Violation(module.path, node.lineno, f"uses {dotted(node)}; the bus does that")
 
@@ -236,7 +236,7 @@ def pure_fsm(tree: SourceTree) -> Iterator[Violation]:
         for found in module.imports:
             if not _is_pure(module, found.target):
                 yield Violation(module.path, found.line, f"fsm may not import {found.target}")
-        for node in ast.walk(module.tree):
+        for node in module.nodes:
             if isinstance(node, ast.Call) and dotted(node.func) in {"open", "print", "input"}:
                 yield Violation(module.path, node.lineno, f"fsm may not call {dotted(node.func)}")
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import ast
 import sys
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from pathlib import Path
@@ -32,6 +32,15 @@ class Module:
     def tree(self) -> ast.Module:
         return ast.parse(self.source, self.path)
 
+    @cached_property
+    def nodes(self) -> tuple[ast.AST, ...]:
+        """All of the tree; most rules look at every node, and walking takes longer than looking."""
+        return tuple(ast.walk(self.tree))
+
+    @cached_property
+    def functions(self) -> tuple[Function, ...]:
+        return tuple(_functions(self.tree, self.path, False))
+
     @property
     def is_package(self) -> bool:
         return self.path.endswith("/__init__.py")
@@ -53,7 +62,7 @@ class Module:
 
     @cached_property
     def imports(self) -> tuple[Import, ...]:
-        return tuple(found for node in ast.walk(self.tree) for found in self._imports_of(node))
+        return tuple(found for node in self.nodes for found in self._imports_of(node))
 
     def _imports_of(self, node: ast.AST) -> Iterator[Import]:
         if isinstance(node, ast.Import):
@@ -150,9 +159,9 @@ class Function:
     is_method: bool
 
 
-def functions(module: Module) -> Iterator[Function]:
-    """Yield every function of a module, nested ones too."""
-    yield from _functions(module.tree, module.path, False)
+def functions(module: Module) -> Sequence[Function]:
+    """Return every function of a module, nested ones too."""
+    return module.functions
 
 
 def _functions(node: ast.AST, where: str, is_in_class: bool) -> Iterator[Function]:

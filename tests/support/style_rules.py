@@ -115,7 +115,7 @@ def parameters(tree: SourceTree) -> Iterator[Violation]:
 def public_methods(tree: SourceTree) -> Iterator[Violation]:
     """A class has at most 15 public methods and properties."""
     for module in tree:
-        for node in ast.walk(module.tree):
+        for node in module.nodes:
             if not isinstance(node, ast.ClassDef):
                 continue
             defined = [
@@ -135,7 +135,7 @@ def names(tree: SourceTree) -> Iterator[Violation]:
             yield Violation(module.path, 1, f"called like the standard module {stem}")
         if stem in EMPTY_MODULE_NAMES:
             yield Violation(module.path, 1, f"the name {stem} says nothing")
-        for node in ast.walk(module.tree):
+        for node in module.nodes:
             if isinstance(node, ast.ClassDef) and node.name.endswith(EMPTY_CLASS_ENDINGS):
                 yield Violation(f"{module.path}::{node.name}", node.lineno, "name the role instead")
 
@@ -186,7 +186,7 @@ def _run_at_import(node: ast.AST) -> Iterator[ast.AST]:
 def module_state(tree: SourceTree) -> Iterator[Violation]:
     """No function rebinds a module's name: the wiring owns all state."""
     for module in tree:
-        for node in ast.walk(module.tree):
+        for node in module.nodes:
             if isinstance(node, ast.Global):
                 yield Violation(module.path, node.lineno, f"global {', '.join(node.names)}")
 
@@ -196,7 +196,7 @@ def clock_reads(tree: SourceTree) -> Iterator[Violation]:
     for module in tree.below("reworker"):
         if module.name == "reworker.clock":
             continue
-        for node in ast.walk(module.tree):
+        for node in module.nodes:
             if isinstance(node, ast.Attribute) and dotted(node) in CLOCK_READS:
                 yield Violation(module.path, node.lineno, f"{dotted(node)}: take a Clock instead")
 

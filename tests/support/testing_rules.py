@@ -31,7 +31,7 @@ def unit_tests_stay_inside(tree: SourceTree) -> Iterator[Violation]:
         for found in module.imports:
             if is_below(found.target, *OUTSIDE_WORLD):
                 yield Violation(module.path, found.line, f"a unit test imports {found.target}")
-        for node in ast.walk(module.tree):
+        for node in module.nodes:
             if isinstance(node, ast.Call) and dotted(node.func) == "time.sleep":
                 yield Violation(module.path, node.lineno, "a unit test sleeps")
 
@@ -42,7 +42,7 @@ def own_modules_are_not_patched(tree: SourceTree) -> Iterator[Violation]:
     Three names in `reworker.worker` are there to be patched by old test suites.
     """
     for module in tree.below("tests"):
-        for node in ast.walk(module.tree):
+        for node in module.nodes:
             if not isinstance(node, ast.Call) or dotted(node.func).rpartition(".")[2] not in PATCHES:
                 continue
             target = _text_of(node.args[0]) if node.args else ""
