@@ -13,6 +13,7 @@ from tests.browser import deployments
 from tests.browser.conftest import FURNISHED_S
 from tests.browser.eyes import CHROMIUM, FLAGS
 from tests.browser.house import House, furnish, house
+from tests.browser.work import busy
 from tests.support.processes import Process
 
 IMAGES = Path(__file__).parents[2] / "docs" / "images"
@@ -81,6 +82,9 @@ def main() -> None:
             take(browser, home, "playbook-run", f"/playbooks/{ids['playbook']}/run preview")
             take(browser, home, "playbook-changes", f"/playbooks/{ids['playbook']}/diff")
             take(browser, home, "workers", "/workers")
+            tasks = busy(home)
+            take(browser, home, "tasks", "/tasks")
+            take(browser, home, "task", f"/tasks/{tasks['running']}")
             release = f"/deployments/{deployments.release(home)}#matrix"
             take(browser, home, "deployment-release", release)
             take(
