@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Callable
-from functools import wraps
+from functools import partial, wraps
 from typing import Any
 
 import click
@@ -107,13 +107,18 @@ def resume(
 @click.command()
 @click.argument("deployment")
 @scope_options
+@click.option("--again", "is_anew", is_flag=True, help="All of it, with the same text and the same values.")
 @click.option("--follow", "is_followed", is_flag=True, help="Follow it to its end; exit codes as for `run`.")
 @reason_option
 @core_option
-def retry(deployment: str, scope: Scope, is_followed: bool, reason: str, db: str) -> None:
+def retry(deployment: str, scope: Scope, is_anew: bool, is_followed: bool, reason: str, db: str) -> None:
     """Do again what DEPLOYMENT, which has ended, did not do; `resume` can change the playbook as well."""
+    if is_anew and scope != Scope():
+        raise click.UsageError("--again does all of it: it takes no --from and no --hosts")
     with opened_service(db) as service:
-        own_id = service.retry(full_id(service, deployment), scope, actor=user_name(), reason=reason)
+        deployment = full_id(service, deployment)
+        start = service.again if is_anew else partial(service.retry, scope=scope)
+        own_id = start(deployment, actor=user_name(), reason=reason)
         click.echo(own_id)
         click.echo(_begun(service, own_id), err=True)
         if is_followed:

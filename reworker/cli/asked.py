@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any, Protocol
 import msgspec
 
 from reworker.core import history, submission
+from reworker.core.again import made_from
 from reworker.core.service import DeploymentView, Service
 from reworker.core.waiting import as_now
 from reworker.fsm.rules_json import rules_from_json
@@ -143,6 +144,10 @@ class Asked(AskedReads, Protocol):
         """Continue one that has ended, as a new one; return its id."""
         ...
 
+    def again(self, deployment_id: str, *, actor: str = "", reason: str = "") -> str:
+        """Start a new one of the same text with the same values; return its id."""
+        ...
+
     def decide(
         self, deployment_id: str, attempt: int, decision: Decision, *, actor: str = "", reason: str = ""
     ) -> Result:
@@ -177,6 +182,14 @@ class LocalCore(Service):
         asked = submission.asked_for(actor, terms.idempotency_key, is_unattended=terms.is_unattended)
         origin = msgspec.structs.replace(asked, playbook_id=playbook_id or None, reason=terms.reason)
         return self.start(self.library.draft(text, dynamic, source), origin)
+
+    def again(self, deployment_id: str, *, actor: str = "", reason: str = "") -> str:
+        """Start a deployment anew; see `Asked`."""
+        found = made_from(self.reader, self.deployment(deployment_id).row, self.plan(deployment_id))
+        terms, of = submission.Terms(reason=reason), found.playbook_id
+        return self.begin(
+            found.text, found.values, actor=actor, terms=terms, playbook_id=of, source=found.name
+        )
 
     def ids_beginning(self, text: str, limit: int) -> list[str]:
         """Return ids that begin with a text; see `Asked`."""

@@ -154,6 +154,11 @@ class RemoteCore(RemoteReads):
         }
         return str(self._client.ask("POST", f"/deployments/{part(deployment_id)}/retry", body)["id"])
 
+    def again(self, deployment_id: str, *, actor: str = "", reason: str = "") -> str:
+        """Start a new one of the same text with the same values; see `Asked`."""
+        path, key = f"/deployments/{part(deployment_id)}/again", uuid.uuid4().hex
+        return str(self._client.ask("POST", path, {"reason": reason}, key=key)["id"])
+
     def decide(
         self, deployment_id: str, attempt: int, decision: Decision, *, actor: str = "", reason: str = ""
     ) -> Result:

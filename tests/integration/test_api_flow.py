@@ -133,6 +133,15 @@ def test_playbook_tells_its_params_and_plan_before_it_is_started(admin: httpx.Cl
     assert admin.put(f"/playbooks/{own_id}", json=newer).json()["version"] == 2
     started = admin.post(f"/playbooks/{own_id}/deployments", json={"values": {"color": "red"}, "version": 1})
     assert (started.json()["playbook_id"], started.json()["playbook_version"]) == (own_id, 1)
+    headers = {"Idempotency-Key": "once more"}
+    path = f"/deployments/{started.json()['id']}/again"
+    again = admin.post(path, json={"reason": "r"}, headers=headers)
+    assert (again.status_code, again.json()["playbook_version"], again.json()["resumes"]) == (201, 1, None)
+    plan = admin.get(f"/deployments/{again.json()['id']}/plan").json()
+    assert plan["dynamic"] == {"color": "red", "size": 1}
+    assert admin.post(path, json={"reason": "r"}, headers=headers).json()["id"] == again.json()["id"]
+    refused(admin.post(path, json={"reason": "s"}, headers=headers), 409, "idempotency-key-reused")
+    admin.post(f"/deployments/{again.json()['id']}/cancel", json={})
     found = admin.get("/deployments", params={"playbook": own_id}).json()["items"]
     assert [one["id"] for one in found] == [started.json()["id"]]
 

@@ -111,6 +111,11 @@ def test_playbook_is_stored_and_removed(shell: Shell) -> None:
     assert shell("params", own_id[:20]).stdout == "it takes no values\n"
     deployment = shell("run", own_id[:20], "--detach", "--reason", "because").stdout.strip()
     assert f"stored playbook {own_id}@2" in shell("show", deployment).stdout
+    again = shell("retry", deployment, "--again", "--reason", "once more")
+    assert again.returncode == 0, again.stderr
+    assert again.stderr == "0 steps done before, 0 left out, 1 to do\n"
+    assert f"stored playbook {own_id}@2" in shell("show", again.stdout.strip()).stdout
+    assert shell("retry", deployment, "--again", "--hosts", "a").returncode == 2
     assert shell("watch", deployment).returncode == 0
     assert "because" in shell("show", deployment).stdout
     assert shell("playbook", "rm", own_id).stdout == "removed\n"

@@ -10,8 +10,10 @@ from msgspec import Meta
 from starlette.responses import Response
 
 from reworker.core import resumption
+from reworker.core.again import made_from
 from reworker.core.batch import Applied, Result
 from reworker.core.principal import Scope
+from reworker.core.submission import Terms
 from reworker.fsm.events import Decision
 from reworker.fsm.states import DeploymentStatus
 from reworker.web.api_v1.deployments import Reason, Values, made
@@ -130,6 +132,18 @@ def _retry(call: Call) -> Response:
     return made(deployment_of(core.deployment(own_id)))
 
 
+def _again(call: Call) -> Response:
+    own_id, core = deployment_id(call), core_of(call)
+    plan, row = core.plan(own_id), core.deployment(own_id).row
+    making = made_from(call.site.service.reader, row, plan)
+    key = call.request.headers.get("idempotency-key", "")
+    request = b"\0".join((call.request.url.path.encode(), call.raw))
+    terms = Terms(key, request, reason=call.body.reason)
+    text, values = making.text, making.values
+    made_id = core.submit(text, values, terms=terms, playbook_id=making.playbook_id, source=making.name)
+    return made(deployment_of(core.deployment(made_id)))
+
+
 def _done(call: Call, work: Callable[[str], Result]) -> Done:
     own_id = deployment_id(call)
     require_changed(own_id, work(own_id))
@@ -182,5 +196,19 @@ OPERATIONS = (
         answer=Deployment,
         status=201,
         errors=(404, 409),
+    ),
+    Operation(
+        method="POST",
+        path="/deployments/{deployment_id}/again",
+        do=_again,
+        scope=Scope.RUN,
+        summary="Start a new deployment of the same text with the same values, from the beginning",
+        description="What the operator adds is that of today.",
+        tag="action",
+        body=Why,
+        answer=Deployment,
+        status=201,
+        errors=(404, 409),
+        has_key=True,
     ),
 )
