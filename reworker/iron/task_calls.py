@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import codecs
 from collections.abc import Callable, Iterator, Sequence
+from functools import partial
 from typing import Any, Unpack
 
 from reworker.clock import Clock
@@ -131,7 +132,7 @@ class TaskCalls(Linked):
         """Yield, without an end, what waits until the next look."""
         look_s = FIRST_LOOK_S
         while True:
-            yield lambda wait_s=look_s: self._link.pause(wait_s)  # type: ignore[misc]  # a default binds its value
+            yield partial(self._link.pause, look_s)
             look_s = min(look_s * GROWTH, LOOK_S)
 
     def _text(self, path: str) -> Iterator[str]:
