@@ -133,15 +133,6 @@ def test_playbook_tells_its_params_and_plan_before_it_is_started(admin: httpx.Cl
     assert admin.put(f"/playbooks/{own_id}", json=newer).json()["version"] == 2
     started = admin.post(f"/playbooks/{own_id}/deployments", json={"values": {"color": "red"}, "version": 1})
     assert (started.json()["playbook_id"], started.json()["playbook_version"]) == (own_id, 1)
-    headers = {"Idempotency-Key": "once more"}
-    path = f"/deployments/{started.json()['id']}/again"
-    again = admin.post(path, json={"reason": "r"}, headers=headers)
-    assert (again.status_code, again.json()["playbook_version"], again.json()["resumes"]) == (201, 1, None)
-    plan = admin.get(f"/deployments/{again.json()['id']}/plan").json()
-    assert plan["dynamic"] == {"color": "red", "size": 1}
-    assert admin.post(path, json={"reason": "r"}, headers=headers).json()["id"] == again.json()["id"]
-    refused(admin.post(path, json={"reason": "s"}, headers=headers), 409, "idempotency-key-reused")
-    admin.post(f"/deployments/{again.json()['id']}/cancel", json={})
     found = admin.get("/deployments", params={"playbook": own_id}).json()["items"]
     assert [one["id"] for one in found] == [started.json()["id"]]
 
@@ -162,6 +153,17 @@ def test_token_is_shown_once_and_its_deeds_are_in_the_audit(api: Api, admin: htt
     assert admin.get("/audit", params={"action": "token.create"}).json()["items"][0]["target"] == own_id
     assert client.get("/audit").status_code == 401
     refused(api.client(Scope.READ).get("/audit"), 403, "forbidden")
+
+
+def test_deployment_is_started_again_with_its_values_once_for_a_key(admin: httpx.Client) -> None:
+    text = playbook(params={"color": {"type": "string"}}, hosts="[anew]")
+    own_id = admin.post("/deployments", json={"text": text, "values": {"color": "red"}}).json()["id"]
+    path, headers = f"/deployments/{own_id}/again", {"Idempotency-Key": "once more"}
+    again = admin.post(path, json={"reason": "r"}, headers=headers)
+    assert (again.status_code, again.json()["resumes"]) == (201, None)
+    assert admin.get(f"/deployments/{again.json()['id']}/plan").json()["dynamic"] == {"color": "red"}
+    assert admin.post(path, json={"reason": "r"}, headers=headers).json()["id"] == again.json()["id"]
+    refused(admin.post(path, json={"reason": "s"}, headers=headers), 409, "idempotency-key-reused")
 
 
 def test_saved_views_are_of_who_saves_them(api: Api, admin: httpx.Client) -> None:
