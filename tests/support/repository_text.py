@@ -32,7 +32,15 @@ _REGISTRIES = (
 )
 REGISTRY_HOSTS = tuple(rf"\b{name}\.{end}\b" for name, end in _REGISTRIES)
 #: Notes that belong in the tracker.
-NOTES = (r"\b(?:TO" + r"DO|FIX" + r"ME|XX" + r"X)\b",)
+_WORDS = ("TO" + "DO", "FIX" + "ME", "XX" + "X")
+NOTES = (rf"\b(?:{'|'.join(_WORDS)})\b",)
+#: One of these is in whatever is forbidden; looking for them takes a tenth of the time.
+_CLUES = (
+    *(_SLASH + name for name in ("work", "home", "Users", "root")),
+    f"shared{_SLASH}",
+    *(f"{name}.{end}" for name, end in _REGISTRIES),
+    *_WORDS,
+)
 
 FORBIDDEN = re.compile("|".join((*MACHINE_PATHS, *REGISTRY_HOSTS, *NOTES)))
 
@@ -49,7 +57,7 @@ def texts(root: Path) -> Iterator[tuple[str, str]]:
 
 def forbidden_text(path: str, text: str) -> Iterator[Violation]:
     """Yield each line that says what it may not."""
-    if not FORBIDDEN.search(text):
+    if not any(clue in text for clue in _CLUES) or not FORBIDDEN.search(text):
         return
     for number, line in enumerate(text.splitlines(), 1):
         match = FORBIDDEN.search(line)
