@@ -80,6 +80,27 @@ def test_deployment_of_another_group_is_not_seen(home: House, waiting: str) -> N
     assert codes <= {403, 404}
 
 
+def test_ended_deployment_is_run_again_once_for_a_form(home: House) -> None:
+    own_id = home.start(playbook_text("over", {"approval": "go on?"}, hosts=("anew",)))
+    with client(home, Scope.READ, Scope.RUN) as runner:
+        assert "There is nothing to run again" in runner.get(f"/deployments/{own_id}/again").text
+        home.world.core.service.cancel(own_id)
+        home.run()
+        assert f'href="/deployments/{own_id}/again"' in runner.get(f"/deployments/{own_id}").text
+        form = runner.get(f"/deployments/{own_id}/again").text
+        assert "same text with the same values: 1 step" in form
+        key = form.partition('name="key" value="')[2].partition('"')[0]
+        first, second = (
+            runner.post(f"/deployments/{own_id}/again", data={"key": key, "reason": "r"}) for _ in range(2)
+        )
+    assert first.headers["location"] == second.headers["location"] != f"/deployments/{own_id}"
+    made = first.headers["location"].rpartition("/")[2]
+    assert home.world.storage.reader.deployment(made).name == "over"
+    with client(home, Scope.READ) as reader:
+        assert reader.post(f"/deployments/{own_id}/again", data={"key": "k"}).status_code == 403
+    home.world.core.service.cancel(made)
+
+
 def test_page_does_not_lead_to_a_deployment_of_others(home: House) -> None:
     holder = home.world.core.service.submit(playbook("payments", name="holder", hosts="[shared]"))
     own_id = home.world.core.service.submit(playbook("web", name="late", hosts="[shared]"))

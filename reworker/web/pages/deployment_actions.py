@@ -2,15 +2,18 @@
 
 from __future__ import annotations
 
+import secrets
 from collections.abc import Callable
 
 import msgspec
 from starlette.responses import Response
 
+from reworker.core.again import made_from
 from reworker.core.batch import Applied, Result
 from reworker.core.principal import Scope
 from reworker.core.resumption import Scope as Part
-from reworker.errors import NotResumable
+from reworker.core.submission import KEY_CHARACTERS, Terms
+from reworker.errors import ConfigError, KeyReused, NotResumable, PlaybookInvalid
 from reworker.fsm.deployment import Attempt
 from reworker.fsm.events import Decision
 from reworker.web.errors import HttpProblem
@@ -33,6 +36,8 @@ from reworker.web.pages.visits import Visit
 
 #: characters of a reason, and of what says where to begin.
 REASON_CHARACTERS, START_CHARACTERS = 1000, 1000
+#: bytes of chance in the key with which a form starts one deployment.
+KEY_BYTES = 16
 #: which hosts a retry is for.
 HOSTS = ("all", "failed", "named")
 _ANSWERS = ("approve", "refuse", "decide")
@@ -48,7 +53,16 @@ _DONE = {
 
 def _ask(visit: Visit) -> Response:
     """Show what an action will do."""
-    action, look = _action(visit), look_at(visit)
+    return _shown(visit, _action(visit))
+
+
+def _ask_again(visit: Visit) -> Response:
+    # with a key: without JavaScript a double click would start two
+    return _shown(visit, ACTIONS["again"], secrets.token_hex(KEY_BYTES))
+
+
+def _shown(visit: Visit, action: Action, key: str = "") -> Response:
+    look = look_at(visit)
     attempt = _asked(visit, action, look)
     is_open = attempt is not None if action.name in _ANSWERS else is_possible(action, look.view)
     return page(
@@ -64,6 +78,7 @@ def _ask(visit: Visit) -> Response:
         refusal=refusal(action, look.plan, visit.who),
         preview=preview(action, look.view, look.plan, attempt),
         decisions=DECISIONS,
+        key=key,
         reason_characters=REASON_CHARACTERS,
     )
 
@@ -201,9 +216,26 @@ def _retry(visit: Visit) -> Response:
     return see_other(visit, f"/deployments/{new_id}", f"It goes on with what {own_id} left.")
 
 
+def _again(visit: Visit) -> Response:
+    own_id = deployment_id(visit)
+    view = visit.service.deployment(own_id)
+    key = visit.form.text("key")[:KEY_CHARACTERS]
+    try:
+        making = made_from(visit.site.service.reader, view.row, visit.service.plan(own_id))
+        terms = Terms(key, own_id.encode(), reason=_reason(visit))
+        text, values, of = making.text, making.values, making.playbook_id
+        new_id = visit.service.submit(text, values, terms=terms, playbook_id=of, source=making.name)
+    except KeyReused as error:
+        return see_other(visit, f"/deployments/{error.deployment_id}", "It was started already.", "note")
+    except (NotResumable, PlaybookInvalid, ConfigError) as error:
+        return see_other(visit, f"/deployments/{own_id}", str(error), "failed")
+    return see_other(visit, f"/deployments/{new_id}", f"All of {own_id} is done again.")
+
+
 _URL = "/deployments/{deployment_id}"
 
 ROUTES = (
     page_route(f"{_URL}/retry", _ask_retry, _retry, needs=Scope.READ, act_needs=Scope.RUN),
+    page_route(f"{_URL}/again", _ask_again, _again, needs=Scope.READ, act_needs=Scope.RUN),
     page_route(f"{_URL}/{{action}}", _ask, _act, needs=Scope.READ),
 )

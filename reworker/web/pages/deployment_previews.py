@@ -45,6 +45,7 @@ ACTIONS = {
     for one in (
         Action("resume", "Resume", (Scope.RUN,), "Resume this deployment?", "primary"),
         Action("retry", "Retry", (Scope.RUN,), "Go on with this deployment?", "primary", "r"),
+        Action("again", "Run again", (Scope.RUN,), "Run all of it again?"),
         Action("pause", "Pause", (Scope.RUN, Scope.CANCEL), "Pause this deployment?"),
         Action("cancel", "Cancel", (Scope.CANCEL,), "Cancel this deployment?", "danger"),
         Action("approve", "Approve", (Scope.APPROVE,), "Approve?", "primary"),
@@ -86,6 +87,8 @@ def is_possible(action: Action, view: DeploymentView) -> bool:
     """Tell whether a deployment can be asked for this as a whole."""
     if action.name == "retry":
         return is_resumable(view)
+    if action.name == "again":
+        return view.is_over
     trigger = _REQUESTS.get(action.name)
     return trigger is not None and (view.state.status, trigger) in DEPLOYMENT_TRANSITIONS
 
@@ -111,6 +114,12 @@ def preview(action: Action, view: DeploymentView, plan: Plan, attempt: Attempt |
         return list(_cancel(view, plan))
     if action.name == "pause":
         return list(_pause(state, plan))
+    if action.name == "again":
+        return [
+            f"A new deployment of the same text with the same values: {steps_words(view.row.step_count)}, "
+            "whatever was done before.",
+            "What the operator adds is that of today.",
+        ]
     if action.name == "resume":
         left = view.row.step_count - state.completed_count - state.failed_count - state.skipped_count
         return [f"What is left goes on: {steps_words(left)}."]

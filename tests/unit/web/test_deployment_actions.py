@@ -114,7 +114,7 @@ def test_failed_deployment_can_be_retried_and_says_what_is_left(world: World) ->
     site.failing.add("web1 Check")
     own_id = submitted(world, text("noop:Do", "noop:Check", hosts=("web1", "web2")))
     view, plan = seen(world, own_id)
-    assert names(view, plan) == ["retry"]
+    assert names(view, plan) == ["retry", "again"]
     found = ahead(plan, world.core.service.continuation(own_id, Part()).resumption)
     assert (found.count, found.passed_count, found.sequences) == (3, 1, (("servers", 2, 3),))
     assert found.first == ("2. noop:Check on web1", "3. noop:Do on web2", "4. noop:Check on web2")
@@ -122,10 +122,10 @@ def test_failed_deployment_can_be_retried_and_says_what_is_left(world: World) ->
     assert (shown.completed, shown.failed, shown.skipped, shown.at_work) == (1, 1, 2, 0)
 
 
-def test_completed_deployment_offers_nothing(world: World) -> None:
+def test_completed_deployment_offers_to_do_it_again(world: World) -> None:
     Site(world)
     view, plan = seen(world, submitted(world, text("noop:Do")))
-    assert names(view, plan) == []
+    assert names(view, plan) == ["again"]
 
 
 def test_approval_says_what_follows_and_refusal_what_is_taken_back(world: World) -> None:
