@@ -10,6 +10,7 @@ import http.client
 import json
 import random
 import socket
+import ssl
 import time
 import urllib.error
 import urllib.request
@@ -221,7 +222,8 @@ def quoted(text: str) -> str:
 def _why(error: Exception) -> str:
     if isinstance(error, TimeoutError):
         return "it took too long"
-    return str(getattr(error, "strerror", None) or error or type(error).__name__)
+    text = str(getattr(error, "strerror", None) or error or type(error).__name__)
+    return f"{text}; the protocol is http or https" if isinstance(error, ssl.SSLError) else text
 
 
 class _EveryAnswer(urllib.request.HTTPErrorProcessor):

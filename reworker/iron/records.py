@@ -9,6 +9,8 @@ from typing import Any, TypeVar
 
 #: statuses of a task that has not ended; the set of the others is open.
 LIVE = ("queued", "preparing", "running")
+#: statuses that tasks can be looked for by.
+STATUSES = (*LIVE, "complete", "error", "cancelled", "killed", "timeout")
 #: our names of what has a unit -> those of the wire.
 WIRE_NAMES = {
     "timeout_s": "timeout",

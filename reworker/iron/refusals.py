@@ -66,11 +66,11 @@ def _not_found(path: str, reason: str, settings: IronSettings, about: tuple[str,
     kind, key = about
     if found and not kind:
         part, key, output = found.groups()
-        kind = "log yet of task" if output in ("log", "outlog") else _KINDS[part]
+        kind = "log yet of task" if output in ("log", "outlog") and "no log" in reason else _KINDS[part]
     if "no project" in reason.lower():
         return ThingNotFound("project", settings.project_id, f"on {settings.url}; it says: {reason}")
     if not kind:
-        return ServerAway(settings.url, f"it has no {path} for us ({reason}); is it a reworker server?")
+        return ServerAway(settings.url, f"no {path} there ({reason}); is it a reworker server?")
     return ThingNotFound(
         kind, key, f"in project {settings.project_id!r} of {settings.url}; it says: {reason}"
     )

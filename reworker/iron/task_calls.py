@@ -10,8 +10,8 @@ from typing import Any, Unpack
 from reworker.clock import Clock
 from reworker.iron.link import Linked, pieces_of, quoted
 from reworker.iron.options import TaskOptions, on_wire, text_of
-from reworker.iron.records import Task, id_of, record
-from reworker.task_errors import TaskNotOver, ThingNotFound
+from reworker.iron.records import STATUSES, Task, id_of, record
+from reworker.task_errors import TaskNotOver, TaskRefused, ThingNotFound
 
 #: seconds between two looks at a task: the first ones, and after a while.
 FIRST_LOOK_S, LOOK_S, GROWTH = 0.05, 2.0, 1.5
@@ -58,7 +58,14 @@ class TaskCalls(Linked):
         page: int = 0,
         per_page: int = 30,
     ) -> list[Task]:
-        """Return tasks, newest first, a page of them; those of some statuses if any are named."""
+        """Return tasks, newest first, a page of them; those of some statuses if any are named.
+
+        Raises:
+            TaskRefused: there is no such status: the server would pass over it and return all.
+        """
+        unknown = set(statuses) - set(STATUSES)
+        if unknown:
+            raise TaskRefused(f"there are {', '.join(STATUSES)}", field=f"status {min(unknown)!r}")
         query = {"code_name": code_name, "label": label, "page": page, "per_page": per_page}
         found = self._link.ask("GET", "tasks", query={**query, **dict.fromkeys(statuses, 1)})
         return [record(Task, one) for one in found["tasks"]]

@@ -110,11 +110,17 @@ def test_thing_that_is_missing_is_named_when_it_is_no_task(server: HttpServer) -
     with pytest.raises(ThingNotFound, match="there is no project 'p' on http"):
         client.codes()
     server.answers["/2/projects/p/codes"] = told(404, msg="Not found")
-    with pytest.raises(ServerAway, match=r"it has no codes for us \(Not found\); is it a reworker server"):
+    with pytest.raises(ServerAway, match=r"no codes there \(Not found\); is it a reworker server"):
         client.codes()
-    server.answers[f"{TASKS}/{TASK}/log"] = told(404, msg="log not ready")
+    server.answers[f"{TASKS}/{TASK}/log"] = told(404, msg="there is no log yet")
     with pytest.raises(ThingNotFound, match=f"there is no log yet of task '{TASK}'"):
         client.getLog(TASK)
+
+
+def test_status_is_refused_when_there_is_none_of_that_name(server: HttpServer) -> None:
+    with pytest.raises(TaskRefused, match="status 'done': there are queued, preparing"):
+        client_of(server).tasks("queued", "done")
+    assert server.requests == []
 
 
 @pytest.mark.parametrize("body", [b"<html>", b"", b"\xff"])
