@@ -38,6 +38,9 @@ COMMON_VARIABLES = (
     "CONDUCTOR_WORKER_{P}",
 )
 
+#: how all of them begin, in upper case.
+BEGINNINGS = ("REWORKER_", "CONDUCTOR_WORKER_")
+
 Layer = tuple[Origin, Mapping[str, Any]]
 
 
@@ -147,6 +150,9 @@ def _ini_layers(path: str, types: Sequence[str]) -> Iterator[Layer]:
 
 def _variables(environ: Mapping[str, str], types: Sequence[str]) -> Iterator[Layer]:
     """Yield one layer for each variable that is set, weakest first."""
+    environ = {name: value for name, value in environ.items() if name.upper().startswith(BEGINNINGS)}
+    if not environ:
+        return  # as in most processes; there are hundreds of names to look for
     endings = [(one, NAMES[one]) for one in sorted(NAMES, key=lambda one: one == NAMES[one].lower())]
     for form in reversed(COMMON_VARIABLES):
         yield from _set_ones(environ, form, "", endings)
