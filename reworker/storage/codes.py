@@ -6,7 +6,7 @@ from collections.abc import Collection
 from typing import Any
 
 import msgspec
-from sqlalchemy import Connection, Engine, Select, exists, insert, or_, select, update
+from sqlalchemy import Connection, Engine, Select, bindparam, exists, insert, or_, select, update
 
 from reworker.storage import task_schema as schema
 from reworker.storage.selecting import Row, found_rows, select_of
@@ -19,6 +19,7 @@ _PROJECT, _CODE, _REVISION = (
     select_of(_C, CodeRow),
     select_of(_R, RevisionRow),
 )
+_LOCK = _CODE.where(_C.c.id.in_(bindparam("ids", expanding=True))).order_by(_C.c.id).with_for_update()
 _IS_KEPT = _C.c.archived_at.is_(None)
 
 
@@ -43,10 +44,8 @@ class CodeTables:
 
     def lock_codes(self, ids: Collection[str]) -> dict[str, CodeRow]:
         """Return codes, locked; see `CodeUnit.lock_codes`."""
-        if not ids:
-            return {}
-        query = _CODE.where(_C.c.id.in_(list(ids))).order_by(_C.c.id).with_for_update()
-        return {row[0]: CodeRow(*row) for row in self._connection.execute(query)}
+        found = self._connection.execute(_LOCK, {"ids": list(ids)}) if ids else ()
+        return {row[0]: CodeRow(*row) for row in found}
 
     def put_code(self, row: CodeRow) -> None:
         """Store a code, or what has changed of it; see `CodeUnit.put_code`."""

@@ -16,6 +16,7 @@ from reworker.storage.translating import translated
 
 _S = schema.schedule
 _SCHEDULE = select_of(_S, ScheduleRow)
+_HAS_DUE = select(_S.c.id).where(_S.c.next_at <= bindparam("now")).limit(1)
 _KEPT = ("id", "project_id", "actor", "created_at")
 _SAVED = tuple(name for name in ScheduleRow.__struct_fields__ if name not in _KEPT)
 _SAVE = update(_S).where(_S.c.id == bindparam("own_id")).values({name: bindparam(name) for name in _SAVED})
@@ -93,6 +94,5 @@ class ScheduleReads:
 
     def has_due_schedules(self, now: datetime) -> bool:
         """Tell whether schedules are due; see `ScheduleReader.has_due_schedules`."""
-        query = select(_S.c.id).where(_S.c.next_at <= now).limit(1)
         with translated("looking for schedules"), self._engine.begin() as connection:
-            return connection.execute(query).scalar() is not None
+            return connection.execute(_HAS_DUE, {"now": now}).scalar() is not None

@@ -6,6 +6,7 @@ from collections.abc import Collection, Iterator, Sequence
 from datetime import datetime
 from typing import Protocol
 
+from reworker.storage.rows import AttemptRow
 from reworker.storage.task_rows import (
     CodeLoad,
     CodeRow,
@@ -77,6 +78,10 @@ class TaskUnit(Protocol):
 
         They are locked; see `ready_tasks`.
         """
+        ...
+
+    def last_attempts(self, ids: Collection[str]) -> dict[str, AttemptRow]:
+        """Return the last attempt of each of these tasks that came to one."""
         ...
 
     def active_count(self, code_id: str) -> int:

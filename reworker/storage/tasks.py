@@ -8,6 +8,7 @@ from typing import Any
 
 import msgspec
 from sqlalchemy import (
+    BindParameter,
     Connection,
     Engine,
     Select,
@@ -23,12 +24,14 @@ from sqlalchemy import (
 )
 
 from reworker.storage import task_schema as schema
+from reworker.storage.rows import AttemptRow
 from reworker.storage.schema import attempt, deployment
 from reworker.storage.selecting import found_rows, select_of
 from reworker.storage.task_rows import CodeLoad, TaskFilter, TaskRow, TaskWork
 from reworker.storage.translating import translated
 
-_T, _P, _C, _D, _A = schema.task, schema.task_payload, schema.code, deployment, attempt
+_T, _P, _C, _S = schema.task, schema.task_payload, schema.code, schema.schedule
+_D, _A = deployment, attempt
 _TASK = select_of(_T, TaskRow)
 _IS_WAITING, _IS_ACTIVE = _T.c.phase == "waiting", _T.c.phase == "active"
 #: of a task, what may change.
@@ -38,14 +41,38 @@ _SAVED = (
 )
 _SAVE = update(_T).where(_T.c.id == bindparam("own_id")).values({name: bindparam(name) for name in _SAVED})
 _NEVER_STARTED = and_(_T.c.phase == "over", _T.c.start_at.is_(None))
+_IDS: BindParameter[Any] = bindparam("ids", expanding=True)
+_LOCK = _TASK.where(_T.c.id.in_(_IDS)).order_by(_T.c.id).with_for_update()
+_PAYLOADS = select(_P.c.task_id, _P.c.payload).where(_P.c.task_id.in_(_IDS))
+_READY = (
+    _TASK.where(_IS_WAITING, _T.c.code_id == bindparam("code_id"), _T.c.due_at <= bindparam("now"))
+    .order_by(_T.c.priority.desc(), _T.c.id)
+    .limit(bindparam("count"))
+    .with_for_update(skip_locked=True)
+)
+_ACTIVE_COUNT = select(func.count()).select_from(_T).where(_IS_ACTIVE, _T.c.code_id == bindparam("code_id"))
+_NEXT_TASK = select(func.min(_T.c.due_at)).where(_IS_WAITING, _T.c.due_at > bindparam("now"))
+_NEXT_SCHEDULE = select(func.min(_S.c.next_at)).where(_S.c.next_at > bindparam("now"))
+_ATTEMPTS = select_of(_A, AttemptRow).where(_A.c.deployment_id.in_(_IDS)).order_by(_A.c.number)
 _HAS_ENDED = exists().where(_D.c.id == _T.c.id, _D.c.ended_at.is_not(None))
-_ENDED = _TASK.where(_IS_ACTIVE, _HAS_ENDED)
+_ENDED = (
+    _TASK.where(_IS_ACTIVE, _HAS_ENDED)
+    .order_by(_T.c.id)
+    .limit(bindparam("count"))
+    .with_for_update(skip_locked=True, of=_T)
+)
 _STARTED_AT = (
     select(func.min(_A.c.started_at)).where(_A.c.deployment_id == _T.c.id).correlate(_T).scalar_subquery()
 )
 _HAS_STARTED = exists().where(_A.c.deployment_id == _T.c.id, _A.c.started_at.is_not(None))
 _IS_STARTED = and_(_IS_ACTIVE, _T.c.status == "queued", _HAS_STARTED)
-_STARTED = _TASK.add_columns(_STARTED_AT).where(_IS_STARTED)
+_STARTED = (
+    _TASK.add_columns(_STARTED_AT)
+    .where(_IS_STARTED)
+    .order_by(_T.c.id)
+    .limit(bindparam("count"))
+    .with_for_update(skip_locked=True, of=_T)
+)
 _ACTIVE = schema.task.alias("active")
 #: a look at each code finds its first waiting task by an index; to group the tasks would read them all.
 _WAITING_CODES = select(
@@ -80,10 +107,8 @@ class TaskTables:
 
     def lock_tasks(self, ids: Collection[str]) -> dict[str, TaskRow]:
         """Return tasks, locked; see `TaskUnit.lock_tasks`."""
-        if not ids:
-            return {}
-        query = _TASK.where(_T.c.id.in_(list(ids))).order_by(_T.c.id).with_for_update()
-        return {row[0]: TaskRow(*row) for row in self._connection.execute(query)}
+        found = self._connection.execute(_LOCK, {"ids": list(ids)}) if ids else ()
+        return {row[0]: TaskRow(*row) for row in found}
 
     def save_tasks(self, rows: Sequence[TaskRow]) -> None:
         """Store what has changed; see `TaskUnit.save_tasks`."""
@@ -93,29 +118,31 @@ class TaskTables:
 
     def ready_tasks(self, code_id: str, now: datetime, limit: int) -> list[TaskRow]:
         """Return tasks to start, locked; see `TaskUnit.ready_tasks`."""
-        query = _TASK.where(_IS_WAITING, _T.c.code_id == code_id, _T.c.due_at <= now)
-        query = query.order_by(_T.c.priority.desc(), _T.c.id).limit(limit)
-        return self._locked(query)
+        values = {"code_id": code_id, "now": now, "count": limit}
+        return [TaskRow(*row) for row in self._connection.execute(_READY, values)]
 
     def ended_tasks(self, limit: int) -> list[TaskRow]:
         """Return active tasks whose deployment has ended; see `TaskUnit.ended_tasks`."""
-        return self._locked(_ENDED.order_by(_T.c.id).limit(limit))
+        return [TaskRow(*row) for row in self._connection.execute(_ENDED, {"count": limit})]
 
     def started_tasks(self, limit: int) -> list[tuple[TaskRow, datetime]]:
         """Return tasks that run and are not noted as such; see `TaskUnit.started_tasks`."""
-        query = _STARTED.order_by(_T.c.id).limit(limit)
-        found = self._connection.execute(query.with_for_update(skip_locked=True, of=_T))
+        found = self._connection.execute(_STARTED, {"count": limit})
         return [(TaskRow(*row[:-1]), row[-1]) for row in found]
+
+    def last_attempts(self, ids: Collection[str]) -> dict[str, AttemptRow]:
+        """Return the last attempt of each task; see `TaskUnit.last_attempts`."""
+        found = self._connection.execute(_ATTEMPTS, {"ids": list(ids)}) if ids else ()
+        return {row.deployment_id: row for row in (AttemptRow(*one) for one in found)}
 
     def active_count(self, code_id: str) -> int:
         """Return how many tasks of a code are active; see `TaskUnit.active_count`."""
-        query = select(func.count()).select_from(_T).where(_IS_ACTIVE, _T.c.code_id == code_id)
-        return int(self._connection.execute(query).scalar_one())
+        return int(self._connection.execute(_ACTIVE_COUNT, {"code_id": code_id}).scalar_one())
 
     def payloads(self, ids: Collection[str]) -> dict[str, str]:
         """Return payloads; see `TaskUnit.payloads`."""
-        query = select(_P.c.task_id, _P.c.payload).where(_P.c.task_id.in_(list(ids)))
-        return {row[0]: row[1] for row in self._connection.execute(query)} if ids else {}
+        found = self._connection.execute(_PAYLOADS, {"ids": list(ids)}) if ids else ()
+        return {row[0]: row[1] for row in found}
 
     def open_ids(self, code_id: str) -> list[str]:
         """Return the tasks of a code that are not over; see `TaskUnit.open_ids`."""
@@ -132,10 +159,6 @@ class TaskTables:
             self._connection.execute(delete(_P).where(_P.c.task_id.in_(ids)))
             self._connection.execute(delete(_T).where(_T.c.id.in_(ids)))
         return len(ids)
-
-    def _locked(self, query: Select[Any]) -> list[TaskRow]:
-        found = self._connection.execute(query.with_for_update(skip_locked=True, of=_T))
-        return [TaskRow(*row) for row in found]
 
 
 class TaskReads:
@@ -174,10 +197,9 @@ class TaskReads:
 
     def next_task_at(self, now: datetime) -> datetime | None:
         """Return when something is due; see `TaskReader.next_task_at`."""
-        of_tasks = select(func.min(_T.c.due_at)).where(_IS_WAITING, _T.c.due_at > now)
-        of_schedules = select(func.min(schema.schedule.c.next_at)).where(schema.schedule.c.next_at > now)
-        found = [self._scalar(one, "what is due next") for one in (of_tasks, of_schedules)]
-        return min((one for one in found if one is not None), default=None)
+        with translated("reading what is due next"), self._engine.begin() as connection:
+            both = (connection.execute(one, {"now": now}).scalar() for one in (_NEXT_TASK, _NEXT_SCHEDULE))
+            return min((one for one in both if one is not None), default=None)
 
     def task_work(self, now: datetime) -> TaskWork:
         """Return what is to be done; see `TaskReader.task_work`."""

@@ -11,7 +11,7 @@ import pytest
 from reworker.errors import StorageError
 from reworker.storage.contract import Storage
 from reworker.storage.task_rows import CodeLoad, TaskFilter, TaskRow, TaskWork
-from tests.contract.storage_kit import NOW, deployment, save
+from tests.contract.storage_kit import NOW, attempt, deployment, save
 from tests.contract.task_kit import CODE, TASK, code_row, own_id, run, task_row
 
 LATER = NOW + timedelta(seconds=10)
@@ -184,6 +184,16 @@ def test_ended_tasks_are_those_whose_deployment_is_over(storage: Storage) -> Non
     with storage.begin() as unit:
         assert unit.ended_tasks(1) == [rows[1]]
         assert unit.ended_tasks(10) == rows[1:]
+
+
+def test_last_attempt_of_a_task_is_given(storage: Storage) -> None:
+    run(storage, own_id(1), own_id(2))
+    later = attempt("failed", 2, own_id(1))
+    save(storage, attempts=[later])
+    with storage.begin() as unit:
+        found = unit.last_attempts([own_id(1), own_id(2), own_id(3)])
+        assert (found[own_id(1)], found[own_id(2)].number, len(found)) == (later, 1, 2)
+        assert unit.last_attempts([]) == {}
 
 
 def test_delays_are_moved_when_the_clock_has_jumped(storage: Storage) -> None:

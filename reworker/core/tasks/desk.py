@@ -155,9 +155,9 @@ class TaskDesk:
             rows = unit.ended_tasks(BATCH_COUNT)
             codes = unit.lock_codes({row.code_id for row in rows})
             deployments = unit.deployments({row.id for row in rows})
+            attempts = unit.last_attempts({row.id for row in rows})
             for row in rows:
-                attempts = self._storage.reader.attempts(row.id)
-                done = ended(row, deployments[row.id], attempts[-1] if attempts else None, self._clock.now())
+                done = ended(row, deployments[row.id], attempts.get(row.id), self._clock.now())
                 self._settle(unit, done, codes[row.code_id])
         self._active.difference_update(row.id for row in rows)
         self._counters.add("tasks_ended", len(rows))

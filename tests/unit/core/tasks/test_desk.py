@@ -164,6 +164,19 @@ def test_paused_code_starts_nothing_until_it_is_resumed(world: TaskWorld) -> Non
     assert world.statuses([own]) == ["complete"]
 
 
+def test_task_stays_when_its_code_is_paused_or_filled_between_look_and_lock(world: TaskWorld) -> None:
+    code = world.code(max_concurrency=1)
+    worker = CodeWorker(world, code)
+    worker.script = STARTED
+    world.queue(2)
+    desk, reader = world.core.task_desk, world.storage.reader
+    (load,) = reader.waiting_codes(world.clock.now())
+    world.core.service.codes.pause(code, is_paused=True)
+    assert desk._start_some(load) == 0
+    world.core.service.codes.pause(code, is_paused=False)
+    assert (desk._start_some(load), desk._start_some(load)) == (1, 0)
+
+
 def test_task_runs_the_revision_with_which_it_was_queued(world: TaskWorld) -> None:
     code = world.code()
     worker = CodeWorker(world, code)
