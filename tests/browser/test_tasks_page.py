@@ -104,9 +104,7 @@ def _deployment_pages(own_id: str) -> list[str]:
     return [f"/deployments/{own_id}{tab}" for tab in ("", "/plan", "/messages", "/attempts/1")]
 
 
-def test_code_is_uploaded_queued_changed_and_deleted_when_scripts_are_off(
-    home: House, eyes: Open, tmp_path: Path
-) -> None:
+def test_code_is_uploaded_when_scripts_are_off(home: House, eyes: Open, tmp_path: Path) -> None:
     window = eyes(home.url, has_scripts=False, expected=("status of 422",))
     window.go("/tasks").find("text=Upload one here").click()
     (tmp_path / "notes.txt").write_text("no code")
@@ -132,13 +130,21 @@ def test_code_is_uploaded_queued_changed_and_deleted_when_scripts_are_off(
     window.find("[name=file_name]").fill("main.py")
     window.find("main button >> text=Upload").click()
     assert "Revision 2 of mail is uploaded." in window.text()
+    (row,) = home.service.codes.codes(None)
+    assert "hunter2" in row.options.decode()
 
+
+def test_options_are_changed_and_masks_keep_secrets_when_scripts_are_off(bench: Bench, eyes: Open) -> None:
+    code = bench.upload("mail", env_vars={"SMTP_PASSWORD": "hunter2", "SMTP_HOST": "mail1"})
+    window = eyes(bench.home.url, has_scripts=False, expected=("status of 422",)).go(
+        f"/tasks/codes/{code.id}"
+    )
     assert "hunter2" not in window.page.content()
     window.find("[name=env_vars]").fill("SMTP_PASSWORD=[FILTERED]\nSMTP_HOST=mail2")
     window.find("[name=retries]").fill("3")
     window.find("text='Change'").click()
     assert "The options are changed" in window.text()
-    (row,) = home.service.codes.codes(None)
+    (row,) = bench.home.service.codes.codes(None)
     values = json.loads(row.options)
     assert (values["retries"], values["env_vars"]) == (3, {"SMTP_PASSWORD": "hunter2", "SMTP_HOST": "mail2"})
     window.find("[name=env_vars]").fill("nonsense")
@@ -146,23 +152,27 @@ def test_code_is_uploaded_queued_changed_and_deleted_when_scripts_are_off(
     assert "is not NAME=VALUE" in window.text()
     assert window.find("[name=env_vars]").input_value() == "nonsense"
 
-    window.go(f"/tasks/codes/{row.id}").find("[name=payload]").fill('{"to": "me"}')
+
+def test_code_is_queued_paused_emptied_and_deleted_when_scripts_are_off(bench: Bench, eyes: Open) -> None:
+    service, code = bench.home.service, bench.upload("mail")
+    window = eyes(bench.home.url, has_scripts=False).go(f"/tasks/codes/{code.id}")
+    window.find("[name=payload]").fill('{"to": "me"}')
     window.find("[name=label]").fill("by hand")
     window.find("text='Queue'").click()
     assert "A task of mail is queued." in window.text()
-    (task,) = home.service.tasks.tasks(TaskFilter())
-    assert (home.service.tasks.payload(task), task.label) == ('{"to": "me"}', "by hand")
+    (task,) = service.tasks.tasks(TaskFilter())
+    assert (service.tasks.payload(task), task.label) == ('{"to": "me"}', "by hand")
 
-    window.go(f"/tasks/codes/{row.id}").find("text='Pause'").click()
+    window.go(f"/tasks/codes/{code.id}").find("text='Pause'").click()
     assert "is paused: no task of it is started" in window.text()
     window.find("text=End or delete").click()
     window.find("text=End all tasks of mail").click()
     window.find("button >> text=End its tasks").click()
-    assert "1 tasks of mail were told to end." in window.text()
-    window.go(f"/tasks/codes/{row.id}/remove").find("text=Delete mail with").click()
+    assert "1 task of mail told to end." in window.text()
+    window.go(f"/tasks/codes/{code.id}/remove").find("text=Delete mail with").click()
     window.find("button >> text=Delete").click()
     assert "mail is deleted." in window.text()
-    assert home.service.codes.codes(None) == []
+    assert service.codes.codes(None) == []
 
 
 def test_task_is_ended_and_queued_anew_when_scripts_are_off(bench: Bench, eyes: Open) -> None:

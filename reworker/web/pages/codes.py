@@ -25,6 +25,7 @@ from reworker.web.pages.playbooks import number
 from reworker.web.pages.rendering import page, see_other
 from reworker.web.pages.tasks import projects, shown
 from reworker.web.pages.visits import Form, Visit
+from reworker.web.pages.words import count
 from reworker.web.pages.work_forms import asked_in, variables_in
 
 #: rows of the list; revisions and tasks of a code that its page lists.
@@ -197,8 +198,8 @@ def _remove(visit: Visit) -> Response:
     if visit.form.text("confirm") != "yes":
         raise HttpProblem(400, "not-confirmed", "nothing was done: the box was not ticked")
     if visit.form.text("do") == "cancel":
-        count = visit.work.tasks.cancel_all(row)
-        return see_other(visit, f"/tasks/codes/{row.id}", f"{count} tasks of {row.name} were told to end.")
+        counted = count(visit.work.tasks.cancel_all(row), "task")
+        return see_other(visit, f"/tasks/codes/{row.id}", f"{counted} of {row.name} told to end.")
     visit.work.codes.remove(row)
     return see_other(visit, "/tasks/codes", f"{row.name} is deleted. Its tasks keep their logs.")
 
