@@ -21,6 +21,7 @@ from reworker.codes.cache import PackageCache
 from reworker.codes.fetching import Source, fetch
 from reworker.codes.isolation import isolation_here
 from reworker.codes.keepers import KeeperLost, Request
+from reworker.codes.limits import others_count
 from reworker.codes.process import (
     TaskOrder,
     arguments_of,
@@ -56,10 +57,11 @@ class CodeWorker(Worker):
             raise ConfigError(str(error), path=self._config_path) from error
         self._source = Source(self._own.server, self._own.token or "", self._own.download_timeout_s, tls)
         self._cache = self._opened_cache()
-        self._isolation = isolation_here()
+        self._isolation = isolation_here(self._own.first_uid)
         self._hidden = _hidden(self._own, [self._config_path, given.token_file or ""])
         self._path, self._runtimes = self._own.path, Runtimes(self._own.path, {})
         self._slot: Slot | None = None
+        self._others_count = 0
 
     def known_queues(self) -> Iterable[str]:
         """Return the queues of all codes that the server knows."""
@@ -113,7 +115,7 @@ class CodeWorker(Worker):
             env=environment_of(order, slot.folder, temporary, self._path, own.server, own.environment),
             cwd=str(slot.folder),
             uid=slot.uid,
-            limits=own.limits.of_process(counts_processes=self._isolation.counts_processes),
+            limits=own.limits.of_process(self._others_count),
         )
         bounds = Bounds(order.timeout_s, own.cancel_grace_s, own.limits, slot.top)
         redact = job.output.redact
@@ -146,6 +148,7 @@ class CodeWorker(Worker):
             uids = range(own.first_uid, own.first_uid + own.uid_count)
             self._slot = slot = Slot(Path(own.work_dir), self._isolation, uids, self._hidden)
             weakref.finalize(self, slot.close)
+            self._others_count = 0 if self._isolation.counts_processes else others_count()
             programs = slot.top / "bin"
             self._path = path_with([str(programs)] if make_python(programs, own.path) else [], own.path)
             self._runtimes = Runtimes(self._path, own.runtimes)

@@ -2,14 +2,20 @@
 
 from __future__ import annotations
 
+import ctypes
 import functools
 import logging
 import os
 import tempfile
+from pathlib import Path
 
 import msgspec
 
+from reworker.codes import keeper
 from reworker.codes.keepers import Keeper, KeeperLost, Place
+
+#: CAP_CHOWN, CAP_DAC_OVERRIDE, CAP_FOWNER, CAP_KILL, CAP_SETGID and CAP_SETUID. Source: capabilities(7).
+_RIGHTS = 0b1110_1011
 
 _log = logging.getLogger(__name__)
 
@@ -69,22 +75,46 @@ class Isolation(msgspec.Struct, frozen=True):
 
 
 @functools.cache
-def isolation_here() -> Isolation:
-    """Return what this machine allows; tried once in a process, and written to the log."""
-    found = _tried(is_root=os.geteuid() == 0)
+def isolation_here(first_uid: int = 1) -> Isolation:
+    """Return what this machine allows; tried once in a process, and written to the log.
+
+    Where tasks have our own user, our memory and environment are closed to it from here on.
+
+    Args:
+        first_uid: of the users that tasks would get.
+    """
+    status = Path("/proc/self/status").read_text(encoding="ascii", errors="replace")
+    uid_map = Path("/proc/self/uid_map").read_text(encoding="ascii")
+    found = _tried(has_users=can_give_users(status, uid_map, first_uid))
+    if not found.own_users:
+        ctypes.CDLL(None).prctl(keeper.PR_DUMPABLE, 0, 0, 0, 0)
     level = logging.INFO if found.own_users and found.namespaces else logging.WARNING
     _log.log(level, "tasks are kept apart by: %s", found.words())
     return found
 
 
-def _tried(*, is_root: bool) -> Isolation:
-    wanted = Isolation(own_users=is_root, namespaces=True, user_namespace=not is_root, own_proc=True)
+def can_give_users(status: str, uid_map: str, uid: int) -> bool:
+    """Tell whether a process may start others as another user, and give them files.
+
+    Args:
+        status: its /proc/self/status.
+        uid_map: its /proc/self/uid_map; in a container, only some users may be there.
+        uid: that user.
+    """
+    held = next((int(line.split()[1], 16) for line in status.splitlines() if line.startswith("CapEff:")), 0)
+    ranges = [[int(word) for word in line.split()] for line in uid_map.splitlines()]
+    return held & _RIGHTS == _RIGHTS and any(first <= uid < first + count for first, _, count in ranges)
+
+
+def _tried(*, has_users: bool) -> Isolation:
+    is_root = os.geteuid() == 0
+    wanted = Isolation(own_users=has_users, namespaces=True, user_namespace=not is_root, own_proc=True)
     problem = ""
     for level in (wanted, msgspec.structs.replace(wanted, own_proc=False)):
         problem = _problem_with(level)
         if not problem:
             return level
-    return Isolation(own_users=is_root, problem=problem)
+    return Isolation(own_users=has_users, problem=problem)
 
 
 def _problem_with(level: Isolation) -> str:

@@ -137,10 +137,10 @@ def _end_of(pid: int) -> int | None:
 
 def _end_all(*, has_namespaces: bool) -> None:
     """Kill and reap all that the task has left."""
-    with contextlib.suppress(ChildProcessError):
-        while os.waitpid(-1, os.WNOHANG)[0]:  # raises when there are none, as after most tasks
-            continue
+    with contextlib.suppress(ChildProcessError):  # there are none, as after most tasks
         while True:
+            while os.waitpid(-1, os.WNOHANG)[0]:
+                continue
             if has_namespaces:
                 _kill(-1, signal.SIGKILL)
             else:

@@ -24,6 +24,8 @@ _PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
 PROCESSES_S = 0.2
 #: seconds between two looks at its folder; those that one file in it takes, and how much longer the pause is.
 FOLDER_S, _ENTRY_S, _FOLDER_SHARE = 0.5, 3e-6, 20
+#: processes that others of the same user may start while a slot is used.
+_SLACK_COUNT = 1_000
 #: how many times its limit of memory a process may ask for: much of that is never used.
 _ASKED_SHARE = 4
 
@@ -47,19 +49,30 @@ class Limits(msgspec.Struct, frozen=True, forbid_unknown_fields=True):
     open_files: Count = 4_096
     log_mib: Count = 10
 
-    def of_process(self, *, counts_processes: bool) -> dict[str, int]:
+    def of_process(self, others_count: int) -> dict[str, int]:
         """Return what the kernel keeps for each process.
 
         Args:
-            counts_processes: the task has a user or a user namespace of its own; others would count, too.
+            others_count: processes and threads that count, too: those of the same user, where a slot has none
+                of its own.
         """
-        limits = {
+        return {
             "RLIMIT_CORE": 0,
             "RLIMIT_FSIZE": self.disk_mib * _MIB,
             "RLIMIT_NOFILE": self.open_files,
             "RLIMIT_DATA": self.memory_mib * _MIB * _ASKED_SHARE,
+            "RLIMIT_NPROC": self.processes + others_count,
         }
-        return limits | ({"RLIMIT_NPROC": self.processes} if counts_processes else {})
+
+
+def others_count() -> int:
+    """Return how many processes and threads of our user there are, and may come without doing harm."""
+    own, found = os.getuid(), _SLACK_COUNT
+    for place in Path("/proc").glob("[0-9]*"):
+        with contextlib.suppress(OSError):
+            if place.stat().st_uid == own:
+                found += len(os.listdir(place / "task"))
+    return found
 
 
 class Usage:
