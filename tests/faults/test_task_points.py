@@ -12,6 +12,7 @@ from tempfile import TemporaryDirectory
 
 import pytest
 
+from reworker.core import history
 from reworker.core.tasks.options import ScheduleOptions, TaskOptions
 from reworker.core.tasks.schedule_drafts import ScheduleDraft
 from reworker.storage.task_rows import TaskRow
@@ -61,6 +62,10 @@ class Story:
         assert set(runs.values()) == {1}
         for row in rows:
             assert (row.phase, row.status) == ("over", self._truth(row, f"{row.id}.1" in runs))
+        reader = self.world.storage.reader
+        assert [history.problems(reader, row.id) for row in rows if row.id != self.cancelled] == [[]] * (
+            len(rows) - 1
+        )
         counts = Counter((row.code_name, bool(row.schedule_id), row.retry_no) for row in rows)
         bad_has_run = bool(self.bad.steps)
         expected = {("Good", False, 0): 3, ("Good", True, 0): 2, ("Bad", False, 0): 1}

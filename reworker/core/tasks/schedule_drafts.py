@@ -119,9 +119,9 @@ def made(
         created_at=now,
         updated_at=now,
     )
-    _require_valid(row)
     if row.end_at is not None and row.end_at < now:
         raise TaskRefused("is over already", field="end_at")
+    _require_valid(row)
     return _with_next(row, start_at=_first(row, now))
 
 
@@ -195,7 +195,7 @@ def _require_valid(row: ScheduleRow) -> None:
     """
     if row.run_every_s and not LEAST_EVERY_S <= row.run_every_s <= MOST_EVERY_S:
         raise TaskRefused(
-            f"{LEAST_EVERY_S:g} to {MOST_EVERY_S:g} seconds, found {row.run_every_s:g}", field="run_every"
+            f"{LEAST_EVERY_S:g} to {MOST_EVERY_S:.0f} seconds, found {row.run_every_s:g}", field="run_every"
         )
     if row.cron and row.run_every_s:
         raise TaskRefused("give either seconds or a cron expression", field="run_every")
