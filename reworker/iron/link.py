@@ -111,7 +111,7 @@ class Link:
             except (OSError, http.client.HTTPException) as error:
                 self._after_silence(error, method, tried_count)
                 continue
-            if response.status == 200:
+            if 200 <= response.status < 300:
                 break
             with response:
                 self._after_answer(response, path, about, tried_count)
@@ -185,9 +185,12 @@ class Link:
 
     def _json(self, text: bytes) -> Any:
         try:
-            return json.loads(text)
+            found = json.loads(text)
         except ValueError as error:
             raise ServerAway(self.settings.url, "its answer is no JSON; is it a reworker server?") from error
+        if not isinstance(found, dict):
+            raise ServerAway(self.settings.url, "its answer is no JSON object; is it a reworker server?")
+        return found
 
 
 class Linked:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import configparser
 import json
+import re
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from ipaddress import ip_address
@@ -30,6 +31,11 @@ ALIASES = {"scheme": "protocol", "version": "api_version"}
 KEYS = ("token", "project_id", "host", "port", "protocol", "api_version", "path_prefix", "cloud")
 #: sections of an INI file, and part of a JSON file, that are for us; in small letters.
 SECTIONS = ("iron_worker", "ironworker")
+_SHAPES = {
+    "host": re.compile(r"[A-Za-z0-9._-]+"),
+    "path_prefix": re.compile(r"[A-Za-z0-9._~/-]*"),
+    "api_version": re.compile(r"[A-Za-z0-9.]+"),
+}
 _FILE_ENDINGS = (".ini", ".json", ".cfg", ".conf")
 
 #: a value and where it was read, for the errors.
@@ -191,7 +197,7 @@ def _settings(merged: Layer, timeout_s: float) -> IronSettings:
         token=_checked_token(token, token_source),
         project_id=str(merged.get("project_id", (PROJECT, ""))[0]).strip(),
         url=_url(merged),
-        api_version=str(merged.get("api_version", ("2", ""))[0]).strip("/"),
+        api_version=_checked("api_version", *merged.get("api_version", ("2", ""))),
         token_source=token_source,
         timeout_s=timeout_s,
     )
@@ -209,8 +215,7 @@ def _checked_token(token: Any, source: str) -> str:
 
 
 def _url(merged: Layer) -> str:
-    host, host_source = merged.get("host", (HOST, ""))
-    host = str(host).strip()
+    host = _checked("host", *merged.get("host", (HOST, "")))
     is_here = _is_loopback(host)
     protocol, source = merged.get("protocol", ("http" if is_here else "https", ""))
     protocol = str(protocol).lower()
@@ -218,13 +223,18 @@ def _url(merged: Layer) -> str:
         raise ConfigError(f"http or https, found {protocol!r}", key="protocol", path=source)
     usual = PORT if is_here and protocol == "http" else PORTS[protocol]
     port = _checked_port(*merged.get("port", (usual, "")))
-    prefix = str(merged.get("path_prefix", ("", ""))[0]).strip("/")
+    prefix = _checked("path_prefix", *merged.get("path_prefix", ("", ""))).strip("/")
     place = f"[{host}]" if ":" in host else host
-    url = f"{protocol}://{place}:{port}" + (f"/{prefix}" if prefix else "")
-    parts = urlsplit(url)
-    if (parts.hostname or "").lower() != host.lower() or "@" in host or not url.isprintable():
-        raise ConfigError(f"{host!r} is no name of a host", key="host", path=host_source)
-    return url
+    return f"{protocol}://{place}:{port}" + (f"/{prefix}" if prefix else "")
+
+
+def _checked(key: str, value: Any, source: str) -> str:
+    """Return the text of a value that becomes part of an address."""
+    text = str(value).strip()
+    if not _SHAPES[key].fullmatch(text) and not (key == "host" and _is_address(text)):
+        hint = "; a port is a setting of its own" if key == "host" and ":" in text else ""
+        raise ConfigError(f"{text!r} cannot stand in an address{hint}", key=key, path=source)
+    return text
 
 
 def _checked_port(port: Any, source: str) -> int:
@@ -238,9 +248,12 @@ def _checked_port(port: Any, source: str) -> int:
 
 
 def _is_loopback(host: str) -> bool:
-    if host.lower() == "localhost":
-        return True
+    return host.lower() == "localhost" or (_is_address(host) and ip_address(host).is_loopback)
+
+
+def _is_address(host: str) -> bool:
     try:
-        return ip_address(host).is_loopback
+        ip_address(host)
     except ValueError:
         return False
+    return True

@@ -123,7 +123,7 @@ def test_status_is_refused_when_there_is_none_of_that_name(server: HttpServer) -
     assert server.requests == []
 
 
-@pytest.mark.parametrize("body", [b"<html>", b"", b"\xff"])
+@pytest.mark.parametrize("body", [b"<html>", b"", b"\xff", b"[]", b"null"])
 def test_answer_that_is_no_json_is_told_apart_when_another_server_gives_it(
     server: HttpServer, body: bytes
 ) -> None:
