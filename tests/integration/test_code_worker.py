@@ -254,6 +254,18 @@ def test_task_runs_when_the_server_comes_back_in_time(bed: Bed) -> None:
     assert log_of(found[0]) == "hi\n"
 
 
+def test_task_is_cancelled_while_it_waits_for_its_package(bed: Bed) -> None:
+    bed.config["download_timeout_s"] = 60
+    bed.server.answers[DOWNLOAD] = Answer(status=503)
+    delivery, found = bed.delivery(package({"main.sh": "echo"}), "main.sh"), []
+    thread = threading.Thread(target=lambda: found.append(bed.harness.run(delivery)))
+    thread.start()
+    wait_until(lambda: bed.server.requests, 10)
+    bed.harness.station.current.cancel()
+    thread.join()
+    assert found[0].statuses == ["started", "cancelled"]
+
+
 def test_task_fails_when_another_package_comes(bed: Bed) -> None:
     bed.server.answers[DOWNLOAD] = Answer(body=package({"main.sh": "echo evil"}))
     found = bed.run_package(package({"main.sh": "echo good"}), "main.sh")
