@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 from sqlalchemy import Connection, Engine, Select, bindparam, exists, insert, or_, select, update
 
+from reworker.ids import is_id
 from reworker.storage import task_schema as schema
 from reworker.storage.selecting import Row, found_rows, select_of
 from reworker.storage.task_rows import CodeRow, ProjectRow, RevisionRow
@@ -66,7 +67,9 @@ class CodeReads:
 
     def project(self, key: str) -> ProjectRow | None:
         """Return the project of an id, else of a name; see `CodeReader.project`."""
-        query = _PROJECT.where((_P.c.id == key) | (_P.c.name == key)).order_by(_P.c.id != key)
+        # a name may hold what PostgreSQL does not compare with an id
+        own_id = key if is_id(key) else ""
+        query = _PROJECT.where((_P.c.id == own_id) | (_P.c.name == key)).order_by(_P.c.id != own_id)
         return self._one(query, ProjectRow)
 
     def projects(self, *, limit: int, offset: int = 0) -> list[ProjectRow]:

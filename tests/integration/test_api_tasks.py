@@ -8,6 +8,7 @@ import json
 import zipfile
 from collections.abc import Iterator
 from datetime import UTC, datetime
+from pathlib import Path
 
 import httpx
 import msgspec
@@ -289,3 +290,33 @@ def test_limited_token_sees_and_does_nothing_elsewhere(api: Api, admin: httpx.Cl
     refused(them.post("/codes", params=described("x"), content=package(), headers=ZIP_TYPE), 403, "forbidden")
     audit = [(one.action, one.outcome) for one in api.access.audit(limit=10) if one.actor == "them"]
     assert ("task.queue", "denied") in audit
+
+
+NUL = "a\x00b"
+WITH_NUL = (
+    ("POST", "/tasks", {"tasks": [{"code": NUL}]}, 404),
+    ("POST", "/tasks", {"tasks": [{"code": "nul", "payload": NUL, "label": NUL, "cluster": NUL}]}, 201),
+    ("POST", "/tasks", {"project": NUL, "tasks": [{"code": "nul"}]}, 404),
+    ("GET", "/tasks?code=a%00b&label=a%00b", None, 200),
+    ("GET", "/tasks?project=a%00b", None, 404),
+    ("GET", "/tasks?code_id=a%00b", None, 422),
+    ("GET", "/tasks/counts?schedule=a%00b", None, 422),
+    ("GET", "/tasks/a%00b", None, 404),
+    ("GET", "/codes?project=default&name=a%00b", None, 200),
+    ("GET", "/codes/a%00b", None, 404),
+    ("GET", "/projects/a%00b", None, 404),
+    ("POST", "/projects", {"name": NUL}, 422),
+    ("POST", "/schedules", {"code": "nul", "payload": NUL, "label": NUL, "delay_s": 60}, 201),
+    ("POST", "/schedules", {"code": "nul", "cron": "0 4 * * *", "time_zone": NUL}, 422),
+)
+
+
+@pytest.mark.postgres
+def test_nul_is_kept_or_refused_when_the_database_is_postgresql(postgres_url: str, tmp_path: Path) -> None:
+    with serving(tmp_path, postgres_url) as api:
+        admin = api.client(name="admin")
+        uploaded(admin, "nul")
+        found = [(*one[:3], admin.request(*one[:2], json=one[2]).status_code) for one in WITH_NUL]
+        assert found == list(WITH_NUL)
+        (task,) = admin.get("/tasks").json()["items"]
+        assert (task["label"], admin.get(f"/tasks/{task['id']}").json()["payload"]) == (NUL, NUL)

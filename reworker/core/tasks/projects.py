@@ -51,10 +51,10 @@ class Projects:
         """Make a project; one of this name that is there already is returned as it is.
 
         Raises:
-            TaskRefused: the name is empty or too long.
+            TaskRefused: the name is empty, too long, or holds control characters.
         """
-        if not name.strip() or len(name) > NAME_CHARACTERS:
-            raise TaskRefused(f"give 1 to {NAME_CHARACTERS} characters", field="name")
+        if not name.strip() or len(name) > NAME_CHARACTERS or not name.isprintable():
+            raise TaskRefused(f"give 1 to {NAME_CHARACTERS} printable characters", field="name")
         found = self._storage.reader.project(name)
         if found is not None and found.name == name:
             return found

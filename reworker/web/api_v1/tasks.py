@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from typing import Annotated
 
 import msgspec
+from msgspec import Meta
 from starlette.responses import Response, StreamingResponse
 
 from reworker.core.principal import Scope
@@ -27,6 +29,8 @@ QUEUE_BYTES = 72 << 20
 LAST_NO_HEADER = "X-Last-No"
 PLAIN_TEXT = "text/plain; charset=utf-8"
 _KIND = "tasks"
+
+OwnId = Annotated[str, Meta(pattern="^([0-9a-f]{24})?$")]
 
 
 class Tasks(msgspec.Struct, frozen=True):
@@ -78,11 +82,11 @@ class Wanted(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=Tr
 
     project: str = ""
     code: str = ""
-    code_id: str = ""
+    code_id: OwnId = ""
     status: tuple[TaskStatus, ...] = ()
     label: str = ""
     cluster: str = ""
-    schedule: str = ""
+    schedule: OwnId = ""
     created_after: Time | None = None
     created_before: Time | None = None
 

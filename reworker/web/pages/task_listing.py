@@ -9,6 +9,7 @@ from urllib.parse import urlencode
 import msgspec
 
 from reworker.core.tasks.outcomes import TaskStatus
+from reworker.ids import is_id
 from reworker.storage.task_rows import TaskFilter
 from reworker.web.pages.listing import SINCE, WORD_CHARACTERS
 
@@ -37,6 +38,7 @@ class TaskListing(msgspec.Struct, frozen=True):
         words = {name: query.get(name, "").strip()[:WORD_CHARACTERS] for name in cls.__struct_fields__}
         words["status"] = words["status"] if words["status"] in (*GROUPS, *_T) else ""
         words["since"] = words["since"] if words["since"] in SINCE else ""
+        words["schedule"] = words["schedule"] if is_id(words["schedule"]) else ""
         return cls(**words)
 
     @property
