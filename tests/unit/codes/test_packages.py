@@ -268,6 +268,28 @@ def test_package_is_refused_when_its_directory_counts_wrong(count: int) -> None:
     assert refusal(written([Part("a")], count=count))
 
 
+def test_package_is_refused_when_its_directory_holds_more_than_it_counts() -> None:
+    assert "longer than its members" in refusal(written([Part("a"), Part("b")], count=1))
+
+
+def test_package_is_refused_when_its_directory_is_huge() -> None:
+    size_bytes = directory.MOST_DIRECTORY_BYTES + 1
+    end = struct.pack("<4s4H2LH", b"PK\x05\x06", 0, 0, 1, 1, size_bytes, 0, 0)
+    assert "too much" in refusal(io.BytesIO(bytes(size_bytes) + end))
+
+
+def test_package_is_refused_when_a_member_lies_on_another_disk() -> None:
+    file = bytearray(written([Part("a", b"abc", method=0)]).getvalue())
+    struct.pack_into("<H", file, 34 + 34, 7)
+    assert "one part of several" in refusal(io.BytesIO(bytes(file)))
+
+
+def test_package_is_refused_when_its_zip64_record_has_a_wrong_length() -> None:
+    file = bytearray(zip64(zipped({"a": "x"})).getvalue())
+    struct.pack_into("<Q", file, len(file) - 98 + 4, 45)
+    assert "wrong length" in refusal(io.BytesIO(bytes(file)))
+
+
 def test_package_is_refused_when_it_has_300_mb() -> None:
     class Large(io.BytesIO):
         def seek(self, offset: int, whence: int = 0) -> int:

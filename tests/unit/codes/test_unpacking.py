@@ -4,6 +4,7 @@ import io
 import os
 import stat
 import struct
+import zlib
 from pathlib import Path
 
 import pytest
@@ -63,6 +64,12 @@ def test_member_is_refused_when_its_content_has_no_end(tmp_path: Path) -> None:
     part = Part("a", b"text" * 100)
     part.packed = part.packed[:-3]
     assert "is damaged" in refusal(written([part]), tmp_path)
+
+
+def test_member_is_refused_when_all_comes_out_and_it_goes_on(tmp_path: Path) -> None:
+    part, packer = Part("a", b"text" * 100), zlib.compressobj(9, zlib.DEFLATED, -15)
+    part.packed = packer.compress(b"text" * 100) + packer.flush(zlib.Z_SYNC_FLUSH)
+    assert "has no end" in refusal(written([part]), tmp_path)
 
 
 def test_member_is_refused_when_something_stands_behind_its_content(tmp_path: Path) -> None:
