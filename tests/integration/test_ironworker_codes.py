@@ -6,6 +6,7 @@ import hashlib
 import json
 import time
 from collections.abc import Iterator
+from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 
 import pytest
@@ -248,3 +249,13 @@ def test_upload_waits_for_the_word_to_go_on(iron: Iron) -> None:
     assert (status, json.loads(answer)["msg"]) == (200, "Upload successful.")
     status, _, answer = raw(iron.api, f"{head}Authorization: OAuth rw_wrong\r\n\r\n".encode(), then=body)
     assert status == 401, "who may not upload is told so before anything is sent"
+
+
+def test_each_of_many_uploads_at_once_is_a_revision_of_its_own(iron: Iron) -> None:
+    packages = [zipped(hello__sh=f"echo {number}") for number in range(8)]
+    with ThreadPoolExecutor(8) as pool:
+        ids = list(pool.map(lambda package: iron.upload("Busy", package), packages))
+    assert len(set(ids)) == 1
+    found = iron.get(f"codes/{ids[0]}/revisions")["revisions"]
+    assert [one["rev"] for one in found] == list(range(8, 0, -1))
+    assert {one["checksum"] for one in found} == {hashlib.md5(one).hexdigest() for one in packages}
