@@ -86,7 +86,7 @@ class CodeSettings(msgspec.Struct, forbid_unknown_fields=True):
         return msgspec.structs.replace(
             self,
             server=checked_url(server).rstrip("/"),
-            token=self.token or environ.get(TOKEN_VARIABLE) or None,
+            token=secret_of(self.token or environ.get(TOKEN_VARIABLE) or None, None),
             token_file=None,
             cache_dir=self.cache_dir or str(home / "cache"),
             work_dir=self.work_dir or str(home / "work"),

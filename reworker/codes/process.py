@@ -167,7 +167,8 @@ def make_python(folder: Path, path: str) -> bool:
     found = shutil.which("python3", path=path)
     if found is None:
         return False
-    folder.mkdir(0o755, parents=True, exist_ok=True)
+    folder.mkdir(parents=True, exist_ok=True)
+    folder.chmod(0o755)  # whatever the umask says
     link = folder / "python"
     if not link.is_symlink() or os.readlink(link) != found:
         fresh = folder / f".python-{os.getpid()}"

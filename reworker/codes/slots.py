@@ -41,7 +41,7 @@ class Slot:
         self._keeper: Keeper | None = None
         self._locks = contextlib.ExitStack()
         try:
-            work.mkdir(0o711, parents=True, exist_ok=True)
+            _make_way(work)
             _sweep(work)
             self.uid = self._taken(uids) if isolation.own_users else None
             self.top = self._made()
@@ -124,6 +124,14 @@ class Slot:
         os.mkdir(new / "tmp")
         os.rename(new, top)
         return top
+
+
+def _make_way(work: Path) -> None:
+    """Make a folder and those above it, so that others get through, whatever the umask says."""
+    if not work.exists():
+        _make_way(work.parent)
+        work.mkdir(exist_ok=True)
+        work.chmod(0o711)
 
 
 def _sweep(work: Path) -> None:

@@ -234,6 +234,15 @@ def test_slots_of_one_machine_have_users_and_folders_of_their_own(bed: Bed) -> N
         other.close()
 
 
+def test_tasks_get_to_their_folder_whatever_the_umask_says(bed: Bed) -> None:
+    bed.config["work_dir"] = str(bed.top / "new" / "deep" / "work")
+    before = os.umask(0o077)
+    try:
+        assert log_of(python(bed, "print('here')")) == "here\n"
+    finally:
+        os.umask(before)
+
+
 def test_folder_of_a_worker_that_was_killed_is_swept(bed: Bed) -> None:
     left = bed.top / "work" / "slot-of-somebody"
     (left / "task" / "deep").mkdir(parents=True)

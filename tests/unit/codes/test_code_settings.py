@@ -41,6 +41,7 @@ def test_environment_says_what_the_file_does_not() -> None:
 
 def test_token_is_masked() -> None:
     assert "swordfish" not in repr(CodeSettings(server=SERVER, token="swordfish"))
+    assert "swordfish" not in repr(CodeSettings(server=SERVER).completed({"REWORKER_TOKEN": "swordfish"}))
 
 
 @pytest.mark.parametrize(
