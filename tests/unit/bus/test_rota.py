@@ -100,6 +100,12 @@ def test_swept_queue_waits_for_one_look_at_most_when_others_are_busy() -> None:
     assert "quiet" in desk.take(2)
 
 
+def test_swept_queue_is_asked_by_one_taker_only() -> None:
+    desk = Desk(listed=("a",))
+    assert desk.rota.take(desk.taker) is not None
+    assert desk.rota.take(Taker()) is None
+
+
 def test_queue_is_asked_once_more_when_it_rang_for_a_message_that_was_not_there() -> None:
     desk = Desk()
     desk.rota.ring("a")

@@ -257,6 +257,15 @@ def test_table_names_every_field_that_is_set() -> None:
     assert set(TABLE) | {"suffix", "queue", "queues_key"} == set(WorkerSettings.__struct_fields__)
 
 
+def test_worker_of_many_queues_takes_nothing_ahead() -> None:
+    class CodeWorker(Worker):
+        queues_key = "worker.code.#"
+
+    settings = CodeWorker({}, prefetch=9)._settings
+    assert (settings.queues_key, settings.most_ahead) == ("worker.code.#", 1)
+    assert [one.name for one in settings.topology().queues] == ["re.dead"]
+
+
 def test_unknown_argument_gets_a_hint_when_it_is_a_slip(caplog: pytest.LogCaptureFixture) -> None:
     Worker({}, instanses=3, colour="red")
     assert "unknown arguments are ignored: colour, instanses; did you mean 'instances'?" in caplog.text
