@@ -32,7 +32,7 @@ from reworker.codes.process import (
 )
 from reworker.codes.running import Bounds, End, Status, TaskRun
 from reworker.codes.runtimes import Runtimes
-from reworker.codes.slots import Slot
+from reworker.codes.slots import Slot, require_way_to
 from reworker.errors import ConfigError, JobCancelled, JobFailed, JobRetry, JobTimeout
 from reworker.worker import Job, Worker, runner, step, tls_context
 
@@ -58,6 +58,8 @@ class CodeWorker(Worker):
         self._source = Source(self._own.server, self._own.token or "", self._own.download_timeout_s, tls)
         self._cache = self._opened_cache()
         self._isolation = isolation_here(self._own.first_uid)
+        if self._isolation.own_users:
+            require_way_to(Path(self._own.work_dir))
         self._hidden = _hidden(self._own, [self._config_path, given.token_file or ""])
         self._path, self._runtimes = self._own.path, Runtimes(self._own.path, {})
         self._slot: Slot | None = None

@@ -47,8 +47,6 @@ class Slot:
             self.top = self._made()
         except OSError as error:
             raise ConfigError(f"cannot be used: {error}", key="work_dir") from error
-        if self.uid is not None:
-            _require_way_to(self.top)
 
     @property
     def folder(self) -> Path:
@@ -156,12 +154,12 @@ def _can_be_private(place: str, top: Path) -> bool:
     return os.path.isdir(place) and not os.path.islink(place) and Path(place) not in top.resolve().parents
 
 
-def _require_way_to(top: Path) -> None:
-    """See that a user without rights gets to the folder of its tasks.
+def require_way_to(work: Path) -> None:
+    """See that users without rights get to the folders of their tasks, as far as these are there.
 
     Raises:
-        ConfigError: a folder above it does not let everybody through.
+        ConfigError: a folder on the way does not let everybody through.
     """
-    for folder in top.resolve().parents:
-        if not folder.stat().st_mode & 0o001:
+    for folder in (work.resolve(), *work.resolve().parents):
+        if folder.exists() and not folder.stat().st_mode & 0o001:
             raise ConfigError(f"{folder} lets no other user through; choose another work_dir", key="work_dir")

@@ -13,6 +13,7 @@ from pathlib import Path
 import pytest
 
 from reworker.codes.isolation import isolation_here
+from reworker.errors import ConfigError
 from reworker.testing import Transcript
 from tests.integration.code_support import DOWNLOAD, Bed, log_of, package
 from tests.integration.test_code_worker import bed
@@ -241,6 +242,15 @@ def test_tasks_get_to_their_folder_whatever_the_umask_says(bed: Bed) -> None:
         assert log_of(python(bed, "print('here')")) == "here\n"
     finally:
         os.umask(before)
+
+
+@pytest.mark.skipif(not isolation_here().own_users, reason="only root gives users to tasks")
+def test_worker_does_not_start_where_its_tasks_cannot_get_to_their_folder(bed: Bed) -> None:
+    closed = bed.top / "closed"
+    closed.mkdir(0o700)
+    bed.config["work_dir"] = str(closed / "work")
+    with pytest.raises(ConfigError, match="closed lets no other user through"):
+        assert bed.harness
 
 
 def test_folder_of_a_worker_that_was_killed_is_swept(bed: Bed) -> None:
