@@ -58,8 +58,8 @@ class GuardedCodes:
     def codes(self, project: ProjectRow | None, *, limit: int = 30, offset: int = 0) -> list[CodeRow]:
         """Return codes that may be seen, newest first; see `Codes.codes`."""
 
-        def fetch(count: int, start: int) -> list[CodeRow]:
-            return self._codes.codes(project, limit=count, offset=start)
+        def fetch(of: ProjectRow | None, count: int, start: int) -> list[CodeRow]:
+            return self._codes.codes(of, limit=count, offset=start)
 
         return self._rights.page(project, limit, offset, fetch)
 

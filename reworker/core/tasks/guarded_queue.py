@@ -48,8 +48,9 @@ class GuardedQueue:
         """Return tasks that are wanted and may be seen, newest first; see `Tasks.tasks`."""
         project = self._rights.project(wanted.project_id) if wanted.project_id else None
 
-        def fetch(count: int, start: int) -> list[TaskRow]:
-            return self._tasks.tasks(wanted, limit=count, offset=start)
+        def fetch(of: ProjectRow | None, count: int, start: int) -> list[TaskRow]:
+            narrow = msgspec.structs.replace(wanted, project_id=of.id) if of else wanted
+            return self._tasks.tasks(narrow, limit=count, offset=start)
 
         return self._rights.page(project, limit, offset, fetch)
 

@@ -41,8 +41,8 @@ class GuardedSchedules:
     ) -> list[ScheduleRow]:
         """Return schedules that may be seen, newest first; see `Schedules.schedules`."""
 
-        def fetch(count: int, start: int) -> list[ScheduleRow]:
-            return self._schedules.schedules(project, limit=count, offset=start, status=status)
+        def fetch(of: ProjectRow | None, count: int, start: int) -> list[ScheduleRow]:
+            return self._schedules.schedules(of, limit=count, offset=start, status=status)
 
         return self._rights.page(project, limit, offset, fetch)
 

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
-from itertools import islice
 from typing import Protocol, TypeVar
 
 from reworker.core.batch import Applied, Result
@@ -18,12 +17,17 @@ from reworker.task_errors import ThingNotFound
 
 #: who may do something in a project may see what is in it.
 SEEING = (Scope.READ, Scope.RUN, Scope.CANCEL, Scope.PLAYBOOK_WRITE, Scope.WORKER)
-#: rows that are read at once when some of them may not be seen.
+#: projects that are read at once.
 PAGE_COUNT = 200
 
 
 class OfProject(Protocol):
     """A row that belongs to a project."""
+
+    @property
+    def id(self) -> str:
+        """Its own; ids grow with time."""
+        ...
 
     @property
     def project_id(self) -> str:
@@ -33,8 +37,8 @@ class OfProject(Protocol):
 
 Row = TypeVar("Row", bound=OfProject)
 
-#: returns rows from an offset on: (limit, offset).
-Fetch = Callable[[int, int], list[Row]]
+#: returns rows of a project, or of all, from an offset on: (project, limit, offset).
+Fetch = Callable[[ProjectRow | None, int, int], list[Row]]
 
 
 class Rights:
@@ -80,20 +84,17 @@ class Rights:
         deed.require(scopes, Place(project.name))
 
     def page(self, project: ProjectRow | None, limit: int, offset: int, fetch: Fetch[Row]) -> list[Row]:
-        """Return a page of rows: those of a project, or of all projects that may be seen."""
+        """Return a page of rows, newest first: those of a project, or of all projects that may be seen."""
         if project is not None:
             self.require_seen(project)
-            return fetch(limit, offset)
+            return fetch(project, limit, offset)
         self.guard.require(SEEING)
         if not self.who.limits.groups:
-            return fetch(limit, offset)
-        return list(islice(self._seen(fetch), offset, offset + limit))
-
-    def _seen(self, fetch: Fetch[Row]) -> Iterator[Row]:
-        offset = 0
-        while rows := fetch(PAGE_COUNT, offset):
-            yield from (row for row in rows if self.may_see(self.project(row.project_id)))
-            offset += len(rows)
+            return fetch(None, limit, offset)
+        # by project, for there may be a million rows of others between two of these
+        found = [row for one in self.seen_projects() for row in fetch(one, offset + limit, 0)]
+        found.sort(key=lambda row: row.id, reverse=True)
+        return found[offset : offset + limit]
 
     def projects_of(self, project: ProjectRow | None) -> Iterator[ProjectRow | None]:
         """Yield the project that was named; else all that may be seen: None stands for all at once."""

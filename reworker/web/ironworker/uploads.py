@@ -23,7 +23,7 @@ from reworker.core.tasks.guarded import GuardedTasks
 from reworker.core.tasks.options import CodeOptions
 from reworker.storage.task_rows import ProjectRow
 from reworker.task_errors import PackageInvalid, ThingNotFound
-from reworker.web.bodies import json_of
+from reworker.web.bodies import BODY_S, json_of
 from reworker.web.context import Site, site_of
 from reworker.web.errors import HttpProblem
 from reworker.web.ironworker import python_bytes
@@ -47,7 +47,7 @@ from reworker.web.ironworker.values import (
 )
 from reworker.web.multipart import MultipartForm
 from reworker.web.routes import Endpoint
-from reworker.web.uploads import FORM_TYPE, read_form
+from reworker.web.uploads import FORM_TYPE, UPLOAD_S, read_form
 
 #: bytes of a body from somebody who shows a token only in it.
 UNKNOWN_BYTES = 16 << 20
@@ -85,7 +85,8 @@ async def _taken(request: Request) -> Document:
         reason = f"send {FORM_TYPE} with the parts data (JSON) and file (a zip file)"
         raise HttpProblem(406, "wrong-content-type", reason)
     try:
-        form = await read_form(request, BODY_BYTES if who else UNKNOWN_BYTES)
+        bounds = (BODY_BYTES, UPLOAD_S) if who else (UNKNOWN_BYTES, BODY_S)
+        form = await read_form(request, *bounds)
     except OSError as error:
         raise HttpProblem(507, "no-room", f"the package cannot be kept: {error.strerror}") from error
     with closing(form):

@@ -179,6 +179,15 @@ def test_lists_of_all_projects_hold_only_what_may_be_seen(yard: Yard) -> None:
     assert yard.who(Scope.READ, limits=IN_WEB).codes.codes(None, offset=1) == []
 
 
+def test_page_of_some_projects_has_the_newest_of_all_of_them_first(yard: Yard) -> None:
+    who = yard.who(Scope.READ, limits=Limits(groups=("web", "d*")))
+    own = [one.id for one in yard.service.tasks.tasks(TaskFilter())]
+    assert [one.id for one in who.tasks.tasks(TaskFilter())] == own
+    assert [one.id for one in who.tasks.tasks(TaskFilter(), limit=1, offset=1)] == own[1:2]
+    assert who.tasks.tasks(TaskFilter(label="none")) == []
+    assert [one.project_id for one in who.codes.codes(None, limit=1)] == [yard.db.id]
+
+
 def test_thing_of_another_project_is_not_found_in_this_one(yard: Yard) -> None:
     who = yard.who(Scope.ADMIN)
     task, code, schedule = yard.tasks["db"], yard.codes["db"], yard.schedules["db"]
