@@ -7,7 +7,7 @@ from collections.abc import Callable
 from reworker.bus.contract import Delivery, Verdict
 from reworker.bus.memory_consumer import Host, MemoryConsumer, MemoryDelivery
 from reworker.bus.memory_model import Stored
-from reworker.bus.rota import Rota
+from reworker.bus.rota import Rota, Turn
 
 
 class MemoryMany(MemoryConsumer):
@@ -58,15 +58,18 @@ class MemoryMany(MemoryConsumer):
     def _look(self) -> None:
         with self.lock:
             while self._is_active and self.has_room() and (turn := self._rota.take(self)) is not None:
-                found = self._host.model.queues.get(turn.queue)
-                if found is None:
-                    for call in self._rota.missing(turn):
-                        call()
-                elif not found.ready:
-                    self._rota.empty(turn)
-                else:
-                    self._rota.found(turn)
-                    self._take(turn.queue, found.ready.popleft())
+                self._ask(turn)
+
+    def _ask(self, turn: Turn) -> None:
+        found = self._host.model.queues.get(turn.queue)
+        if found is None:
+            for call in self._rota.missing(turn):
+                call()
+        elif not found.ready:
+            self._rota.empty(turn)
+        else:
+            self._rota.found(turn)
+            self._take(turn.queue, found.ready.popleft())
 
     def _take(self, queue: str, stored: Stored) -> None:
         delivery = MemoryDelivery(self, stored, next(self._delivery_tags))
