@@ -67,7 +67,8 @@ def _list(visit: Visit) -> Response:
 
 
 def _counts(visit: Visit, row: CodeRow) -> dict[str, int]:
-    return visit.work.tasks.counts(TaskFilter(project_id=row.project_id, code_id=row.id))
+    # who may see the code may see these; the project beside it would have a database look at all of its tasks
+    return visit.site.service.tasks.counts(TaskFilter(code_id=row.id))
 
 
 def _row(visit: Visit) -> CodeRow:
@@ -84,7 +85,7 @@ def _code_page(visit: Visit, row: CodeRow, problem: str = "", *, is_of_options: 
     revisions: list[Revision] = [
         revision_of(one) for one in visit.work.codes.revisions(row, limit=REVISION_COUNT)
     ]
-    tasks = visit.work.tasks.tasks(TaskFilter(project_id=row.project_id, code_id=row.id), limit=TASK_COUNT)
+    tasks = visit.site.service.tasks.tasks(TaskFilter(code_id=row.id), limit=TASK_COUNT)
     place = Place(group=code.project)
     return page(
         visit,

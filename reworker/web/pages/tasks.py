@@ -14,6 +14,8 @@ from reworker.web.pages.rendering import page, see_other
 from reworker.web.pages.task_listing import TaskListing, status_choices, tab_title
 from reworker.web.pages.visits import Visit
 
+#: seconds between two looks of a page that follows; and when so many tasks are counted each time.
+LIVE_S, SLOW_LIVE_S, MANY_COUNT = 2, 15, 50_000
 #: rows of a page; projects that a form lists.
 PAGE_COUNT, PROJECT_COUNT = 100, 200
 
@@ -41,6 +43,7 @@ def _list(visit: Visit) -> Response:
         statuses=status_choices(),
         sinces=since_choices(),
         tab=tab_title(counts),
+        live_s=LIVE_S if sum(counts.values()) < MANY_COUNT else SLOW_LIVE_S,
     )
 
 
