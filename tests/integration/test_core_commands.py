@@ -83,7 +83,7 @@ def test_doctor_is_content_with_a_core_at_work(cores: Cores, worker: EchoWorker)
     wait_until(lambda: len(cores.reader.instances()) == 1)
     doctor = cores.run("doctor")
     assert doctor.wait() == 0, doctor.output
-    assert "all 16 checks are well" in doctor.output or "all 15 checks are well" in doctor.output
+    assert "all 20 checks are well" in doctor.output or "all 19 checks are well" in doctor.output
 
 
 def test_doctor_says_what_is_wrong_and_what_to_do(cores: Cores) -> None:
@@ -116,7 +116,7 @@ def test_doctor_checks_the_database_alone_when_no_broker_is_given(cores: Cores) 
     assert [line for line in lines if "connect" in line] == [
         " ?   broker       connect    not looked at: nothing says where it is"
     ]
-    assert re.fullmatch(r"all (9|10) checks are well; not looked at: broker", lines[-1])
+    assert re.fullmatch(r"all (13|14) checks are well; not looked at: broker", lines[-1])
     as_json = cores.run("doctor", "-o", "json", has_mq=False)
     as_json.wait()
     (found,) = [

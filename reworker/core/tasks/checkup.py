@@ -32,7 +32,7 @@ def examine_tasks(storage: Storage, now: datetime) -> Iterator[Finding]:
     lost = [own_id for own_id in reader.active_ids() if not _has_deployment(reader, own_id)]
     text = f"{len(lost)} tasks run without a deployment" + (f": {shown(lost)}" if lost else "")
     advice = "restore the database as a whole: a part of it is older than the rest"
-    yield Finding("tasks", "deployments", not lost, text, advice if lost else "")
+    yield Finding("tasks", "running", not lost, text, advice if lost else "")
     yield _packages(storage)
 
 

@@ -93,7 +93,7 @@ def test_doctor_finds_nothing_when_all_is_well(world: TaskWorld) -> None:
     assert findings(world) == {
         "waiting": (True, "0 codes have tasks that nothing starts"),
         "schedules": (True, "no schedule is overdue"),
-        "deployments": (True, "0 tasks run without a deployment"),
+        "running": (True, "0 tasks run without a deployment"),
         "packages": (True, "1 of 1 codes have their package"),
     }
 
@@ -107,7 +107,7 @@ def test_doctor_finds_what_nobody_sees_to(world: TaskWorld) -> None:
     assert findings(world) == {
         "waiting": (False, f"1 codes have tasks that nothing starts: {code.id}"),
         "schedules": (False, "schedules are due, and nothing fires them"),
-        "deployments": (True, "0 tasks run without a deployment"),
+        "running": (True, "0 tasks run without a deployment"),
         "packages": (False, f"0 of 1 codes have their package; missing: Fib ({code.revision_id})"),
     }
 
@@ -120,4 +120,4 @@ def test_doctor_finds_tasks_whose_deployment_is_gone(world: TaskWorld) -> None:
         for table in ("event", "attempt", "timer", "source", "plan"):
             unit._connection.exec_driver_sql(f"DELETE FROM {table}")
         unit._connection.exec_driver_sql("DELETE FROM deployment")
-    assert findings(world)["deployments"] == (False, f"1 tasks run without a deployment: {own}")
+    assert findings(world)["running"] == (False, f"1 tasks run without a deployment: {own}")
