@@ -14,27 +14,19 @@ from collections.abc import Iterator, Sequence
 from pathlib import Path
 from typing import IO, NamedTuple
 
+from reworker.codes.runtimes import SUFFIXES
+from reworker.core.tasks.requests import RUNTIMES
 from reworker.errors import ConfigError
 
 #: what a folder holds beside its code: by a name, or by how a name ends.
 LEFT_OUT_NAMES = frozenset({".git", ".hg", ".svn", "__pycache__", ".venv", ".mypy_cache", ".pytest_cache"})
 LEFT_OUT_ENDS = (".pyc", ".pyo", "~")
 #: end of a file's name -> runtime.
-RUNTIME_BY_END = {
-    ".py": "python",
-    ".sh": "sh",
-    ".bash": "sh",
-    ".js": "node",
-    ".mjs": "node",
-    ".cjs": "node",
-    ".rb": "ruby",
-    ".php": "php",
-    ".pl": "perl",
-}
+RUNTIME_BY_END = {f".{end}": runtime for end, runtime in SUFFIXES.items()}
 #: word of a file's first line -> runtime.
 _RUNTIME_BY_WORD = {
     **{"python": "python", "node": "node", "ruby": "ruby", "php": "php", "perl": "perl"},
-    **{"bash": "sh", "dash": "sh", "sh": "sh"},
+    **{"bash": "bash", "dash": "sh", "sh": "sh"},
 }
 #: how the file that is run is mostly called, the likeliest first, without its end.
 _ENTRY_STEMS = ("__main__", "main", "worker", "task", "run", "start", "index", "app")
@@ -192,7 +184,7 @@ def _runtime_of(file: IO[bytes], entry: str) -> str:
     by_end = RUNTIME_BY_END.get(Path(entry).suffix)
     found = by_end or _runtime_by_head(_head_of(file, entry))
     if not found:
-        reason = f"what runs {entry}? Say --runtime sh, python, node, ruby, php, perl or binary"
+        reason = f"what runs {entry}? Say --runtime, one of {', '.join(RUNTIMES)}"
         raise ConfigError(reason, key="--runtime")
     return found
 

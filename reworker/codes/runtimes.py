@@ -36,9 +36,11 @@ ALIASES = {
 #: what a file is run by whose package does not say.
 SUFFIXES = {
     "sh": "sh",
+    "bash": "bash",
     "py": "python",
     "js": "node",
     "mjs": "node",
+    "cjs": "node",
     "rb": "ruby",
     "php": "php",
     "pl": "perl",

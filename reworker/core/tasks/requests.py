@@ -14,8 +14,8 @@ from reworker.core.tasks.projects import DEFAULT_NAME
 from reworker.core.tasks.queueing import LABEL_CHARACTERS, MOST_TASKS, TaskDraft
 from reworker.task_errors import TaskRefused
 
-#: runtimes that the code worker has.
-RUNTIMES = ("sh", "python", "node", "ruby", "php", "perl", "binary")
+#: runtimes that the code worker has; see `codes.runtimes.COMMANDS`, which the core may not know.
+RUNTIMES = ("sh", "bash", "python", "node", "ruby", "php", "perl", "go", "java", "mono", "binary")
 
 ProjectKey = Annotated[str, Meta(min_length=1, description="Id or name of a project.")]
 Priority = Annotated[int, Meta(ge=0, le=2)]
@@ -30,7 +30,7 @@ class NewCode(CodeSettings, frozen=True, forbid_unknown_fields=True, kw_only=Tru
     Args:
         name: of the code; one that is there gets a new revision.
         project: id or name.
-        runtime: sh, python, node, ruby, php, perl or binary.
+        runtime: such as sh, python, node or binary; docs/tasks.md has all.
         file_name: that is run, inside of the package.
         max_concurrency: tasks that run at once at most; 0 is without limit.
         retries: how many times a task that ends in error is tried again.

@@ -36,7 +36,7 @@ class UploadQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     Args:
         name: of the code.
         project: id or name.
-        runtime: sh, python, node, ruby, php, perl or binary.
+        runtime: such as sh, python, node or binary; docs/tasks.md has all.
         file_name: that is run, inside of the package.
     """
 

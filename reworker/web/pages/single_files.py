@@ -10,18 +10,13 @@ from contextlib import contextmanager
 from pathlib import PurePosixPath, PureWindowsPath
 from typing import IO
 
+from reworker.codes.runtimes import SUFFIXES
 from reworker.task_errors import PackageInvalid
-
-#: end of a file's name -> runtime.
-_RUNTIMES = {
-    **{".py": "python", ".sh": "sh", ".bash": "sh", ".js": "node", ".mjs": "node", ".cjs": "node"},
-    **{".rb": "ruby", ".php": "php", ".pl": "perl"},
-}
 
 
 def runtime_of(file_name: str) -> str:
     """Return what runs a file, by its name; empty when that says nothing."""
-    return _RUNTIMES.get(PurePosixPath(file_name).suffix, "")
+    return SUFFIXES.get(PurePosixPath(file_name).suffix[1:], "")
 
 
 @contextmanager
@@ -41,7 +36,7 @@ def packed(file: IO[bytes], file_name: str) -> Iterator[tuple[IO[bytes], str]]:
         yield file, ""
         return
     if not runtime_of(name):
-        ends = ", ".join(_RUNTIMES)
+        ends = ", ".join(f".{end}" for end in SUFFIXES)
         raise PackageInvalid(f"{name[:100]!a} is neither a zip file nor a script that ends in {ends}")
     with tempfile.TemporaryFile() as made:
         with zipfile.ZipFile(made, "w", zipfile.ZIP_DEFLATED) as package, package.open(name, "w") as target:

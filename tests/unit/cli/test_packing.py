@@ -2,8 +2,10 @@ import zipfile
 
 import pytest
 
-from reworker.cli.packing import packed, pieces
+from reworker.cli.packing import RUNTIME_BY_END, packed, pieces
 from reworker.cli.sent_form import SentForm
+from reworker.codes.runtimes import COMMANDS
+from reworker.core.tasks.requests import RUNTIMES
 from reworker.errors import ConfigError
 from reworker.web.multipart import MultipartForm
 
@@ -52,7 +54,9 @@ def test_same_files_are_the_same_bytes(folder):
         ("a.php", "", "php"),
         ("a.pl", "", "perl"),
         ("a", "#!/usr/bin/env python3.11\n", "python"),
-        ("a", "#!/bin/bash -e\n", "sh"),
+        ("a", "#!/bin/bash -e\n", "bash"),
+        ("a", "#!/bin/sh\n", "sh"),
+        ("a.bash", "", "bash"),
         ("a", "#!/usr/bin/node\n", "node"),
         ("a", "\x7fELF...", "binary"),
     ],
@@ -60,6 +64,11 @@ def test_same_files_are_the_same_bytes(folder):
 def test_runtime_is_guessed_from_the_file(tmp_path, name, text, runtime):
     (tmp_path / name).write_text(text)
     assert described(tmp_path / name) == ("a", name, runtime, f"runs {name} with {runtime}")
+
+
+def test_runtimes_are_those_of_the_code_worker():
+    assert set(RUNTIMES) == set(COMMANDS)
+    assert set(RUNTIME_BY_END.values()) <= set(RUNTIMES)
 
 
 def test_nothing_is_guessed_when_all_is_said(folder):
