@@ -12,6 +12,7 @@ from reworker.core.again import made_from
 from reworker.core.service import DeploymentView, Service
 from reworker.core.waiting import as_now
 from reworker.fsm.rules_json import rules_from_json
+from reworker.storage.rows import ALL_DEPLOYMENTS, DeploymentFilter
 
 if TYPE_CHECKING:
     from reworker.core.batch import Result
@@ -57,7 +58,14 @@ class AskedReads(Protocol):
         """Return a deployment."""
         ...
 
-    def deployments(self, *, limit: int = 50, before_id: str = "", status: str = "") -> list[DeploymentView]:
+    def deployments(
+        self,
+        *,
+        limit: int = 50,
+        before_id: str = "",
+        status: str = "",
+        wanted: DeploymentFilter = ALL_DEPLOYMENTS,
+    ) -> list[DeploymentView]:
         """Return deployments, newest first."""
         ...
 

@@ -22,7 +22,13 @@ from reworker.fsm.events import Decision
 from reworker.fsm.plan import Plan
 from reworker.fsm.plan_json import plan_from_json
 from reworker.fsm.rules import Rules
-from reworker.storage.rows import AttemptRow, DeploymentRow, PlaybookRow
+from reworker.storage.rows import (
+    ALL_DEPLOYMENTS,
+    AttemptRow,
+    DeploymentFilter,
+    DeploymentRow,
+    PlaybookRow,
+)
 
 #: deployments that one answer holds at most.
 PAGE_COUNT = 1000
@@ -43,12 +49,20 @@ class RemoteReads:
         found = self._client.get(f"/deployments/{part(deployment_id)}", include="state")
         return _view(found, found["state"])
 
-    def deployments(self, *, limit: int = 50, before_id: str = "", status: str = "") -> list[DeploymentView]:
-        """Return deployments, newest first; see `Asked`."""
+    def deployments(
+        self,
+        *,
+        limit: int = 50,
+        before_id: str = "",
+        status: str = "",
+        wanted: DeploymentFilter = ALL_DEPLOYMENTS,
+    ) -> list[DeploymentView]:
+        """Return deployments, newest first; see `Asked`. Of what is wanted, only the kind counts."""
         cursor = self._cursors.get(before_id, "") if before_id else ""
         if before_id and not cursor:
             return []  # the page before was the last one
-        query = {"limit": limit, "status": status, "include": "state", "cursor": cursor}
+        kind = {None: "all", True: "task", False: "deployment"}[wanted.is_task]
+        query = {"limit": limit, "status": status, "include": "state", "cursor": cursor, "kind": kind}
         found = self._client.get("/deployments", **query)
         if found["items"] and found["next"]:
             self._cursors[found["items"][-1]["id"]] = found["next"]
@@ -56,7 +70,9 @@ class RemoteReads:
 
     def ids_beginning(self, text: str, limit: int) -> list[str]:
         """Return ids that begin with a text; see `Asked`."""
-        return [one["id"] for one in self._client.get("/deployments", id=text, limit=limit)["items"]]
+        return [
+            one["id"] for one in self._client.get("/deployments", id=text, limit=limit, kind="all")["items"]
+        ]
 
     def now(self, views: Sequence[DeploymentView]) -> list[DeploymentView]:
         """Return them as they are: the server has looked."""
@@ -235,6 +251,7 @@ def _view(found: Json, state: Json) -> DeploymentView:
         resumes=found["resumes"],
         environment=found["environment"],
         playbook_version=found.get("playbook_version"),
+        is_task=found.get("is_task", False),
     )
     return DeploymentView(row, msgspec.convert(state, Deployment))
 

@@ -20,6 +20,7 @@ from reworker.clock import iso
 from reworker.core.service import AttemptView, DeploymentView, EventView
 from reworker.fsm.states import DeploymentStatus
 from reworker.logs import escaped
+from reworker.storage.rows import DeploymentFilter
 
 STATUS = click.Choice(["", *map(str, DeploymentStatus)])
 #: seconds between two looks for new lines of output.
@@ -31,10 +32,12 @@ POLL_S = 0.2
 @output_option
 @click.option("--status", default="", type=STATUS, help="Only deployments in this status.")
 @click.option("--limit", default=20, show_default=True, type=click.IntRange(1, 1000))
-def ls(db: str, output: str, status: str, limit: int) -> None:
+@click.option("--tasks", "has_tasks", is_flag=True, help="With the tasks of code packages.")
+def ls(db: str, output: str, status: str, limit: int, has_tasks: bool) -> None:
     """List deployments, newest first."""
+    wanted = DeploymentFilter(is_task=None if has_tasks else False)
     with opened_service(db) as service:
-        for one in service.now(service.deployments(limit=limit, status=status)):
+        for one in service.now(service.deployments(limit=limit, status=status, wanted=wanted)):
             if output == "json":
                 click.echo(json.dumps(deployment_object(one)))
             else:

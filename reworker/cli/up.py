@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Callable
+from functools import wraps
 from pathlib import Path
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Any, NamedTuple
 
 import click
 
@@ -28,25 +30,43 @@ if TYPE_CHECKING:
 CODE_SLOT_COUNT = 2
 
 
+class Crew(NamedTuple):
+    """What works: names of workers, and tasks of code packages at once."""
+
+    workers: tuple[str, ...]
+    code_slot_count: int
+
+
+def crew_options(function: Callable[..., Any]) -> Callable[..., Any]:
+    """Add the options that say what works, which become ``crew``."""
+
+    @wraps(function)
+    def command(*, workers: tuple[str, ...], code_slots: int, **rest: Any) -> Any:
+        return function(crew=Crew(workers or LOCAL_WORKERS, code_slots), **rest)
+
+    names = click.option(
+        "--worker",
+        "workers",
+        multiple=True,
+        metavar="NAME",
+        help=f"Worker to run; may be repeated. Default: {', '.join(LOCAL_WORKERS)}.",
+    )
+    slots = click.option(
+        "--code-slots",
+        default=CODE_SLOT_COUNT,
+        show_default=True,
+        type=click.IntRange(0, 64),
+        help="Tasks of code packages to run at once; 0 runs none here.",
+    )
+    return names(slots(command))
+
+
 @click.command()
 @click.option("--state", default="state", show_default=True, type=click.Path(file_okay=False, path_type=Path))
 @click.option(
     "--mq-port", default=5672, show_default=True, type=click.IntRange(0, 65535), help="0: a free port."
 )
-@click.option(
-    "--worker",
-    "workers",
-    multiple=True,
-    metavar="NAME",
-    help=f"Worker to run; may be repeated. Default: {', '.join(LOCAL_WORKERS)}.",
-)
-@click.option(
-    "--code-slots",
-    default=CODE_SLOT_COUNT,
-    show_default=True,
-    type=click.IntRange(0, 64),
-    help="Tasks of code packages to run at once; 0 runs none here.",
-)
+@crew_options
 @web_options(None)
 @oidc_options
 @health_option
@@ -54,8 +74,7 @@ CODE_SLOT_COUNT = 2
 def up(
     state: Path,
     mq_port: int,
-    workers: tuple[str, ...],
-    code_slots: int,
+    crew: Crew,
     web_settings: WebSettings,
     oidc: OidcSettings | None,
     health: str | None,
@@ -66,7 +85,7 @@ def up(
     stop_request = StopRequest()
     with (
         stop_signals(stop_request.make),
-        local_system(state, workers or LOCAL_WORKERS, port=mq_port) as system,
+        local_system(state, crew.workers, port=mq_port) as system,
         opened_storage(system.db) as stores,
         running_web(
             stores,
@@ -76,14 +95,14 @@ def up(
             oidc=oidc,
             probe=(probe := combined([CoreProbe(system.core), *map(PoolProbe, system.pools)], "up")),
         ) as side,
-        running_code_worker(stores[0], system.url, side.url, code_slots),
+        running_code_worker(stores[0], system.url, side.url, crew.code_slot_count),
         watched(probe, health or os.environ.get("REWORKER_HEALTH", ""), environ=os.environ),
     ):
         click.echo(f"ready: broker {system.url}")
         click.echo(f"dashboard and API: {side.url}")
         echo_link(side)
         click.echo(f"run a playbook:  reworker run PLAYBOOK --db {system.db}")
-        if code_slots:
+        if crew.code_slot_count:
             click.echo(f"upload a script: reworker code upload FILE --server {side.url}")
         click.echo(f"add a worker:    reworker worker NAME {system.url}")
         stop_request.wait()

@@ -21,13 +21,13 @@ from reworker.core.recorder import Recorder
 from reworker.core.release_log import ReleaseLog
 from reworker.core.service import Service
 from reworker.core.settings import CoreSettings
+from reworker.core.tasks.code_queues import CodeQueues
 from reworker.core.tasks.desk import TaskDesk
 from reworker.core.tasks.task_tokens import TaskTokens
 from reworker.core.upkeep import Kept, Upkeep
 from reworker.errors import ConnectionLost
 from reworker.storage.contract import EventRow, LogStore, OutboxRow, Storage
 from reworker.topology import names
-from reworker.topology.code_queues import code_topology
 
 logger = logging.getLogger(__name__)
 
@@ -136,19 +136,11 @@ class Core:
             self._storage,
             clock,
             self.counters,
-            declare=self._declare_code,
+            queues=CodeQueues(self._bus, self._storage, clock, self._settings.exchange),
             wake=wake,
             firing=self.service.schedules,
             token_of=self._task_tokens.token_of,
         )
-
-    def _declare_code(self, code_id: str) -> None:
-        """Make the queue of a code.
-
-        Raises:
-            BusError: the broker is away, or has another queue of this name.
-        """
-        self._bus.declare(code_topology(code_id, self._settings.exchange))
 
     def _on_events(self, events: Sequence[EventRow]) -> None:
         self.task_desk.note(events)

@@ -281,6 +281,10 @@ class Service(Reads):
     ) -> Continuation:
         """Return what `retry` would start, for `start`; starts nothing."""
         row, scope = self.reader.deployment(deployment_id), scope or Scope()
+        if row.is_task:
+            raise NotResumable(
+                f"{row.id} is a task of a code package; try it again with `reworker task retry`"
+            )
         past = past_of(self.reader, row, has_start=bool(scope.start))
         draft = self._edited(row, past.plan, text, dynamic or {}, source)
         origin = submission.Origin(

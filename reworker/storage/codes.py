@@ -91,6 +91,15 @@ class CodeReads:
         query = query.order_by(_C.c.id.desc()).limit(limit).offset(offset)
         return found_rows(self._engine, query, CodeRow)
 
+    def deleted_codes(self, *, limit: int) -> list[str]:
+        """Return deleted codes without active tasks; see `CodeReader.deleted_codes`."""
+        task = schema.task
+        is_busy = exists().where(task.c.code_id == _C.c.id, task.c.phase == "active")
+        query = select(_C.c.id).where(_C.c.archived_at.is_not(None), ~is_busy)
+        query = query.order_by(_C.c.archived_at.desc()).limit(limit)
+        with translated("reading deleted codes"), self._engine.begin() as connection:
+            return [row[0] for row in connection.execute(query)]
+
     def revision(self, revision_id: str) -> RevisionRow | None:
         """Return a revision; see `CodeReader.revision`."""
         return self._one(_REVISION.where(_R.c.id == revision_id), RevisionRow)

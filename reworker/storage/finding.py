@@ -73,6 +73,8 @@ def _conditions(wanted: DeploymentFilter) -> list[ColumnElement[bool]]:
         # SQLite's LIKE ends at a NUL, which no name has.
         is_like = _D.c.name.ilike(_pattern(wanted.name), escape=_ESCAPE)
         found.append(false() if "\0" in wanted.name else is_like)
+    if wanted.is_task is not None:
+        found.append(_D.c.is_task == wanted.is_task)
     # Ids begin with the time, in milliseconds: they have the index that times would need.
     if wanted.created_after is not None:
         found += [_D.c.id >= make_id(wanted.created_after, 0), _D.c.created_at >= wanted.created_after]

@@ -75,6 +75,10 @@ def _to_3(connection: Connection) -> None:
 #: what version 4 added, for code packages, tasks and schedules, and of which version a stored playbook was.
 _TO_4 = (
     "ALTER TABLE deployment ADD COLUMN playbook_version INTEGER",
+    "ALTER TABLE deployment ADD COLUMN is_task BOOLEAN NOT NULL DEFAULT false",
+    "DROP INDEX deployment_by_place",
+    'CREATE INDEX deployment_by_place ON deployment ("group", environment, status, is_task)',
+    "CREATE INDEX deployment_by_kind ON deployment (is_task, id)",
     "CREATE TABLE project (id VARCHAR(24) NOT NULL PRIMARY KEY, name VARCHAR NOT NULL UNIQUE,"
     " actor VARCHAR NOT NULL, created_at {at} NOT NULL)",
     "CREATE TABLE code (id VARCHAR(24) NOT NULL PRIMARY KEY, project_id VARCHAR(24) NOT NULL,"

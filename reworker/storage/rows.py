@@ -36,6 +36,7 @@ class DeploymentRow(msgspec.Struct, frozen=True):
         resumes: id of the failed deployment that it continues; None is none.
         environment: where it is done; empty is nowhere in particular.
         playbook_version: of the stored playbook; None when it is of none, or of an older program.
+        is_task: it is a task of a code package.
     """
 
     id: str
@@ -57,6 +58,7 @@ class DeploymentRow(msgspec.Struct, frozen=True):
     resumes: str | None = None
     environment: str = ""
     playbook_version: int | None = None
+    is_task: bool = False
 
 
 class DeploymentFilter(msgspec.Struct, frozen=True):
@@ -72,6 +74,7 @@ class DeploymentFilter(msgspec.Struct, frozen=True):
         name: is part of the name; capitals do not count in ASCII.
         created_after: at this time or later.
         created_before: before this time.
+        is_task: whether it is a task of a code package.
     """
 
     id: str = ""
@@ -83,10 +86,11 @@ class DeploymentFilter(msgspec.Struct, frozen=True):
     name: str = ""
     created_after: datetime | None = None
     created_before: datetime | None = None
+    is_task: bool | None = None
 
 
-#: no limits at all.
-ALL_DEPLOYMENTS = DeploymentFilter()
+#: no limits at all; and those that are no tasks.
+ALL_DEPLOYMENTS, NO_TASKS = DeploymentFilter(), DeploymentFilter(is_task=False)
 
 
 class PlaceCount(msgspec.Struct, frozen=True):

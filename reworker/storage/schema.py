@@ -24,6 +24,7 @@ from sqlalchemy import (
     Text,
     TypeDecorator,
     UniqueConstraint,
+    false,
     text,
 )
 
@@ -121,13 +122,16 @@ deployment = Table(
     Column("resumes", String(24)),
     Column("environment", AnyText, nullable=False, server_default=""),
     Column("playbook_version", Integer),
+    Column("is_task", Boolean, nullable=False, server_default=false()),
     Index("deployment_by_status", "status", "id"),
     Index("deployment_by_group", "group", "id"),
     Index("deployment_by_playbook", "playbook_id", "id"),
     Index("deployment_by_actor", "actor", "id"),
     Index("deployment_by_request", "request_digest"),
     # With all that is counted, so that no row is read for it.
-    Index("deployment_by_place", "group", "environment", "status"),
+    Index("deployment_by_place", "group", "environment", "status", "is_task"),
+    # Tasks may be very many beside the deployments that people look for.
+    Index("deployment_by_kind", "is_task", "id"),
     # Without those that run: their rows are written again and again.
     # A condition stands here for SQLite; `postgres` gives it to the index of a server: named here, it would
     # load all that the library knows of PostgreSQL.

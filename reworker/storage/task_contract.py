@@ -161,6 +161,10 @@ class CodeReader(Protocol):
         """Return codes that are not deleted, of a project; an empty id is of all."""
         ...
 
+    def deleted_codes(self, *, limit: int) -> list[str]:
+        """Return the ids of deleted codes that have no active task, the last deleted first."""
+        ...
+
     def revision(self, revision_id: str) -> RevisionRow | None:
         """Return a revision."""
         ...

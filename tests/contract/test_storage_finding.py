@@ -24,7 +24,7 @@ ROWS = [
     row(1, group="db", name="50% of_all", environment="staging", actor="bob"),
     row(2, status="failed", name="Roll Out", playbook_id="a" * 24),
     row(3, group="db", status="completed", environment="production", name="roll\\out", idempotency_key="k"),
-    row(4, status="completed", actor="bob"),
+    row(4, status="completed", actor="bob", is_task=True),
 ]
 
 
@@ -47,6 +47,8 @@ def filled(storage: Storage) -> Storage:
         ({"environments": ("",)}, [4, 2]),
         ({"playbook_id": "a" * 24}, [2, 0]),
         ({"actor": "bob"}, [4, 1]),
+        ({"is_task": False}, [3, 2, 1, 0]),
+        ({"is_task": True}, [4]),
         ({"name": "ROLL"}, [3, 2]),
         ({"name": "0% of"}, [1]),
         ({"name": "f_a"}, [1]),

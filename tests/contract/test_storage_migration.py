@@ -122,6 +122,10 @@ _BACK_TO_3 = (
         for name in ("project", "code", "code_revision", "task", "task_payload", "schedule", "package_piece")
     ),
     "ALTER TABLE deployment DROP COLUMN playbook_version",
+    "DROP INDEX deployment_by_kind",
+    "DROP INDEX deployment_by_place",
+    "ALTER TABLE deployment DROP COLUMN is_task",
+    'CREATE INDEX deployment_by_place ON deployment ("group", environment, status)',
     "UPDATE meta SET value = '3' WHERE name = 'schema_version'",
 )
 #: what version 3 added.

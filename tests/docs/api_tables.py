@@ -57,7 +57,11 @@ def _taken(one: Operation) -> str:
     query = [each["name"] for each in way["parameters"] if each["in"] == "query"]
     body = one.body.__name__ if one.body else one.form.__name__ if one.form else ""
     fields = described["components"]["schemas"][body].get("properties", {}) if body else {}
-    parts = [("query", query), ("header", ["Idempotency-Key"] if one.has_key else []), ("form" if one.form else "body", fields)]
+    parts = [
+        ("query", query),
+        ("header", ["Idempotency-Key"] if one.has_key else []),
+        ("form" if one.form else "body", fields),
+    ]
     return "; ".join(f"{name} {_listed(names)}" for name, names in parts if names)
 
 

@@ -34,26 +34,28 @@ def scheduled(iron: Iron, **values: Any) -> str:
     return str(answer["schedules"][0]["id"])
 
 
+#: a schedule, as the public client for Python sends it.
+AS_PYTHON_SENDS = {
+    "name": "Hello",
+    "payload": '{"s": 1}',
+    "priority": 1,
+    "delay": 0,
+    "label": None,
+    "cluster": None,
+    "sync": False,
+    "run_every": 3600,
+    "end_at": "2031-01-01T00:00:00+00:00",
+    "run_times": 8,
+    "start_at": "2030-01-01T12:00:00+00:00",
+    "timeout": 120,
+}
+
+
 def test_schedule_is_made_as_it_was_asked_for_on_each_engine(any_database_url: str, tmp_path: Any) -> None:
     with serving(tmp_path, any_database_url) as api:
         iron = Iron(api)
         iron.upload()
-        # as the public client for Python sends it
-        own_id = scheduled(
-            iron,
-            name="Hello",
-            payload='{"s": 1}',
-            priority=1,
-            delay=0,
-            label=None,
-            cluster=None,
-            sync=False,
-            run_every=3600,
-            end_at="2031-01-01T00:00:00+00:00",
-            run_times=8,
-            start_at="2030-01-01T12:00:00+00:00",
-            timeout=120,
-        )
+        own_id = scheduled(iron, **AS_PYTHON_SENDS)
         assert ID.fullmatch(own_id)
         found = iron.get(f"schedules/{own_id}")
         assert all(DATE.fullmatch(found.pop(key)) for key in ("created_at", "updated_at"))

@@ -113,7 +113,9 @@ class Users:
 
     def __init__(self, plugin, typist, vhost):
         self.plugin, self.typist = plugin, typist
-        self.names = {one: f"{one.lower()}-{vhost}" for one in ("CORE", "NARROW", "DECLARING", "MANY", "CLIENT")}
+        self.names = {
+            one: f"{one.lower()}-{vhost}" for one in ("CORE", "NARROW", "DECLARING", "MANY", "CLIENT")
+        }
         text = FILE
         for word, name in self.names.items():
             text = text.replace(word, name)

@@ -22,6 +22,7 @@ from reworker.core.counters import Counters
 from reworker.core.memory import Memory
 from reworker.core.submission import Origin, new_row
 from reworker.core.tasks import results
+from reworker.core.tasks.code_queues import CodeQueues
 from reworker.core.tasks.codes import decoded_options
 from reworker.core.tasks.options import CodeOptions, decoded
 from reworker.core.tasks.outcomes import TaskStatus, ended, running
@@ -61,7 +62,7 @@ class TaskDesk:
     """Works on a thread of its own until `stop`; `turn` does one round and may be called by tests.
 
     Args:
-        declare: makes the queue of a code on the broker; raises `BusError` while that is away.
+        queues: of the codes, on the broker.
         wake: tells the core's loop that messages wait.
         firing: makes tasks of schedules.
         token_of: what lets the process of a task ask us; see `task_tokens`.
@@ -73,15 +74,14 @@ class TaskDesk:
         clock: Clock,
         counters: Counters,
         *,
-        declare: Callable[[str], None],
+        queues: CodeQueues,
         wake: Callable[[], None],
         firing: Firing,
         token_of: Callable[[str], str] = lambda task_id: "",
     ) -> None:
         self._storage, self._clock, self._counters = storage, clock, counters
-        self._declare, self._wake_loop, self._firing = declare, wake, firing
+        self._queues, self._wake_loop, self._firing = queues, wake, firing
         self._token_of = token_of
-        self._declared: set[str] = set()
         self._revisions: dict[str, RevisionRow] = {}
         self._projects: dict[str, ProjectRow] = {}
         self._active: set[str] = set()
@@ -134,6 +134,7 @@ class TaskDesk:
             done_count += self._note_started()
         if work.has_waiting or work.has_ended:
             done_count += self._start()
+        self._queues.retire()
         return done_count > 0
 
     def _fire(self) -> int:
@@ -217,7 +218,7 @@ class TaskDesk:
         code_id = load.code_id
         if load.active_count >= _most_count(decoded(CodeOptions, load.options)):
             return 0
-        self._require_queue(code_id)
+        self._queues.require(code_id)
         with self._storage.begin() as unit:
             code = unit.lock_codes([code_id])[code_id]
             # Others may have started some since, or paused it: what counts is what is found under the lock.
@@ -233,11 +234,6 @@ class TaskDesk:
         self._wake_loop()
         return len(rows)
 
-    def _require_queue(self, code_id: str) -> None:
-        if code_id not in self._declared:
-            self._declare(code_id)
-            self._declared.add(code_id)
-
     def _create(self, unit: Unit, code: CodeRow, rows: Sequence[TaskRow]) -> None:
         now, batch = self._clock.now(), Batch(unit, Memory())
         payloads = unit.payloads([row.id for row in rows])
@@ -251,6 +247,7 @@ class TaskDesk:
                 self._token_of(row.id),
             )
             deployment = new_row(row.id, plan, Origin(actor=row.actor, is_unattended=True), now)
+            deployment = msgspec.structs.replace(deployment, is_task=True)
             batch.create(deployment, plan, Submitted(at=now, actor=row.actor, unattended=True))
             batch.changes.sources.append(SourceRow(row.id, None))
         unit.save_tasks([msgspec.structs.replace(row, phase="active", updated_at=now) for row in rows])

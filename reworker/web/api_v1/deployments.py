@@ -66,6 +66,7 @@ class DeploymentQuery(PageQuery, frozen=True, forbid_unknown_fields=True, kw_onl
         actor: who started it.
         created_after: started at this time or later.
         created_before: started before this time.
+        kind: ``task`` lists those of code packages, ``all`` both.
         include: ``state`` adds all that the machine knows.
     """
 
@@ -78,6 +79,7 @@ class DeploymentQuery(PageQuery, frozen=True, forbid_unknown_fields=True, kw_onl
     actor: str = ""
     created_after: Time | None = None
     created_before: Time | None = None
+    kind: Literal["deployment", "task", "all"] = "deployment"
     include: Literal["", "state"] = ""
 
 
@@ -141,6 +143,7 @@ def _list(call: Call) -> Deployments:
         name=query.name,
         created_after=query.created_after,
         created_before=query.created_before,
+        is_task=None if query.kind == "all" else query.kind == "task",
     )
     views = core_of(call).deployments(limit=query.limit + 1, before_id=before_id, wanted=wanted)
     shown = [one for one in as_now(call.site.service.reader, views) if one.row.id.startswith(query.id)]

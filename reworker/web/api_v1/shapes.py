@@ -61,6 +61,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
         actor: who started it.
         playbook_id: of the stored playbook; null when it was given as text.
         playbook_version: of the stored playbook; null when it is not known.
+        is_task: it is a task of a code package.
         resumes: the deployment that it continues.
         steps: of its plan, each counted once per host.
         completed: steps that were done.
@@ -87,6 +88,7 @@ class Deployment(msgspec.Struct, frozen=True, kw_only=True):
     actor: str
     playbook_id: str | None
     playbook_version: int | None
+    is_task: bool
     resumes: str | None
     steps: int
     completed: int
@@ -193,6 +195,7 @@ def deployment_of(view: DeploymentView, *, has_state: bool = False) -> Deploymen
         actor=row.actor,
         playbook_id=row.playbook_id,
         playbook_version=row.playbook_version,
+        is_task=row.is_task,
         resumes=row.resumes,
         steps=row.step_count,
         completed=state.completed_count,

@@ -29,6 +29,9 @@ SINCE: dict[str, tuple[str, int]] = {
 #: characters of a word in the address that are looked at.
 WORD_CHARACTERS = 200
 
+#: what shows the tasks of code packages, too.
+WITH_TASKS = "all"
+
 
 class Listing(msgspec.Struct, frozen=True):
     """What the address asks for; empty words limit nothing."""
@@ -40,6 +43,7 @@ class Listing(msgspec.Struct, frozen=True):
     actor: str = ""
     playbook: str = ""
     since: str = ""
+    kind: str = ""
 
     @classmethod
     def of(cls, query: Mapping[str, str]) -> Listing:
@@ -47,6 +51,7 @@ class Listing(msgspec.Struct, frozen=True):
         words = {name: query.get(name, "").strip()[:WORD_CHARACTERS] for name in cls.__struct_fields__}
         words["status"] = words["status"] if words["status"] in (*GROUPS, *_S) else ""
         words["since"] = words["since"] if words["since"] in SINCE else ""
+        words["kind"] = words["kind"] if words["kind"] == WITH_TASKS else ""
         return cls(**words)
 
     @property
@@ -80,6 +85,7 @@ class Listing(msgspec.Struct, frozen=True):
             name=self.q,
             # whole minutes, so that a page that nothing happened on stays the same
             created_after=now.replace(second=0, microsecond=0) - timedelta(hours=hours) if hours else None,
+            is_task=None if self.kind == WITH_TASKS else False,
         )
 
 

@@ -13,6 +13,7 @@ from reworker.core.upkeep import BEAT_S
 from reworker.core.waiting import as_now
 from reworker.fsm.states import DeploymentStatus
 from reworker.storage.contract import DeploymentFilter, InstanceRow
+from reworker.storage.rows import NO_TASKS
 from reworker.web.pages.deployment_head import waits
 from reworker.web.pages.expecting import expectations
 from reworker.web.pages.health_strip import Part, bus_parts
@@ -51,7 +52,7 @@ def _show(visit: Visit) -> Response:
     now = visit.site.clock.now()
     opened = as_now(visit.site.service.reader, _listed(visit, "open", OPEN_COUNT))
     failed = _listed(visit, "trouble", RECENT_COUNT)
-    counts = visit.service.counts_by_status()
+    counts = visit.service.counts_by_status(NO_TASKS)
     needs = [*_questions(visit, opened), *_unroutable(failed, opened, now)]
     expected = expectations(visit.service, opened[:LIST_COUNT])
     tab = [f"{len(needs)} to do"] if needs else []
@@ -86,7 +87,7 @@ def _running_only(counts: dict[str, int]) -> dict[str, int]:
 
 def _listed(visit: Visit, group: str, limit: int) -> list[DeploymentView]:
     statuses = tuple(str(one) for one in GROUPS[group][1])
-    return visit.service.deployments(limit=limit, wanted=DeploymentFilter(statuses=statuses))
+    return visit.service.deployments(limit=limit, wanted=DeploymentFilter(statuses=statuses, is_task=False))
 
 
 def _questions(visit: Visit, opened: Iterable[DeploymentView]) -> Iterator[Need]:

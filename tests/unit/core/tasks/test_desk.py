@@ -9,7 +9,6 @@ import pytest
 
 from reworker.core.tasks.desk import WINDOW_COUNT
 from reworker.core.tasks.options import TaskOptions
-from reworker.errors import ConnectionLost
 from reworker.storage.task_rows import TaskFilter
 from tests.unit.core.kit import Queue, running
 from tests.unit.core.tasks.kit import COMPLETE, CodeWorker, TaskWorld, failed
@@ -342,27 +341,6 @@ def test_desk_looks_again_soon_while_tasks_run_that_a_former_life_has_started(wo
     world.broker.pump()
     world.core.loop.turn()
     assert desk._woken.is_set()
-
-
-def test_code_whose_queue_cannot_be_made_holds_up_no_other(world: TaskWorld) -> None:
-    bad, good = world.code("Bad"), world.code("Good")
-    CodeWorker(world, good)
-    declare = world.core.task_desk._declare
-
-    def refuse(code_id: str) -> None:
-        if code_id == bad.id:
-            raise ConnectionLost("the broker is away")
-        declare(code_id)
-
-    world.core.task_desk._declare = refuse
-    (waits,) = world.queue(code_name="Bad")
-    (runs,) = world.queue(code_name="Good")
-    world.run()
-    assert world.statuses([waits, runs]) == ["queued", "complete"]
-    CodeWorker(world, bad)
-    world.core.task_desk._declare = declare
-    world.run()
-    assert world.statuses([waits]) == ["complete"]
 
 
 def test_code_that_is_full_costs_no_transaction(world: TaskWorld) -> None:
