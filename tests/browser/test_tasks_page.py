@@ -234,12 +234,16 @@ def test_page_of_a_task_follows_it_from_the_queue_to_its_end(bench: Bench, eyes:
     wait_until(lambda: "page 1" in window.find("#lines").inner_text())
     bench.home.service.tasks.progress(own_id, percent=40, msg="on it")
     wait_until(lambda: "40 %" in window.find("#about").inner_text())
-    bench.write(own_id, "page 2")
+    bench.write(own_id, "pa", end="")
+    wait_until(lambda: window.find("#lines p").count() == 2)
+    bench.write(own_id, "ge 2")
     wait_until(lambda: "page 2" in window.find("#lines").inner_text())
     bench.complete(own_id)
     wait_until(lambda: window.find("h1 .status").inner_text() == "complete")
     assert window.page.title().startswith("complete")
     assert window.find("#lines p").count() == 2
+    window.go(f"/tasks/{own_id}")
+    assert window.find("#lines code").all_inner_texts() == ["page 1", "page 2"]
 
 
 def test_list_follows_tasks_when_they_come_and_go(bench: Bench, eyes: Open) -> None:

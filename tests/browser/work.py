@@ -16,7 +16,7 @@ from reworker.core.tasks.queueing import TaskDraft
 from reworker.core.tasks.schedule_drafts import ScheduleDraft
 from reworker.storage.task_rows import CodeRow, ScheduleRow
 from reworker.topology import names
-from reworker.topology.code_queues import code_queue
+from reworker.topology.code_queues import code_queue, code_topology
 from tests.browser.house import HOSTILE, House
 
 
@@ -63,8 +63,9 @@ class Bench:
 
     def _listen(self) -> None:
         for row in self._service.codes.codes(None, limit=1000):
-            if row.id not in self._heard and row.id in self.home.world.core.task_desk._declared:
+            if row.id not in self._heard:
                 self._heard.add(row.id)
+                self._bus.declare(code_topology(row.id))
                 self._bus.consume(code_queue(row.id), self._on_delivery, prefetch=0)
 
     def _on_delivery(self, delivery: Delivery) -> None:
@@ -76,9 +77,9 @@ class Bench:
         self._reply(task_id, {"status": "started"})
         self.write(task_id, *lines)
 
-    def write(self, task_id: str, *lines: str) -> None:
+    def write(self, task_id: str, *lines: str, end: str = "\n") -> None:
         for line in lines:
-            body = {"message": f"{line}\n", "stream": "out"}
+            body = {"message": f"{line}{end}", "stream": "out"}
             self._send(names.EXCHANGE, names.OUTPUT_KEY, body, task_id)
         self.run()
 

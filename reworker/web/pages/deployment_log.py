@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 
 import msgspec
 from markupsafe import Markup, escape
@@ -114,20 +114,35 @@ def lines_html(lines: tuple[LogLine, ...] | list[LogLine], url: str) -> Markup:
         lines: in order.
         url: of the deployment.
     """
-    return Markup("\n").join(_row(line, url) for line in lines)
+    return Markup("\n").join(_row(pieces, url) for pieces in _whole(lines))
 
 
-_ROW = Markup('<p id="L{0}"><a href="#L{0}">{0}</a> <time>{1}</time> {2}<code>{3}</code>{4}</p>')
+def _whole(lines: Sequence[LogLine]) -> Iterator[list[LogLine]]:
+    """Yield the pieces of each line: a process may write one in several, which are stored as they came."""
+    pieces: list[LogLine] = []
+    for line in lines:
+        if pieces and not (pieces[-1].stream.endswith("-") and line.no == pieces[-1].no + 1):
+            yield pieces
+            pieces = []
+        pieces.append(line)
+    if pieces:
+        yield pieces
+
+
+#: a row whose line goes on is marked, so that the page adds what comes.
+_ROW = Markup('<p id="L{0}"{5}><a href="#L{0}">{0}</a> <time>{1}</time> {2}<code>{3}</code>{4}</p>')
 _ATTEMPT = Markup('<a class="of" href="{0}/attempts/{1}" title="Attempt {1}">a{1}</a> ')
 _REST = Markup(' <a href="{0}/log.txt?line={1}">{2:,} more characters</a>')
 
 
-def _row(line: LogLine, url: str) -> Markup:
-    shown = line.text[:LINE_CHARACTERS]
+def _row(pieces: list[LogLine], url: str) -> Markup:
+    line, text = pieces[0], "".join(one.text for one in pieces)
+    shown = text[:LINE_CHARACTERS]
     own = _ATTEMPT.format(url, line.attempt) if line.attempt else Markup("")
-    rest_count = len(line.text) - len(shown)
+    rest_count = len(text) - len(shown)
     rest = _REST.format(url, line.no, rest_count) if rest_count else Markup("")
-    return _ROW.format(line.no, line.at.strftime("%H:%M:%S"), own, visible_text(shown), rest)
+    more = Markup(" data-more") if pieces[-1].stream.endswith("-") else Markup("")
+    return _ROW.format(line.no, line.at.strftime("%H:%M:%S"), own, visible_text(shown), rest, more)
 
 
 def visible_text(text: str) -> Markup:

@@ -39,6 +39,7 @@ function show(rows) {
   pane.querySelector("p.none")?.remove();
   // a line that is there already, after a gap, is not shown twice
   const fresh = rows.filter((row) => !document.getElementById(row.id));
+  go_on(fresh);
   pane.append(...fresh.map((row) => document.importNode(row, true)));
   // the newest stay; older ones are a page away
   while (pane.childElementCount > Number(pane.dataset.kept)) pane.firstElementChild.remove();
@@ -48,6 +49,15 @@ function show(rows) {
     const lines = Number(pane.dataset.last);
     count.textContent = `${lines.toLocaleString("en")} ${lines === 1 ? "line" : "lines"}`;
   }
+}
+
+// A line that was not whole is made longer by what has come of it.
+function go_on(fresh) {
+  const last = pane.lastElementChild;
+  if (!fresh.length || !last?.hasAttribute("data-more")) return;
+  const [row] = fresh.splice(0, 1);
+  last.querySelector("code").append(...document.importNode(row.querySelector("code"), true).childNodes);
+  last.toggleAttribute("data-more", row.hasAttribute("data-more"));
 }
 
 async function ask() {
