@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from datetime import UTC, datetime
 from typing import Any
 
@@ -117,3 +118,20 @@ def test_file_has_every_line_once() -> None:
     lines = b"".join(text_file(shelf.read, 1, 4500)).decode().splitlines()
     assert len(lines) == 4500
     assert lines[9] == f"10\t{AT.isoformat()}\t1\tError 10"
+
+
+def test_line_that_came_in_pieces_is_one_row_when_they_follow_each_other():
+    pieces = [
+        (1, "li", "out-"),
+        (2, "ne", "out-"),
+        (3, " 1", "out"),
+        (4, "next", "out-"),
+        (6, "other", "out-"),
+    ]
+    html = lines_html([LogLine(no, 1, AT, text, stream) for no, text, stream in pieces], "/deployments/x")
+    assert re.findall(r"<code>(.*?)</code>", html) == ["line 1", "next", "other"]
+    assert re.findall(r'id="L(\d+)"( data-more)?', html) == [
+        ("1", ""),
+        ("4", " data-more"),
+        ("6", " data-more"),
+    ]
