@@ -119,7 +119,9 @@ class CodeWorker(Worker):
             uid=slot.uid,
             limits=own.limits.of_process(self._others_count),
         )
-        bounds = Bounds(order.timeout_s, own.cancel_grace_s, own.limits, slot.top)
+        bounds = Bounds(
+            order.timeout_s, own.cancel_grace_s, own.limits, slot.top, splits_output=order.splits_output
+        )
         redact = job.output.redact
 
         def send(text: str, stream: str) -> None:

@@ -46,6 +46,7 @@ class TaskOrder(msgspec.Struct, frozen=True):
         timeout_s: seconds that it may take.
         schedule_id: of the schedule that it comes from; empty is none.
         token: lets it ask the server; empty is none.
+        splits_output: somebody wants what it writes to stdout without the rest.
     """
 
     task_id: str
@@ -62,6 +63,7 @@ class TaskOrder(msgspec.Struct, frozen=True):
     env_vars: dict[str, str] = {}
     schedule_id: str | None = None
     token: str = ""
+    splits_output: bool = False
 
 
 def write_files(order: TaskOrder, folder: Path, uid: int | None) -> None:

@@ -1,7 +1,8 @@
 """One task from its start to its end: what it writes is passed on, its limits are kept.
 
-stdout and stderr are two pipes that are read as soon as there is something in them. What a process writes to
-one of them keeps its order; of what it writes to both within less than a look takes, the order is not known.
+stdout and stderr are one pipe, which keeps the order of what a process writes to both. Where they have to be
+told apart they are two, read as soon as there is something in them: of what is written to both within less
+time than a look takes, the order is not known then.
 """
 
 from __future__ import annotations
@@ -25,6 +26,8 @@ from reworker.codes.pieces import LogPieces, Send
 TICK_S = 0.1
 #: bytes that are read at once: what a pipe holds.
 _CHUNK_BYTES = 64 << 10
+#: names of the streams of one pipe for both, and of a pipe for each.
+_MERGED, _SPLIT = ("out",), ("out", "err")
 #: exit code of a process that was killed.
 KILLED_EXIT_CODE = 128 + signal.SIGKILL
 
@@ -61,12 +64,14 @@ class Bounds(msgspec.Struct, frozen=True):
         grace_s: seconds between SIGTERM and SIGKILL when it is cancelled.
         limits: what else it may use.
         folder: where it may write.
+        splits_output: tell what it writes to stdout from the rest, at the price of their order.
     """
 
     timeout_s: float
     grace_s: float
     limits: Limits
     folder: Path
+    splits_output: bool = False
 
 
 class TaskRun:
@@ -101,9 +106,9 @@ class TaskRun:
             KeeperLost: its keeper has ended, and it with that.
         """
         with contextlib.ExitStack() as stack:
-            writers = [self._pipe(stack, stream) for stream in ("out", "err")]
+            writers = [self._pipe(stack, one) for one in (_SPLIT if self._bounds.splits_output else _MERGED)]
             try:
-                self._keeper.run(request, *writers)
+                self._keeper.run(request, writers[0], writers[-1])
             finally:
                 for one in writers:
                     os.close(one)

@@ -135,8 +135,14 @@ def test_python_is_there_where_only_python3_is(bed: Bed) -> None:
     assert log_of(found) == "42\n"
 
 
-def test_log_has_both_streams_and_stdout_is_known_apart(bed: Bed) -> None:
-    found = bed.shell("echo one; sleep 0.15; echo two >&2; sleep 0.15; printf three")
+def test_log_has_both_streams_in_the_order_in_which_they_were_written(bed: Bed) -> None:
+    found = bed.shell("for i in $(seq 200); do echo out $i; echo err $i >&2; done")
+    assert log_of(found) == "".join(f"out {number}\nerr {number}\n" for number in range(1, 201))
+
+
+def test_stdout_is_known_apart_when_that_is_wanted(bed: Bed) -> None:
+    script = "echo one; sleep 0.15; echo two >&2; sleep 0.15; printf three"
+    found = bed.shell(script, splits_output=True)
     assert log_of(found) == "one\ntwo\nthree"
     assert log_of(found, "out") == "one\nthree"
     assert log_of(found, "err") == "two\n"

@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Any
 
 from reworker.core.tasks.codes import decoded_options
+from reworker.core.tasks.options import TaskOptions, decoded
 from reworker.fsm.plan import Plan
 from reworker.fsm.playbook import OnUnknown, Sequence, Step
 from reworker.storage.task_rows import CodeRow, ProjectRow, RevisionRow, TaskRow
@@ -51,6 +52,7 @@ def task_plan(
         "timeout_s": task.timeout_s,
         "schedule_id": task.schedule_id,
         "token": token,
+        "splits_output": decoded(TaskOptions, task.options).is_sync,
     }
     step = Step(
         key=f"code:{code.name}",
