@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import logging
+import re
 from collections.abc import Iterator
 
 import httpx
@@ -201,3 +202,26 @@ def test_page_of_another_site_changes_nothing(tmp_path_factory: pytest.TempPathF
         for headers in ({"Sec-Fetch-Site": "cross-site"}, {"Origin": "https://evil.example"}):
             refused(iron.anybody(**headers).post("projects", json={"name": "x"}), 403)
         assert said(iron.anybody().post("projects", json={"name": "x"}))
+
+
+def test_who_may_only_read_sees_masks_for_secrets(iron: Iron) -> None:
+    options = {"config": '{"api_token": "s3"}', "env_vars": {"DB_PASSWORD": "s1", "PLACE": "here"}}
+    code_id = iron.upload("Secretive", **options)
+    task_id = iron.queue("Secretive", payload='{"password": "s2"}', delay=3600)
+    draft = {"code_name": "Secretive", "payload": '{"password": "s4"}', "start_at": "2099-01-01T00:00:00Z"}
+    schedule_id = iron.post("schedules", {"schedules": [draft]})["schedules"][0]["id"]
+    places = ["codes", f"codes/{code_id}", f"codes/{code_id}/revisions", f"tasks/{task_id}", "schedules"]
+    places.append(f"schedules/{schedule_id}")
+    writer = iron.limited(Scope.RUN, Scope.PLAYBOOK_WRITE)
+    for whole in (iron, writer):
+        assert all(re.search('s[1-4]["\\\\]', whole.tell("GET", one).text) for one in places)
+    for scope in (Scope.READ, Scope.WORKER, Scope.CANCEL):
+        reader = iron.limited(scope)
+        for one in places:
+            text = reader.tell("GET", one).text
+            assert "FILTERED" in text, one
+            assert not re.search('s[1-4]["\\\\]', text), one
+        assert reader.get(f"codes/{code_id}")["env_vars"]["PLACE"] == "here"
+    runner = iron.limited(Scope.RUN)
+    assert runner.get(f"tasks/{task_id}")["payload"] == '{"password": "s2"}'
+    assert runner.get(f"codes/{code_id}")["env_vars"]["DB_PASSWORD"] == "[FILTERED]"

@@ -13,7 +13,7 @@ from starlette.requests import Request
 from starlette.responses import Response
 
 from reworker.core.places import may_any
-from reworker.core.principal import ANYWHERE, Principal, Scope
+from reworker.core.principal import ANYWHERE, Place, Principal, Scope
 from reworker.core.tasks.guarded import GuardedTasks
 from reworker.errors import NotAuthenticated
 from reworker.storage.task_rows import ProjectRow
@@ -64,6 +64,10 @@ class Ask:
             ThingNotFound: there is none of this id or name.
         """
         return self.core.projects.find(self.path["pid"])
+
+    def may(self, scope: Scope) -> bool:
+        """Tell whether the token has a scope in the project: who may not give a secret is not shown it."""
+        return may_any(self.core.who, (scope,), Place(self.project.name))
 
 
 #: does what an address is for, on a thread of its own.

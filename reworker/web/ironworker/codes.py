@@ -16,6 +16,8 @@ from reworker.web.ironworker.documents import code_document, revision_document
 from reworker.web.ironworker.tasks import STATUSES
 from reworker.web.ironworker.values import epoch_of, page_of, refuse, whole_of
 
+#: what a token needs to change codes, and to see the secrets among their options.
+_WRITE = Scope.PLAYBOOK_WRITE
 #: hours that statistics are of, when no time is given.
 STATS_HOURS = 24
 _NO_NAME = re.compile(r"[^A-Za-z0-9._-]")
@@ -29,12 +31,13 @@ def _codes(ask: Ask) -> Document:
     limit, offset = page_of(ask.query)
     codes = ask.core.codes
     rows = codes.codes(ask.project, limit=limit, offset=offset)
-    return {"codes": [code_document(row, codes.revision(row)) for row in rows]}
+    is_masked = not ask.may(_WRITE)
+    return {"codes": [code_document(row, codes.revision(row), is_masked=is_masked) for row in rows]}
 
 
 def _code(ask: Ask) -> Document:
     row = _found(ask)
-    return code_document(row, ask.core.codes.revision(row))
+    return code_document(row, ask.core.codes.revision(row), is_masked=not ask.may(_WRITE))
 
 
 def _remove(ask: Ask) -> Document:
@@ -46,7 +49,8 @@ def _revisions(ask: Ask) -> Document:
     row = _found(ask)
     limit, offset = page_of(ask.query)
     found = ask.core.codes.revisions(row, limit=limit, offset=offset)
-    return {"revisions": [revision_document(row, one) for one in found]}
+    is_masked = not ask.may(_WRITE)
+    return {"revisions": [revision_document(row, one, is_masked=is_masked) for one in found]}
 
 
 def _download(ask: Ask) -> Response:
@@ -92,7 +96,6 @@ def _cancel_all(ask: Ask) -> Document:
 
 _CODES = "/projects/{pid}/codes"
 _CODE = _CODES + "/{own_id}"
-_WRITE = Scope.PLAYBOOK_WRITE
 
 
 ROUTES = [

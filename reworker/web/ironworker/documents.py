@@ -7,6 +7,7 @@ from datetime import UTC, datetime
 from typing import Any
 
 from reworker.core.tasks.codes import decoded_options
+from reworker.core.tasks.filtering import filtered, filtered_values
 from reworker.core.tasks.options import CodeOptions, ScheduleOptions, TaskOptions, decoded
 from reworker.storage.task_rows import CodeRow, ProjectRow, RevisionRow, ScheduleRow, TaskRow
 
@@ -23,22 +24,25 @@ def set_only(document: Document) -> Document:
     return {key: value for key, value in document.items() if value is not None and value != ""}
 
 
-def _options(options: CodeOptions, *, is_paused: bool = False) -> Document:
+def _options(options: CodeOptions, *, is_masked: bool, is_paused: bool = False) -> Document:
     """Return what was set of a code; its tasks wait while it is paused, which clients know as -1 at once."""
+    config, env_vars = options.config, options.env_vars
+    if is_masked:
+        config, env_vars = filtered(config), filtered_values(env_vars)
     return {
         "max_concurrency": -1 if is_paused else options.max_concurrency or None,
         "retries": options.retries,
         "retries_delay": math.ceil(options.retries_delay_s),
         "default_priority": options.default_priority,
-        "config": options.config,
-        "env_vars": options.env_vars or None,
+        "config": config,
+        "env_vars": env_vars or None,
         "result_queue": options.result_queue,
         "result_url": options.result_url,
     }
 
 
-def code_document(code: CodeRow, revision: RevisionRow) -> Document:
-    """Return a code with what its newest revision adds."""
+def code_document(code: CodeRow, revision: RevisionRow, *, is_masked: bool) -> Document:
+    """Return a code with what its newest revision adds, with masks for secrets or without."""
     return set_only(
         {
             "id": code.id,
@@ -52,13 +56,13 @@ def code_document(code: CodeRow, revision: RevisionRow) -> Document:
             "latest_change": date_of(code.updated_at),
             "created_at": date_of(code.created_at),
             "updated_at": date_of(code.updated_at),
-            **_options(decoded_options(code), is_paused=code.is_paused),
+            **_options(decoded_options(code), is_masked=is_masked, is_paused=code.is_paused),
         }
     )
 
 
-def revision_document(code: CodeRow, revision: RevisionRow) -> Document:
-    """Return one upload of a code."""
+def revision_document(code: CodeRow, revision: RevisionRow, *, is_masked: bool) -> Document:
+    """Return one upload of a code, with masks for secrets or without."""
     return set_only(
         {
             "id": revision.id,
@@ -72,7 +76,7 @@ def revision_document(code: CodeRow, revision: RevisionRow) -> Document:
             "file_name": revision.file_name,
             "checksum": revision.checksum,
             "code_size": revision.size_bytes,
-            **_options(decoded(CodeOptions, revision.options)),
+            **_options(decoded(CodeOptions, revision.options), is_masked=is_masked),
         }
     )
 
@@ -120,8 +124,8 @@ def _duration_ms(task: TaskRow) -> int | None:
     return max(0, round((task.end_at - task.start_at).total_seconds() * 1000))
 
 
-def schedule_document(row: ScheduleRow) -> Document:
-    """Return a schedule."""
+def schedule_document(row: ScheduleRow, *, is_masked: bool) -> Document:
+    """Return a schedule, with masks for secrets of its payload or without."""
     options = decoded(ScheduleOptions, row.options)
     return set_only(
         {
@@ -150,7 +154,7 @@ def schedule_document(row: ScheduleRow) -> Document:
             "created_at": date_of(row.created_at),
             "updated_at": date_of(row.updated_at),
         }
-    ) | {"payload": row.payload}
+    ) | {"payload": filtered(row.payload) if is_masked else row.payload}
 
 
 def _date(at: datetime | None) -> str | None:

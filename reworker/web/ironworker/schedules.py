@@ -100,7 +100,7 @@ def _schedules(ask: Ask) -> Document:
     limit, offset = page_of(ask.query)
     status = text_of(ask.query, "status")
     rows = ask.core.schedules.schedules(ask.project, limit=limit, offset=offset, status=status)
-    return {"schedules": [schedule_document(row) for row in rows]}
+    return {"schedules": [schedule_document(row, is_masked=not ask.may(Scope.RUN)) for row in rows]}
 
 
 def _add(ask: Ask) -> Document:
@@ -110,7 +110,8 @@ def _add(ask: Ask) -> Document:
 
 
 def _schedule(ask: Ask) -> Document:
-    return schedule_document(ask.core.schedules.schedule(ask.path["own_id"], ask.project))
+    row = ask.core.schedules.schedule(ask.path["own_id"], ask.project)
+    return schedule_document(row, is_masked=not ask.may(Scope.RUN))
 
 
 def _update(ask: Ask) -> Document:

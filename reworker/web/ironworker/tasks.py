@@ -9,6 +9,7 @@ from typing import Any
 from starlette.responses import Response, StreamingResponse
 
 from reworker.core.principal import Scope
+from reworker.core.tasks.filtering import filtered
 from reworker.core.tasks.options import PAYLOAD_BYTES, TaskOptions
 from reworker.core.tasks.queueing import TaskDraft
 from reworker.core.tasks.rights import SEEING
@@ -121,7 +122,8 @@ def _found(ask: Ask) -> TaskRow:
 
 def _task(ask: Ask) -> Document:
     row = _found(ask)
-    return task_document(row, ask.core.tasks.payload(row))
+    payload = ask.core.tasks.payload(row)
+    return task_document(row, payload if ask.may(Scope.RUN) else filtered(payload))
 
 
 def _log(ask: Ask) -> Response:
