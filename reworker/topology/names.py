@@ -41,6 +41,11 @@ def is_retry_queue(name: str, queue: str) -> bool:
     return rest != name and rest.endswith("s") and rest[:-1].isdecimal()
 
 
+def is_own(queue: str) -> bool:
+    """Tell whether a queue is for messages of ours, or of the broker's, by its name."""
+    return queue == JOB_QUEUE or queue.startswith((WORKER_PREFIX, f"{EXCHANGE}.", "amq."))
+
+
 def control_queue(suffix: str, own_id: str) -> str:
     """Return the queue by which one worker process gets control messages."""
     return f"{CONTROL_EXCHANGE}.{suffix}.{own_id}"

@@ -8,6 +8,7 @@ import msgspec
 
 from reworker.storage.rows import AttemptRow
 from reworker.task_errors import TaskRefused
+from reworker.topology import names
 
 #: seconds that a task may run, by default and at most.
 TIMEOUT_S, MOST_TIMEOUT_S = 3600.0, 86_400.0
@@ -78,6 +79,10 @@ def require_result_places(options: CodeOptions | TaskOptions | ScheduleOptions) 
         or not options.result_queue.isprintable()
     ):
         raise TaskRefused(f"takes the name of a queue, {QUEUE_BYTES} bytes at most", field="result_queue")
+    if names.is_own(options.result_queue):  # else whoever may queue a task could write to workers and cores
+        raise TaskRefused(
+            "is a queue of reworker or of the broker; take one of your own", field="result_queue"
+        )
     url = options.result_url
     if len(url) > URL_CHARACTERS or not url.isascii() or not url.isprintable() or " " in url:
         reason = "takes an http or https URL, or a name that the webhook worker knows"

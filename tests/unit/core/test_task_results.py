@@ -99,6 +99,10 @@ def test_result_is_given_up_when_nobody_takes_it_for_a_day(world: World) -> None
         ({"result_queue": "q" * 256}, "result_queue"),
         ({"result_queue": "a\x00b"}, "result_queue"),
         ({"result_queue": "\ud800"}, "result_queue"),
+        ({"result_queue": "worker.execworker"}, "result_queue"),
+        ({"result_queue": "re.replies"}, "result_queue"),
+        ({"result_queue": "recore"}, "result_queue"),
+        ({"result_queue": "amq.gen-x"}, "result_queue"),
     ],
 )
 def test_place_that_no_result_can_go_to_is_refused(world: World, options: Any, field: str) -> None:
