@@ -38,6 +38,8 @@ from reworker.worker import Job, Worker, runner, step, tls_context
 
 #: seconds between two looks at a package that somebody else fetches.
 WAIT_S = 0.05
+#: characters of a token that is taken out of what a task writes; shorter texts may be words of it.
+TOKEN_CHARACTERS = 32
 _ID = re.compile(r"[0-9A-Za-z._-]{1,200}")
 
 
@@ -126,7 +128,8 @@ class CodeWorker(Worker):
 
         def send(text: str, stream: str) -> None:
             text = text if redact is None else redact(text)
-            self.send("output", job.id, {"message": text, "stream": stream})
+            shown = _without_token(text, order.token)
+            self.send("output", job.id, {"message": shown, "stream": stream})
 
         return TaskRun(slot.keeper(), bounds, send, lambda: job.cancelled, self._clock()).run(request)
 
@@ -191,6 +194,11 @@ def _order_of(parameters: dict[str, Any]) -> TaskOrder:
         if not _ID.fullmatch(getattr(order, name)):
             _fail(End(Status.ERROR, message=f"{name}: {getattr(order, name)[:100]!a} is no id"))
     return order
+
+
+def _without_token(text: str, token: str) -> str:
+    """Return what a task has written with a mask for its token: who reads the log must not get its rights."""
+    return text.replace(token, "***") if len(token) >= TOKEN_CHARACTERS else text
 
 
 def _fail(end: End) -> NoReturn:

@@ -90,6 +90,14 @@ def test_environment_is_what_is_promised_and_nothing_of_the_worker(
     }
 
 
+def test_own_token_does_not_stand_in_the_log(bed: Bed) -> None:
+    token = f"rwt_{'a' * 24}_{'b' * 64}"
+    found = log_of(
+        bed.shell('echo "$IRON_TOKEN"; test ${#IRON_TOKEN} = 93 && env | grep ^IRON_TOKEN', token=token)
+    )
+    assert found == "***\nIRON_TOKEN=***\n"
+
+
 @pytest.mark.parametrize(
     ("runtime", "name", "script"),
     [
