@@ -65,11 +65,13 @@ class ReceivedReply(Reply, frozen=True):
 class OutputLine(msgspec.Struct, frozen=True, omit_defaults=True):
     """One line of output of a job; or with `stream`, out or err, a piece of what a process has written there.
 
-    A piece may hold several lines, and need not end with one.
+    A piece may hold several lines, and need not end with one. `piece` numbers those of an attempt from 1, by
+    which one that comes twice is known; 0 is not said.
     """
 
     message: str
     stream: Literal["", "out", "err"] = ""
+    piece: int = 0
 
 
 class Notification(msgspec.Struct, frozen=True):

@@ -5,6 +5,7 @@ Its settings are in conf/code.yaml; docs/code-worker.md says what keeps tasks ap
 
 from __future__ import annotations
 
+import itertools
 import os
 import re
 import weakref
@@ -124,12 +125,12 @@ class CodeWorker(Worker):
         bounds = Bounds(
             order.timeout_s, own.cancel_grace_s, own.limits, slot.top, splits_output=order.splits_output
         )
-        redact = job.output.redact
+        redact, numbers = job.output.redact, itertools.count(1)
 
         def send(text: str, stream: str) -> None:
             text = text if redact is None else redact(text)
             shown = _without_token(text, order.token)
-            self.send("output", job.id, {"message": shown, "stream": stream})
+            self.send("output", job.id, {"message": shown, "stream": stream, "piece": next(numbers)})
 
         return TaskRun(slot.keeper(), bounds, send, lambda: job.cancelled, self._clock()).run(request)
 

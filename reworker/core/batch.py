@@ -53,7 +53,9 @@ from reworker.storage.contract import (
     Unit,
 )
 
-_REPLIES = (ReplyStarted, ReplyRunning, ReplyCompleted, ReplyFailed, ReplyUnknown, ReplyCancelled)
+#: what a worker says that is at a step.
+_SIGNS_OF_LIFE = (ReplyStarted, ReplyRunning)
+_REPLIES = (*_SIGNS_OF_LIFE, ReplyCompleted, ReplyFailed, ReplyUnknown, ReplyCancelled)
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -242,7 +244,19 @@ class Batch:
         worker = request.actor if isinstance(event, _REPLIES) else ""
         for ordinal, command in enumerate(commands):
             self._carry_out(work, cause, command, ordinal, worker)
+        if reason is not None and isinstance(event, _SIGNS_OF_LIFE) and before.status.is_terminal:
+            self._call_off(work, cause, event.attempt, reason)
         return Result(Applied.CHANGED) if reason is None else Result(Applied.IGNORED, reason)
+
+    def _call_off(self, work: Work, cause: Cause, number: int, reason: str) -> None:
+        """Have a task ended that is over here, but runs on: its worker was lost to us, and is back."""
+        if not work.row.is_task:
+            return
+        command = SendControl(attempt=number, command=work.plan.step(0).command, reason=reason)
+        row = control_row(cause, command)
+        row = msgspec.structs.replace(row, id=f"{row.id}.{cause.at.timestamp():.6f}")
+        if all(one.id != row.id for one in self.changes.outbox_added):
+            self._send(row)
 
     def _append(self, work: Work, request: Request, ignored: str | None) -> None:
         row = EventRow(

@@ -6,8 +6,9 @@ import logging
 import queue
 import threading
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Sequence
 from datetime import datetime
+from typing import Any
 
 import msgspec
 
@@ -54,22 +55,25 @@ class _Line(msgspec.Struct, frozen=True):
     at: datetime
     text: str
     stream: str = ""
+    piece: int = 0
 
 
 class _Stored(msgspec.Struct, frozen=True, array_like=True):
-    """A line in a chunk; those of older versions have no stream."""
+    """A line in a chunk; those of older versions have no stream. `piece` is that which begins here."""
 
     attempt: int
     at: datetime
     text: str
     stream: str = ""
+    piece: int = 0
 
 
 class _Shelf(msgspec.Struct):
-    """What is stored of one deployment."""
+    """What is stored of one deployment; `pieces` are (attempt, number) pairs."""
 
     last_no: int = 0
     size_bytes: int = 0
+    pieces: set[tuple[int, int]] = set()
 
 
 def lines_of(row: LogRow) -> list[LogLine]:
@@ -139,7 +143,7 @@ class Recorder:
         """
         deliveries = self._take(wait_s)
         accepted = [(one, found) for one in deliveries if (found := self._lines_in(one)) is not None]
-        lines = [*self._marks(), *(line for _, found in accepted for line in found)]
+        lines = [*self._marks(), *_once(found for _, found in accepted)]
         try:
             if lines:
                 self._write(lines)
@@ -185,7 +189,7 @@ class Recorder:
         now = self._clock.now()
         if not line.stream:
             return [_Line(*own, now, messages.cut_line(line.message))]
-        return [_Line(*own, now, text, stream) for text, stream in _pieces(line)]
+        return [_Line(*own, now, text, stream, line.piece) for text, stream in _pieces(line)]
 
     def _marks(self) -> list[_Line]:
         """Return a line for each deployment whose lines found no room, and forget them."""
@@ -204,7 +208,7 @@ class Recorder:
             by_deployment.setdefault(line.deployment_id, []).append(line)
         for is_last in (*[False] * RACE_COUNT, True):
             self._fetch_shelves(by_deployment)
-            found = [self._row(own, some) for own, some in by_deployment.items()]
+            found = [self._row(own, self._fresh(own, some)) for own, some in by_deployment.items()]
             try:
                 self._logs.add([row for row, _ in found if row is not None])
                 break
@@ -225,18 +229,40 @@ class Recorder:
         if missing:
             stored = self._logs.last_nos(missing)
             self._shelves |= {one: _Shelf(*stored.get(one, (0, 0))) for one in missing}
+            for one in stored:
+                self._shelves[one].pieces = self._pieces_of(one)
+
+    def _pieces_of(self, deployment_id: str) -> set[tuple[int, int]]:
+        found: set[tuple[int, int]] = set()
+        after_no = 0
+        while rows := self._logs.lines(deployment_id, after_no=after_no):
+            for row in rows:
+                stored = msgspec.json.decode(row.lines, type=list[_Stored])
+                found.update((one.attempt, one.piece) for one in stored if one.piece)
+                after_no = row.first_no + row.line_count - 1
+        return found
+
+    def _fresh(self, deployment_id: str, lines: Sequence[_Line]) -> list[_Line]:
+        """Return lines without those of pieces that are stored: what nobody has confirmed is said twice."""
+        known = self._shelves[deployment_id].pieces
+        fresh = [one for one in lines if (one.attempt, one.piece) not in known]
+        known.update((one.attempt, one.piece) for one in fresh if one.piece)
+        return fresh
 
     def _row(self, deployment_id: str, lines: Sequence[_Line]) -> tuple[LogRow | None, int]:
         """Return the chunk to write, up to the deployment's share, and how many lines are beyond that."""
         shelf, dropped_count = self._shelves[deployment_id], 0
-        kept: list[tuple[int, datetime, str] | tuple[int, datetime, str, str]] = []
+        kept: list[tuple[Any, ...]] = []
+        last_piece = 0
         for line in lines:
             if shelf.size_bytes >= self._limit_bytes:
                 dropped_count += 1
                 continue
             shelf.size_bytes += len(line.text) + LINE_COST_BYTES
             parts = (line.attempt, line.at, line.text)
-            kept.append((*parts, line.stream) if line.stream else parts)
+            piece = line.piece if line.piece != last_piece else 0
+            kept.append((*parts, line.stream, *([piece] if piece else [])) if line.stream else parts)
+            last_piece = line.piece
             if shelf.size_bytes >= self._limit_bytes:
                 mark = f"[the limit of {self._limit_bytes} bytes is reached: further lines are not kept]"
                 kept.append((0, line.at, mark))
@@ -245,6 +271,17 @@ class Recorder:
         first_no = shelf.last_no + 1
         shelf.last_no += len(kept)
         return LogRow(deployment_id, first_no, len(kept), msgspec.json.encode(kept)), dropped_count
+
+
+def _once(found: Iterable[list[_Line]]) -> Iterator[_Line]:
+    """Yield the lines of deliveries, those of a piece that is there twice once."""
+    seen: set[tuple[str, int, int]] = set()
+    for lines in found:
+        key = (lines[0].deployment_id, lines[0].attempt, lines[0].piece) if lines else ("", 0, 0)
+        if key[2] and key in seen:
+            continue
+        seen.add(key)
+        yield from lines
 
 
 def _pieces(piece: messages.OutputLine) -> list[tuple[str, str]]:

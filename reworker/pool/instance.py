@@ -69,6 +69,11 @@ class Instance:
         self._prefetch = 1
         self.thread = threading.Thread(target=self._run, name=name, daemon=True)
 
+    @property
+    def reconnect_count(self) -> int:
+        """How often the connection was lost and came back, by which others may have got our messages."""
+        return self._bus.health().reconnect_count
+
     def start(self, *, is_quiet: bool = False) -> None:
         """Begin to consume, or to wait for `resume`."""
         self.thread.start()

@@ -20,6 +20,9 @@ TICK_S = 0.2
 WARNING_SHARE = 0.8
 #: seconds a job has after its limit, before the process ends with it; unless `hard_timeout_s` says otherwise.
 HARD_GRACE_S = 10.0
+#: seconds between two heartbeats of a job whose message may be with another worker, for the connection was
+#: lost: the core may have given it up, and says so to whom it hears.
+CUT_BEAT_S = 2.0
 #: seconds between SIGTERM and SIGKILL for what a job has started.
 CHILD_GRACE_S = 2.0
 
@@ -85,6 +88,7 @@ class Vigil:
         self._attempt: Attempt | None = None
         self._has_warned = self._has_overrun = False
         self._kill_at_mono_s: float | None = None
+        self._reconnect_count = 0
 
     def look(self) -> None:
         """Do what is due."""
@@ -92,6 +96,7 @@ class Vigil:
         if attempt is not self._attempt:
             self._attempt, self._has_warned, self._has_overrun = attempt, False, False
             self._kill_at_mono_s = None
+            self._reconnect_count = self.instance.reconnect_count
         if attempt is None:
             return
         now = self.instance.station.clock.mono_s()
@@ -102,7 +107,7 @@ class Vigil:
         self._keep_limits(attempt, now, age_s)
         if attempt.is_cancelled or attempt.interrupt.fired is not None:
             self._end_children(now)
-        _beat(attempt, now)
+        _beat(attempt, now, was_cut=self.instance.reconnect_count != self._reconnect_count)
 
     def hard_limit_mono_s(self) -> float | None:
         """Return when the running job has to be over; None is not said."""
@@ -140,10 +145,11 @@ class Vigil:
             end_trees(children, signal.SIGKILL)
 
 
-def _beat(attempt: Attempt, now_mono_s: float) -> None:
+def _beat(attempt: Attempt, now_mono_s: float, *, was_cut: bool) -> None:
     every_s = attempt.headers.heartbeat_s if attempt.headers is not None else None
     if every_s is None:
         return
+    every_s = min(every_s, CUT_BEAT_S) if was_cut else every_s
     last_mono_s = attempt.last_heartbeat_mono_s or attempt.started_mono_s
     if now_mono_s - last_mono_s >= every_s and not attempt.final_status:
         attempt.last_heartbeat_mono_s = now_mono_s

@@ -160,3 +160,22 @@ def test_deployments_go_on_when_lines_cannot_be_written(world: World, worker: Wo
     assert world.status(own_id) == "completed"
     assert world.core.counters.snapshot()["lines_dropped"] == 1
     assert world.broker.message_count(names.OUTPUT_QUEUE) == 0
+
+
+def piece(worker: Worker, own_id: str, number: int, text: str) -> None:
+    body = json.dumps({"message": text, "stream": "out", "piece": number}).encode()
+    worker.send(names.EXCHANGE, names.OUTPUT_KEY, body, correlation_id=f"{own_id}.1", app_id="codeworker")
+
+
+def test_piece_that_comes_twice_is_kept_once(world: World, worker: Worker, own_id: str) -> None:
+    for number, text in ((1, "one\ntwo\n"), (1, "one\ntwo\n"), (2, "three\n")):
+        piece(worker, own_id, number, text)
+    world.run()
+    piece(worker, own_id, 2, "three\n")
+    world.run()
+    world.kill()
+    world.start()
+    for number, text in ((1, "one\ntwo\n"), (2, "three\n"), (3, "two\n")):
+        piece(worker, own_id, number, text)
+    world.run()
+    assert [text for _, _, text in lines(world, own_id)] == ["one", "two", "three", "two"]

@@ -1,0 +1,66 @@
+"""A task whose worker was lost to us is over; when that worker is heard of again, it is told so."""
+
+from __future__ import annotations
+
+import json
+
+from reworker.bus.contract import BindingSpec, Delivery, QueueSpec, TopologySpec, Verdict
+from reworker.topology import names
+from tests.unit.core.tasks.kit import CodeWorker, TaskWorld
+
+LOST = ({"status": "started"}, {"status": "unknown", "reason": "its worker was lost"})
+
+
+def controls(world: TaskWorld, worker: CodeWorker) -> list[Delivery]:
+    """Return the list that gets all that workers are told from now on."""
+    found: list[Delivery] = []
+
+    def keep(delivery: Delivery) -> None:
+        found.append(delivery)
+        delivery.settle(Verdict.ACK)
+
+    binding = BindingSpec(names.CONTROL_EXCHANGE, "test.control", "cancel.#")
+    worker.bus.declare(TopologySpec(queues=(QueueSpec("test.control"),), bindings=(binding,)))
+    worker.bus.consume("test.control", keep, prefetch=10)
+    return found
+
+
+def test_worker_that_is_still_at_a_lost_task_is_told_to_end_it_each_time(world: TaskWorld) -> None:
+    code = world.code()
+    worker = CodeWorker(world, code)
+    worker.script = LOST
+    (own,) = world.queue()
+    world.run()
+    assert world.statuses([own]) == ["killed"]
+    told = controls(world, worker)
+    for _ in range(2):
+        worker.answer(own, {"status": "running"}, {"status": "running"})
+        world.run()
+        world.clock.advance(2)
+    assert [one.routing_key for one in told] == [f"cancel.code.{code.id}"] * 2
+    assert json.loads(told[0].body)["attempt"] == f"{own}.1"
+    assert world.statuses([own]) == ["killed"]
+    assert world.storage.reader.outbox_count() == 0
+
+
+def test_worker_that_begins_a_task_that_is_over_is_told_to_end_it(world: TaskWorld) -> None:
+    worker = CodeWorker(world, world.code())
+    worker.script = LOST[1:]
+    (own,) = world.queue()
+    world.run()
+    told = controls(world, worker)
+    worker.answer(own, {"status": "started"})
+    world.run()
+    assert len(told) == 1
+
+
+def test_worker_of_a_task_that_goes_on_is_told_nothing(world: TaskWorld) -> None:
+    worker = CodeWorker(world, world.code())
+    worker.script = LOST[:1]
+    (own,) = world.queue()
+    told = controls(world, worker)
+    world.run()
+    worker.answer(own, {"status": "running"})
+    worker.answer(own)
+    world.run()
+    assert (world.statuses([own]), told) == (["complete"], [])
