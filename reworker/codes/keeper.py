@@ -32,6 +32,10 @@ if TYPE_CHECKING:
 
 #: exit code of a process that could not become what it should.
 NO_START_EXIT_CODE = 127
+#: ended processes that are reaped at once: while a task leaves ever more, its end has to be heard of, too.
+REAP_COUNT = 200
+#: times that we look for processes to stop before the found ones are killed.
+STOP_ROUNDS = 20
 #: how much sooner than others a task is killed when the kernel has no memory left.
 OOM_SCORE = b"500"
 
@@ -86,14 +90,14 @@ def _run(leash: socket.socket, reader: int, descriptors: list[int], *, has_names
         for one in descriptors[1:]:
             os.close(one)
     _tell(leash, {"started": True})
-    code = None
+    code, is_more = None, False
     while code is None:
-        ready, _, _ = select.select([leash.fileno(), reader], [], [])
+        ready, _, _ = select.select([leash.fileno(), reader], [], [], 0 if is_more else None)
         if leash.fileno() in ready:
             _obey(_received(leash)[0], pid)
         if reader in ready:
             os.read(reader, 4096)
-        code = _end_of(pid)
+        code, is_more = _end_of(pid)
     _end_all(has_namespaces=has_namespaces)
     _tell(leash, {"ended": code})
 
@@ -125,22 +129,33 @@ def _tell(leash: socket.socket, words: dict[str, Any]) -> None:
         leash.send(json.dumps(words).encode())
 
 
-def _end_of(pid: int) -> int | None:
-    """Return the exit code of a task that has ended, as a shell gives it; reap whoever else has."""
-    code = None
+def _end_of(pid: int) -> tuple[int | None, bool]:
+    """Return the exit code of a task that has ended, as a shell gives it, and whether more may be reaped."""
+    code, ended = None, _reaped()
+    if pid in ended:
+        code = os.waitstatus_to_exitcode(ended[pid])
+        code = code if code >= 0 else 128 - code
+    return code, len(ended) == REAP_COUNT
+
+
+def _reaped() -> dict[int, int]:
+    """Reap some that have ended; return their statuses by pid."""
+    found: dict[int, int] = {}
     with contextlib.suppress(ChildProcessError):
-        while (found := os.waitpid(-1, os.WNOHANG))[0]:
-            if found[0] == pid:
-                code = os.waitstatus_to_exitcode(found[1])
-    return code if code is None or code >= 0 else 128 - code
+        while len(found) < REAP_COUNT:
+            pid, status = os.waitpid(-1, os.WNOHANG)
+            if not pid:
+                break
+            found[pid] = status
+    return found
 
 
 def _end_all(*, has_namespaces: bool) -> None:
     """Kill and reap all that the task has left."""
     with contextlib.suppress(ChildProcessError):  # there are none, as after most tasks
         while True:
-            while os.waitpid(-1, os.WNOHANG)[0]:
-                continue
+            _reaped()
+            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
             if has_namespaces:
                 _kill(-1, signal.SIGKILL)
             else:
@@ -149,11 +164,21 @@ def _end_all(*, has_namespaces: bool) -> None:
 
 
 def _kill_descendants() -> None:
-    """Kill what has come from us; stopped first, so that none has children meanwhile."""
-    found = _descendants()
-    for number in (signal.SIGSTOP, signal.SIGKILL):
-        for pid in found:
-            _kill(pid, number)
+    """Kill what has come from us, stopped first.
+
+    What is stopped starts no others, and keeps its place among the processes that its user may have; what is
+    killed would leave that to the next one.
+    """
+    stopped: set[int] = set()
+    for _ in range(STOP_ROUNDS):
+        fresh = set(_descendants()) - stopped
+        if not fresh:
+            break
+        for pid in fresh:
+            _kill(pid, signal.SIGSTOP)
+        stopped |= fresh
+    for pid in _descendants():
+        _kill(pid, signal.SIGKILL)
 
 
 def _kill(pid: int, number: int) -> None:

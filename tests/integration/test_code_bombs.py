@@ -1,0 +1,86 @@
+"""Tasks that start processes without end: bounded by the kernel, reaped at once, ended at the first word.
+
+Few processes and a short time, for other tests run beside these.
+"""
+
+from __future__ import annotations
+
+import os
+import shutil
+import signal
+import tempfile
+import time
+from collections.abc import Iterator
+from contextlib import closing, suppress
+from pathlib import Path
+
+import pytest
+
+from reworker.codes.isolation import isolation_here
+from reworker.codes.keepers import Keeper, Place, Request
+from reworker.codes.process import PATH
+from tests.support.waiting import wait_until
+
+#: of the user that the bomb runs as, whom nobody else is; its processes; seconds until it is ended.
+UID, PROCESS_COUNT, BURN_S = 61_999, 40, 0.5
+#: seconds that its end may take, on a busy day.
+END_S = 10.0
+#: each process leaves its group, starts others that lose their parent, and half of these end at once.
+BOMB = """
+import os
+while True:
+    try:
+        if os.fork() == 0:
+            os.setsid()
+            if os.fork():
+                os._exit(0)
+            if os.getpid() % 2:
+                os._exit(0)
+    except OSError:
+        pass
+"""
+
+pytestmark = pytest.mark.skipif(not isolation_here().own_users, reason="only root gives the bomb a user")
+
+needs_namespaces = pytest.mark.skipif(
+    not isolation_here().namespaces, reason="this machine gives no namespaces"
+)
+
+
+def of_user(uid: int) -> Iterator[str]:
+    """Yield the states of the processes of a user."""
+    for place in Path("/proc").glob("[0-9]*"):
+        with suppress(OSError):
+            if place.stat().st_uid == uid:
+                yield (place / "stat").read_text().rpartition(")")[2].split()[0]
+
+
+@pytest.fixture(params=["proc", pytest.param("namespaces", marks=needs_namespaces)])
+def place(request: pytest.FixtureRequest) -> Iterator[Place]:
+    if request.param == "proc":
+        yield Place()
+        return
+    with tempfile.TemporaryDirectory() as top:
+        yield Place(namespaces=True, own_proc=isolation_here().own_proc, top=top)
+
+
+def test_bomb_is_bounded_and_ended_at_the_first_word(place: Place) -> None:
+    environment = {"PATH": PATH}
+    program = shutil.which("python3", path=PATH)
+    assert program
+    request = Request(
+        [program, "-I", "-S", "-c", BOMB], environment, "/", UID, {"RLIMIT_NPROC": PROCESS_COUNT}
+    )
+    with closing(Keeper(place)) as keeper, open(os.devnull, "wb") as nothing:
+        keeper.run(request, nothing.fileno(), nothing.fileno())
+        wait_until(lambda: len(list(of_user(UID))) >= PROCESS_COUNT // 2, END_S, "the bomb to burn")
+        begin_mono_s = time.monotonic()
+        while time.monotonic() - begin_mono_s < BURN_S:
+            assert len(list(of_user(UID))) <= PROCESS_COUNT
+        keeper.signal(signal.SIGKILL)
+        assert keeper.exit_code(END_S) == 128 + signal.SIGKILL
+        assert list(of_user(UID)) == []
+        keeper.run(
+            Request(["/bin/true"], environment, "/", UID, request.limits), nothing.fileno(), nothing.fileno()
+        )
+        assert keeper.exit_code(END_S) == 0
