@@ -53,6 +53,7 @@ bench: $(VENV)/.for-bench ## Measure, print figures, and put them into docs/benc
 	$(BIN)/python -m tests.bench.bench_jobs --write docs/benchmarks.md
 	$(BIN)/python -m tests.bench.bench_worker --write docs/benchmarks.md
 	$(BIN)/python -m tests.bench.bench_core --db sqlite postgres --write docs/benchmarks.md
+	$(BIN)/python -m tests.bench.bench_codes --write docs/benchmarks.md
 	$(BIN)/python -m tests.bench.bench_schedules
 
 soak: $(VENV)/.for-test ## Load a worker for ten minutes and cut its connection 500 times.

@@ -19,7 +19,10 @@ ROOT = Path(__file__).parent.parent
 MOVED = {
     lane: tuple(f"integration/test_{name}.py" for name in names)
     for lane, names in {
-        "contract": ("topology", "topology_rabbitmq", "topology_rights", "dead_letters", "host", "retries"),
+        "contract": (
+            *("topology", "topology_rabbitmq", "topology_rights", "dead_letters", "host", "retries"),
+            *("code_cache", "code_limits", "code_worker", "code_worker_process"),
+        ),
         "web": (
             *("api_bad_input", "api_bad_requests", "api_contract", "api_flow", "api_streams", "bus_desk"),
             *("completion", "server_commands", "tokens", "web_deployment_page", "web_first_steps"),
