@@ -8,6 +8,7 @@ from __future__ import annotations
 import itertools
 import os
 import re
+import socket
 import weakref
 from collections.abc import Iterable
 from pathlib import Path
@@ -19,7 +20,7 @@ from replugin.codeworker.listing import code_ids
 from replugin.codeworker.settings import CodeSettings
 from reworker.codes import PackageInvalid
 from reworker.codes.cache import PackageCache
-from reworker.codes.fetching import Source, fetch
+from reworker.codes.fetching import AGAIN_S, DISK_ERRORS, Source, fetch
 from reworker.codes.isolation import isolation_here
 from reworker.codes.keepers import KeeperLost, Request
 from reworker.codes.limits import others_count
@@ -104,17 +105,15 @@ class CodeWorker(Worker):
 
     def _ended(self, job: Job, order: TaskOrder, slot: Slot) -> End:
         """Run the process of a task to its end, and return that."""
-        slot.renew()
-        self._cache.copy_to(
-            order.digest,
-            slot.folder,
-            lambda file: self._fetched(job, order, file),
-            lambda: job.sleep(WAIT_S),
-            uid=slot.uid,
-        )
+        try:
+            argv = self._prepared(job, order, slot)
+        except OSError as error:
+            if error.errno not in DISK_ERRORS:
+                raise
+            where = f"{error.filename}: " if error.filename else ""
+            text = f"{socket.gethostname()} has no room for the package: {where}{error.strerror}"
+            raise JobRetry(AGAIN_S, text) from error
         own, temporary = self._own, str(slot.temporary)
-        argv = arguments_of(order, slot.folder, self._runtimes)
-        write_files(order, slot.folder, slot.uid)
         request = Request(
             argv=argv,
             env=environment_of(order, slot.folder, temporary, self._path, own.server, own.environment),
@@ -133,6 +132,20 @@ class CodeWorker(Worker):
             self.send("output", job.id, {"message": shown, "stream": stream, "piece": next(numbers)})
 
         return TaskRun(slot.keeper(), bounds, send, lambda: job.cancelled, self._clock()).run(request)
+
+    def _prepared(self, job: Job, order: TaskOrder, slot: Slot) -> list[str]:
+        """Put the files of a task into its folder; return how its process is called."""
+        slot.renew()
+        self._cache.copy_to(
+            order.digest,
+            slot.folder,
+            lambda file: self._fetched(job, order, file),
+            lambda: job.sleep(WAIT_S),
+            uid=slot.uid,
+        )
+        argv = arguments_of(order, slot.folder, self._runtimes)
+        write_files(order, slot.folder, slot.uid)
+        return argv
 
     def _fetched(self, job: Job, order: TaskOrder, file: BinaryIO) -> str:
         path = f"/2/projects/{order.project_id}/codes/{order.code_id}/download?revision={order.rev}"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import errno
 import hashlib
 import http.client
 import random
@@ -24,6 +25,8 @@ _CHUNK_BYTES = 64 << 10
 TRY_S = 150.0
 #: seconds after which a task is tried again whose package did not come; its message waits at the broker.
 AGAIN_S = (5, 10, 30, 60)
+#: what is wrong with the disk here, not with the server or the package: another worker may have a better one.
+DISK_ERRORS = frozenset({errno.ENOSPC, errno.EDQUOT, errno.EROFS, errno.EIO})
 #: seconds between two tries, at first and at most.
 PAUSE_S, LONGEST_PAUSE_S = 0.2, 5.0
 #: bytes of an answer that says why not.
@@ -63,6 +66,7 @@ def fetch(source: Source, path: str, file: BinaryIO, sleep: Callable[[float], No
     Raises:
         JobFailed: the server has no such package, or does not give it to us.
         JobRetry: the server was away for too long.
+        OSError: the file cannot be written, see `DISK_ERRORS`.
     """
     deadline_mono_s = clock.mono_s() + source.timeout_s
     tries = 0
@@ -98,6 +102,8 @@ def _fetched(source: Source, path: str, file: BinaryIO) -> str:
             deadline.check()
             return digest
     except (OSError, http.client.HTTPException) as error:
+        if isinstance(error, OSError) and error.errno in DISK_ERRORS:
+            raise
         raise _TryAgain(str(error) or type(error).__name__) from error
     finally:
         connection.close()
