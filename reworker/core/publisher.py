@@ -55,6 +55,8 @@ class Publisher:
         self._exchange, self._lease_s, self._window = exchange, lease_s, window
         self._fresh: deque[OutboxRow] = deque()
         self._in_flight: set[str] = set()
+        #: when rows were found first whose claim had ended.
+        self._found_mono_s: dict[str, float] = {}
         self._poll_at_mono_s = 0.0
         self._claimed_at = clock.now()
 
@@ -95,7 +97,7 @@ class Publisher:
         doubtful: list[OutboxRow] = []
         if self._clock.mono_s() >= self._poll_at_mono_s:
             found = [row for row in unit.waiting_outbox(now, room) if row.id not in self._in_flight]
-            doubtful = [row for row in found if row.claimed_by and not row.is_idempotent]
+            doubtful = self._doubted([row for row in found if row.claimed_by and not row.is_idempotent])
             rows += [row for row in found if not row.claimed_by or row.is_idempotent]
             is_more = len(found) >= room
             self._poll_at_mono_s = self._clock.mono_s() + (0.0 if is_more else POLL_S)
@@ -103,6 +105,12 @@ class Publisher:
         claimed = unit.claim_outbox({row.id for row in rows}, self._owner, now, until)
         chosen = {row.id: row for row in rows if row.id in claimed}
         return list(chosen.values()), doubtful
+
+    def _doubted(self, rows: list[OutboxRow]) -> list[OutboxRow]:
+        """Return those that were found before: meanwhile a reply would have come that says more of them."""
+        now_s = self._clock.mono_s()
+        self._found_mono_s = {row.id: self._found_mono_s.get(row.id, now_s) for row in rows}
+        return [row for row in rows if now_s - self._found_mono_s[row.id] >= POLL_S]
 
     def recover(self) -> None:
         """Forget what is remembered of rows, after a transaction failed; the database knows them."""

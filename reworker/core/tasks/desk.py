@@ -42,6 +42,9 @@ WINDOW_COUNT = 100
 FIRING_COUNT = 10
 #: tasks in one transaction at most.
 BATCH_COUNT = 50
+#: seconds for which a task whose worker was lost keeps its place among those that its code may have at once:
+#: that worker may be at it until it hears that the task is over.
+LOST_S = 5.0
 #: seconds between two looks: while tasks run, which other cores may end; else.
 BUSY_LOOK_S, IDLE_LOOK_S = 0.5, 5.0
 #: seconds until the next try when the database or the broker is away.
@@ -86,6 +89,7 @@ class TaskDesk:
         self._projects: dict[str, ProjectRow] = {}
         self._active: set[str] = set()
         self._is_informed = False
+        self._kept_count = 0
         self._woken = threading.Event()
         self._stopping = self._is_blocked = False
 
@@ -152,18 +156,22 @@ class TaskDesk:
 
     def _end(self) -> int:
         """Write down how tasks have ended, and what follows from it; return how many."""
+        now = self._clock.now()
         with self._storage.begin() as unit:
-            rows = unit.ended_tasks(BATCH_COUNT)
+            rows = unit.ended_tasks(BATCH_COUNT + self._kept_count)
             codes = unit.lock_codes({row.code_id for row in rows})
             deployments = unit.deployments({row.id for row in rows})
             attempts = unit.last_attempts({row.id for row in rows})
-            for row in rows:
-                done = ended(row, deployments[row.id], attempts.get(row.id), self._clock.now())
-                self._settle(unit, done, codes[row.code_id])
-        self._active.difference_update(row.id for row in rows)
-        self._counters.add("tasks_ended", len(rows))
-        self._wake_loop()
-        return len(rows)
+            found = [ended(row, deployments[row.id], attempts.get(row.id), now) for row in rows]
+            done = [row for row in found if not _keeps_place(row, codes[row.code_id], now)]
+            for row in done:
+                self._settle(unit, row, codes[row.code_id])
+        self._kept_count = len(rows) - len(done)
+        if done:
+            self._active.difference_update(row.id for row in done)
+            self._counters.add("tasks_ended", len(done))
+            self._wake_loop()
+        return len(done)
 
     def _settle(self, unit: Unit, task: TaskRow, code: CodeRow) -> None:
         options = decoded_options(code)
@@ -275,3 +283,10 @@ class TaskDesk:
 def _most_count(options: CodeOptions) -> int:
     """Return how many tasks of a code are active at most."""
     return options.max_concurrency or WINDOW_COUNT
+
+
+def _keeps_place(task: TaskRow, code: CodeRow, now: datetime) -> bool:
+    """Tell whether something may still run of a task that is over."""
+    if task.status != TaskStatus.KILLED or task.end_at is None or not decoded_options(code).max_concurrency:
+        return False
+    return (now - task.end_at).total_seconds() < LOST_S

@@ -68,3 +68,22 @@ def test_notification_is_published_again_until_the_broker_has_it(world: World, w
     world.advance(2)
     assert world.storage.reader.outbox_count() == 0
     assert len({message.properties.message_id for message in inbox.messages()}) == 1
+
+
+def test_doubt_of_a_core_that_was_killed_waits_for_the_replies_that_are_there(
+    world: World, worker: Worker
+) -> None:
+    worker.script = ()
+    world.broker.hold_confirms()
+    own_id = world.core.service.submit(playbook())
+    world.run()
+    world.kill()
+    world.broker.hold_confirms(False)
+    world.clock.advance(60)
+    world.start()
+    world.run()
+    assert world.status(own_id) == "running"
+    for status in ("started", "completed"):
+        worker.reply({"status": status}, f"{own_id}.1")
+    world.advance(2)
+    assert world.status(own_id) == "completed"

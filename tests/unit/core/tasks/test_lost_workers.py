@@ -5,8 +5,9 @@ from __future__ import annotations
 import json
 
 from reworker.bus.contract import BindingSpec, Delivery, QueueSpec, TopologySpec, Verdict
+from reworker.core.tasks.desk import LOST_S
 from reworker.topology import names
-from tests.unit.core.tasks.kit import CodeWorker, TaskWorld
+from tests.unit.core.tasks.kit import COMPLETE, CodeWorker, TaskWorld
 
 LOST = ({"status": "started"}, {"status": "unknown", "reason": "its worker was lost"})
 
@@ -64,3 +65,26 @@ def test_worker_of_a_task_that_goes_on_is_told_nothing(world: TaskWorld) -> None
     worker.answer(own)
     world.run()
     assert (world.statuses([own]), told) == (["complete"], [])
+
+
+def test_lost_task_keeps_its_place_until_its_worker_must_have_ended_it(world: TaskWorld) -> None:
+    worker = CodeWorker(world, world.code(max_concurrency=1))
+    worker.script = LOST
+    first, second = world.queue(2)
+    world.run()
+    assert world.statuses([first, second]) == ["killed", "queued"]
+    worker.script = COMPLETE
+    world.advance(LOST_S - 1)
+    assert worker.task_ids == [first]
+    world.advance(1)
+    assert worker.task_ids == [first, second]
+    assert world.statuses([first, second]) == ["killed", "complete"]
+
+
+def test_lost_task_of_a_code_without_a_limit_holds_up_nothing(world: TaskWorld) -> None:
+    worker = CodeWorker(world, world.code())
+    worker.script = LOST
+    (own,) = world.queue()
+    world.run()
+    (row,) = world.rows()
+    assert (row.id, row.status, row.phase) == (own, "killed", "over")
