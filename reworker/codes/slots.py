@@ -6,6 +6,7 @@ import contextlib
 import fcntl
 import os
 import secrets
+import time
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -16,6 +17,8 @@ from reworker.errors import ConfigError
 
 #: how folders of slots begin, and what is locked in one as long as its process lives.
 _SLOT_PREFIX, _NEW_PREFIX, _LOCK = "slot-", ".new-", ".lock"
+#: seconds after which a folder that has not got its name has lost its process.
+_NEW_S = 60.0
 #: folders of everybody, in whose place a task sees one of its own.
 _PRIVATE = ("/tmp", "/var/tmp", "/dev/shm")
 
@@ -135,9 +138,23 @@ def _make_way(work: Path) -> None:
 def _sweep(work: Path) -> None:
     """Remove the folders of processes that are gone."""
     for top in work.glob(f"{_SLOT_PREFIX}*"):
-        with contextlib.suppress(OSError), open(top / _LOCK, "r+b") as file:
-            if _is_locked(file.fileno()):
-                remove_tree(top)
+        with contextlib.suppress(OSError):
+            _sweep_one(top)
+    for new in work.glob(f"{_NEW_PREFIX}*"):
+        with contextlib.suppress(OSError):
+            if time.time() - new.stat().st_mtime > _NEW_S:
+                _sweep_one(new)
+
+
+def _sweep_one(top: Path) -> None:
+    try:
+        file = open(top / _LOCK, "r+b")  # noqa: SIM115  # closed below
+    except FileNotFoundError:  # whoever removed this folder was killed over it
+        remove_tree(top)
+        return
+    with file:
+        if _is_locked(file.fileno()):
+            remove_tree(top)
 
 
 def _is_locked(file: int) -> bool:

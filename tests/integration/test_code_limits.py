@@ -22,6 +22,10 @@ from tests.support.waiting import wait_until
 
 __all__ = ["bed"]
 
+needs_count = pytest.mark.skipif(
+    not isolation_here().counts_processes,
+    reason="the kernel bounds no bomb here: all that runs beside it would suffer",
+)
 needs_namespaces = pytest.mark.skipif(
     not isolation_here().namespaces, reason="this machine gives no namespaces"
 )
@@ -49,6 +53,7 @@ def killed_by(found: Transcript) -> str:
     return str(found.message)
 
 
+@needs_count
 def test_fork_bomb_ends_with_its_time(bed: Bed) -> None:
     bed.config["limits"] = {"processes": 40}
     found = bed.shell("bomb() { bomb bomb-mark-7341 & bomb bomb-mark-7341 & }; bomb; sleep 30", timeout_s=1)
@@ -251,6 +256,16 @@ def test_worker_does_not_start_where_its_tasks_cannot_get_to_their_folder(bed: B
     bed.config["work_dir"] = str(closed / "work")
     with pytest.raises(ConfigError, match="closed lets no other user through"):
         assert bed.harness
+
+
+def test_folder_whose_removal_was_cut_short_is_swept(bed: Bed) -> None:
+    work = bed.top / "work"
+    for name in ("slot-half-gone", ".new-old", ".new-fresh"):
+        (work / name / "task").mkdir(parents=True)
+    os.utime(work / ".new-old", (0, 0))
+    bed.shell("true")
+    left = {one.name for one in work.iterdir() if not one.name.startswith(".uid")}
+    assert left == {bed.harness.worker._slot.top.name, ".new-fresh"}
 
 
 def test_folder_of_a_worker_that_was_killed_is_swept(bed: Bed) -> None:
