@@ -33,7 +33,7 @@ def poisoned(home: House) -> list[str]:
     row = home.service.library.store(text, actor=HOSTILE)
     home.service.library.store(text.replace("web1", "web2"), actor=HOSTILE, playbook_id=row.id)
     own_id = home.start(text, actor=HOSTILE, evil="x")
-    home.service.views.keep("local", HOSTILE[:20] + "</a><script>", "q=x")
+    home.service.views.keep("local", HOSTILE[:20] + "</a><script>", "q=x", lambda unit: None)
     home.service.cancel(own_id, actor=HOSTILE, reason=HOSTILE)
     home.run()
     home.access.create_token(clean, [Scope.READ], Limits(groups=("<script>evil()</script>",)))
