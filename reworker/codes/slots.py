@@ -6,10 +6,10 @@ import contextlib
 import fcntl
 import os
 import secrets
-import time
 from collections.abc import Sequence
 from pathlib import Path
 
+from reworker.clock import SystemClock
 from reworker.codes.cache import empty, remove_tree
 from reworker.codes.isolation import Isolation
 from reworker.codes.keepers import Keeper
@@ -142,7 +142,7 @@ def _sweep(work: Path) -> None:
             _sweep_one(top)
     for new in work.glob(f"{_NEW_PREFIX}*"):
         with contextlib.suppress(OSError):
-            if time.time() - new.stat().st_mtime > _NEW_S:
+            if SystemClock().now().timestamp() - new.stat().st_mtime > _NEW_S:
                 _sweep_one(new)
 
 
