@@ -63,7 +63,7 @@ KINDS = {
     "Failing": Kind("sleep 0.02\n", 3, {"retries": RETRY_COUNT}, share=2),
     "Slow": Kind("sleep 1000\n", timeout_s=SLOW_S),
     "Stubborn": Kind("trap '' TERM HUP INT\nfor n in 1 2 3 4 5 6 7 8 9; do sleep 0.1; done\n", share=2),
-    "Long": Kind("sleep 6\n"),
+    "Long": Kind("sleep 11\n"),
     "Forking": Kind("for n in 1 2 3; do (setsid sleep 1000 &) ; done\nsleep 1000 &\nsleep 0.05\n", share=2),
 }
 
