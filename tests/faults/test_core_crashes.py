@@ -10,6 +10,7 @@ import pytest
 
 from reworker.core import history
 from reworker.core.batch import Applied
+from reworker.core.publisher import POLL_S
 from reworker.errors import StorageError
 from reworker.fsm.events import Decision
 from reworker.storage.sql import SqlStorage
@@ -177,6 +178,7 @@ def test_step_is_in_doubt_when_its_confirm_was_not_stored_and_it_is_not_idempote
     world.run()
     assert world.status(own_id) == "running", "until its lease is over an answer may still come"
     world.advance(LEASE_S)
+    world.advance(POLL_S)  # one that lies in the queue would come now
     assert world.status(own_id) == "waiting"
     assert executions(worker) == {f"{own_id}.1": 1}
     worker.reply({"status": "completed"}, f"{own_id}.1")
