@@ -86,7 +86,11 @@ def _settings(values: dict[str, Any]) -> dict[str, Any]:
 @click.argument("path")
 @click.option("--name", default="", help="Of the code.  [default: that of the file or folder]")
 @click.option(
-    "--runtime", default="", type=click.Choice(["", *RUNTIMES]), help="What runs it.  [default: guessed]"
+    "--runtime",
+    default="",
+    type=click.Choice(["", *RUNTIMES]),
+    metavar=f"[{'|'.join(RUNTIMES)}]",
+    help="What runs it.  [default: guessed]",
 )
 @click.option(
     "--file", "file_name", default="", help="That is run, inside of the package.  [default: guessed]"

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from datetime import datetime
 from typing import Any, TypeVar
 
@@ -28,6 +29,7 @@ from reworker.core.tasks.firing import Missed, ScheduleStatus
 from reworker.core.tasks.schedule_requests import ChangedSchedule, NewSchedule
 from reworker.core.tasks.views import Schedule
 from reworker.logs import escaped
+from reworker.task_errors import TaskRefused
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -72,6 +74,22 @@ def schedule_options(function: F) -> F:
     return function
 
 
+#: field that a refusal names -> option of a command.
+_OPTIONS = {
+    **{"run_every": "--every", "cron": "--cron", "time_zone": "--time-zone", "run_times": "--times"},
+    **{"start_at": "--at", "end_at": "--until", "delay": "--in", "timeout": "--timeout"},
+}
+
+
+@contextmanager
+def _by_option() -> Iterator[None]:
+    """Have a refusal of the block name the option that was typed."""
+    try:
+        yield
+    except TaskRefused as error:
+        raise TaskRefused(error.reason, field=_OPTIONS.get(error.field, error.field)) from error
+
+
 def _asked(values: dict[str, Any]) -> dict[str, Any]:
     if values.get("payload") is not None:
         values["payload"] = text_of(values["payload"], "--payload")
@@ -87,7 +105,7 @@ def _asked(values: dict[str, Any]) -> dict[str, Any]:
 @output_option
 def add(name: str, project: str, db: str, output: str, **values: Any) -> None:
     """Make a schedule of the code NAME and print its id; without --cron and --every it makes one task."""
-    with opened_work(db) as work:
+    with opened_work(db) as work, _by_option():
         found = code_meant(work, project, name)
         own = {"code": found.name, "project": found.project_id}
         row = work.add_schedule(made(NewSchedule, **own, **_asked(values)))
@@ -165,7 +183,7 @@ def change(schedule_id: str, db: str, output: str, **values: Any) -> None:
     asked = made(ChangedSchedule, **_asked(values))
     if asked == ChangedSchedule():
         raise click.UsageError("say what is to be changed; `reworker schedule change --help` lists it")
-    with opened_work(db) as work:
+    with opened_work(db) as work, _by_option():
         found = work.change_schedule(whole_id("schedule", schedule_id), asked)
     click.echo(json_line(found) if output == "json" else escaped(_line(found)))
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import sys
 import threading
 from collections.abc import Iterable
+from contextlib import suppress
 from typing import Any
 
 import click
@@ -12,6 +13,7 @@ import click
 from reworker.cli.asked_work import AskedWork, Wanted
 from reworker.cli.main import EXIT_CANCELLED, EXIT_DETACHED, EXIT_FAILED, EXIT_OK
 from reworker.cli.options import core_option, output_option
+from reworker.cli.unstarted import Unstarted, line_of
 from reworker.cli.wiring import opened_work
 from reworker.cli.work_options import (
     any_project_option,
@@ -24,11 +26,12 @@ from reworker.cli.work_options import (
     text_of,
     whole_id,
 )
-from reworker.clock import iso
+from reworker.clock import SystemClock, iso
 from reworker.core.tasks.outcomes import TaskStatus
 from reworker.core.tasks.requests import NewTask
 from reworker.core.tasks.views import Task
 from reworker.logs import escaped
+from reworker.task_errors import ThingNotFound
 
 #: seconds between two looks at a task that is followed.
 LOOK_S = 0.3
@@ -147,6 +150,8 @@ def _facts(one: Task) -> Iterable[str]:
         yield f"try {one.retry_no} after task {one.original_id}"
     if one.retry_task_id:
         yield f"tried again by task {one.retry_task_id}"
+    if one.has_deployment and not one.is_over:
+        yield f"what its worker said of it: reworker show {one.id}"
     yield from (f"payload: {line}" for line in (one.payload or "").splitlines())
 
 
@@ -220,9 +225,11 @@ def _awaited(work: AskedWork, task_id: str, output: str) -> int:
 
 
 def _followed(work: AskedWork, task_id: str, output: str) -> Task:
-    pause, seen_no = threading.Event(), 0
+    pause, seen_no, unstarted, clock = threading.Event(), 0, Unstarted(), SystemClock()
     while True:
         found = work.task(task_id)
+        if unstarted.is_due(found, now := clock.now()):
+            click.echo(f"reworker: {line_of(found, now, is_paused=_is_paused(work, found))}", err=True)
         if output == "text":
             seen_no = _print_output(work, task_id, seen_no)
         if found.is_over:
@@ -232,6 +239,12 @@ def _followed(work: AskedWork, task_id: str, output: str) -> Task:
         pause.wait(LOOK_S)
         _print_output(work, task_id, seen_no)
     return found
+
+
+def _is_paused(work: AskedWork, task: Task) -> bool:
+    with suppress(ThingNotFound):  # a code that was deleted
+        return work.code(task.code_id).is_paused
+    return False
 
 
 def _tried_again(work: AskedWork, failed: Task) -> str:

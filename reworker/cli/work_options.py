@@ -117,7 +117,7 @@ def whole_id(kind: str, text: str) -> str:
         ThingNotFound: it is none.
     """
     if not is_id(text):
-        raise ThingNotFound(kind, text)
+        raise ThingNotFound(kind, text, f"since that is no id; `reworker {kind} ls` lists them")
     return text
 
 
@@ -148,7 +148,8 @@ def made(kind: type[T], **values: Any) -> T:
         return msgspec.convert(given, kind)
     except msgspec.ValidationError as error:
         reason, _, place = str(error).partition(" - at `$.")
-        raise ConfigError(reason, key=f"--{place.rstrip('`').replace('_', '-')}") from error
+        name = place.rstrip("`").removesuffix("_s").replace("_", "-")
+        raise ConfigError(reason, key=f"--{name}") from error
 
 
 def rows(found: Iterator[T], limit: int) -> Iterator[T]:

@@ -44,6 +44,7 @@ SUFFIXES = {
     "rb": "ruby",
     "php": "php",
     "pl": "perl",
+    "go": "go",
     "jar": "java",
 }
 #: runtimes of which packages usually bring a script for the shell along.

@@ -8,6 +8,8 @@ from typing import TypeVar
 import msgspec
 
 from reworker.core.bus_look import SILENT, BusLook, QueueLook, WorkerLook
+from reworker.topology.code_queues import CODE_COMMAND
+from reworker.topology.names import worker_queue
 from reworker.web.pages.words import duration
 
 Row = TypeVar("Row")
@@ -86,6 +88,8 @@ def queue_row(one: QueueLook) -> QueueRow:
 
 
 def _state(one: QueueLook) -> tuple[str, str]:
+    if not one.is_there and one.name == worker_queue(CODE_COMMAND):  # each code has a queue of its own
+        return "not found", "tasks wait, and no code worker answers: start reworker worker code"
     if not one.is_there:
         return "not found", "steps were sent: its worker reads a queue of another name, or was never started"
     if one.kind == "dead":

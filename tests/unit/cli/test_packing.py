@@ -53,6 +53,7 @@ def test_same_files_are_the_same_bytes(folder):
         ("a.rb", "", "ruby"),
         ("a.php", "", "php"),
         ("a.pl", "", "perl"),
+        ("a.go", "", "go"),
         ("a", "#!/usr/bin/env python3.11\n", "python"),
         ("a", "#!/bin/bash -e\n", "bash"),
         ("a", "#!/bin/sh\n", "sh"),
