@@ -42,6 +42,8 @@ from reworker.worker import Job, Worker, runner, step, tls_context
 WAIT_S = 0.05
 #: characters of a token that is taken out of what a task writes; shorter texts may be words of it.
 TOKEN_CHARACTERS = 32
+#: what is said of a task that was cut short by the end of its worker.
+STOPPED = "its worker was stopped while it ran"
 _ID = re.compile(r"[0-9A-Za-z._-]{1,200}")
 
 
@@ -86,13 +88,18 @@ class CodeWorker(Worker):
             raise
         except BaseException as error:
             slot.end_keeper()  # whatever has interrupted us, nothing of the task goes on
-            if (cut_short := _end_by(error)) is None:
+            cut_short = _end_by(error)
+            if isinstance(error, JobCancelled) and not self._is_asked_for(job):
+                cut_short = End(Status.KILLED, message=STOPPED)
+            if cut_short is None:
                 raise
             _fail(cut_short)
         finally:
             self._cleared(slot)
-        if end.status is Status.CANCELLED:
+        if end.status is Status.CANCELLED and self._is_asked_for(job):
             raise JobCancelled(end.message)
+        if end.status is Status.CANCELLED:
+            _fail(End(Status.KILLED, message=STOPPED))
         if end.status is not Status.COMPLETE:
             _fail(end)
         return {"exit_code": end.exit_code}
@@ -146,6 +153,11 @@ class CodeWorker(Worker):
         argv = arguments_of(order, slot.folder, self._runtimes)
         write_files(order, slot.folder, slot.uid)
         return argv
+
+    def _is_asked_for(self, job: Job) -> bool:
+        """Tell whether somebody has cancelled a task; else its worker has, because it stops."""
+        assert self._station is not None
+        return self._station.cancellations.reason(job.id) is not None
 
     def _fetched(self, job: Job, order: TaskOrder, file: BinaryIO) -> str:
         path = f"/2/projects/{order.project_id}/codes/{order.code_id}/download?revision={order.rev}"

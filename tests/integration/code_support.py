@@ -107,6 +107,12 @@ class Bed:
         """Run a script of the shell."""
         return self.run({"main.sh": script}, **changes)
 
+    def cancel(self) -> None:
+        """Cancel the task that runs, as a control message does."""
+        station = self.harness.station
+        station.cancellations.add(station.current.correlation_id, "enough")
+        station.current.cancel()
+
     def close(self) -> None:
         """End the worker."""
         if self._harness is not None:

@@ -203,7 +203,7 @@ def cancelled(bed: Bed, script: str) -> tuple[dict[str, object] | None, str]:
     thread = threading.Thread(target=lambda: found.append(bed.harness.run(delivery)))
     thread.start()
     wait_until(lambda: any(b"ready" in one.body for one in list(sent)), 10)
-    bed.harness.station.current.cancel()
+    bed.cancel()
     thread.join()
     return found[0].final, log_of(found[0])
 
@@ -275,7 +275,7 @@ def test_task_is_cancelled_while_it_waits_for_its_package(bed: Bed) -> None:
     thread = threading.Thread(target=lambda: found.append(bed.harness.run(delivery)))
     thread.start()
     wait_until(lambda: bed.server.requests, 10)
-    bed.harness.station.current.cancel()
+    bed.cancel()
     thread.join()
     assert found[0].statuses == ["started", "cancelled"]
 

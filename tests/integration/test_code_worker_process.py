@@ -102,6 +102,18 @@ def test_tasks_run_in_slots_and_say_how_they_ended(line: Line) -> None:
     assert list((line.top / "work").glob("slot-*")) == []
 
 
+def test_task_that_outlasts_the_end_of_its_worker_is_killed_not_cancelled(line: Line) -> None:
+    settings = json.loads(line.config.read_text())
+    line.config.write_text(json.dumps({**settings, "drain_s": 0.5}))
+    worker = line.worker()
+    task = line.send(1, "echo ready; sleep 4670")
+    wait_until(lambda: line.log(task), 20)
+    worker.terminate()
+    line.core.wait(task, "started", "failed")
+    assert line.last(task)["data"] == {"status": "killed", "exit_code": None}
+    assert line.last(task)["message"] == "its worker was stopped while it ran"
+
+
 def test_task_is_cancelled_by_a_control_message(line: Line) -> None:
     line.worker()
     task = line.send(1, "echo ready; trap '' TERM; while :; do sleep 1 4669; done")
