@@ -10,7 +10,7 @@ from __future__ import annotations
 import logging
 import threading
 from collections.abc import Callable, Sequence
-from datetime import datetime
+from datetime import datetime, timedelta
 from itertools import takewhile
 from typing import Protocol
 
@@ -45,7 +45,7 @@ BATCH_COUNT = 50
 #: seconds for which a task whose worker was lost keeps its place among those that its code may have at once:
 #: that worker may be at it until it hears that the task is over.
 LOST_S = 5.0
-#: seconds between two looks: while tasks run, which other cores may end; else.
+#: seconds between two looks while tasks run, which other cores may end, and when none does.
 BUSY_LOOK_S, IDLE_LOOK_S = 0.5, 5.0
 #: seconds until the next try when the database or the broker is away.
 RETRY_S = 1.0
@@ -191,7 +191,7 @@ class TaskDesk:
             id=new_id(now),
             status=TaskStatus.QUEUED,
             phase="waiting",
-            due_at=datetime.fromtimestamp(now.timestamp() + delay_s, tz=now.tzinfo),
+            due_at=now + timedelta(seconds=delay_s),
             delay_s=delay_s,
             original_id=task.original_id or task.id,
             retry_no=task.retry_no + 1,
