@@ -21,6 +21,12 @@ OUTPUT_KEY = "output"
 PING_KEY = "ping"
 NOTIFY_PREFIX = "notify."
 WORKER_PREFIX = "worker."
+#: before the queue's name in that of its marker: a queue that says that somebody polls it over HTTP.
+POLLED_PREFIX = f"{EXCHANGE}.polled."
+#: seconds for which a marker outlives the last poll; our choice: longer than any client waits between two polls.
+POLLED_EXPIRES_S = 15
+#: seconds after which a polled queue's marker is declared anew; well within its life, so that one slow broker ends none.
+POLLED_RENEW_S = 5
 #: `reply_to` of messages that want no reply.
 NO_REPLY = "log"
 
@@ -44,6 +50,14 @@ def is_retry_queue(name: str, queue: str) -> bool:
 def is_own(queue: str) -> bool:
     """Tell whether a queue is for messages of ours, or of the broker's, by its name."""
     return queue == JOB_QUEUE or queue.startswith((WORKER_PREFIX, f"{EXCHANGE}.", "amq."))
+
+
+def polled_queue(queue: str) -> str:
+    """Return the marker of a queue whose workers poll over HTTP, and so are no consumers that the broker knows.
+
+    It is durable, never holds a message, and expires by itself (`x-expires`) when nobody polls any more.
+    """
+    return f"{POLLED_PREFIX}{queue}"
 
 
 def control_queue(suffix: str, own_id: str) -> str:
