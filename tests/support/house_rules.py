@@ -22,6 +22,7 @@ LAYERS = {
     "web": 6,
     "drill": 6,
     "host": 5,
+    "gateway": 5,
     "core": 5,
     "broker": 5,
     "worker": 4,
