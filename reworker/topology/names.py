@@ -23,9 +23,9 @@ NOTIFY_PREFIX = "notify."
 WORKER_PREFIX = "worker."
 #: before the queue's name in that of its marker: a queue that says that somebody polls it over HTTP.
 POLLED_PREFIX = f"{EXCHANGE}.polled."
-#: seconds for which a marker outlives the last poll; our choice: longer than any client waits between two polls.
+#: seconds for which a marker outlives the last poll; our choice, longer than clients wait between two polls.
 POLLED_EXPIRES_S = 15
-#: seconds after which a polled queue's marker is declared anew; well within its life, so that one slow broker ends none.
+#: seconds after which the marker of a polled queue is declared anew; well within its life.
 POLLED_RENEW_S = 5
 #: `reply_to` of messages that want no reply.
 NO_REPLY = "log"
@@ -53,7 +53,7 @@ def is_own(queue: str) -> bool:
 
 
 def polled_queue(queue: str) -> str:
-    """Return the marker of a queue whose workers poll over HTTP, and so are no consumers that the broker knows.
+    """Return the marker of a queue whose workers poll over HTTP: the broker knows no consumers of it.
 
     It is durable, never holds a message, and expires by itself (`x-expires`) when nobody polls any more.
     """
@@ -65,9 +65,17 @@ def control_queue(suffix: str, own_id: str) -> str:
     return f"{CONTROL_EXCHANGE}.{suffix}.{own_id}"
 
 
-def step_key(command: str) -> str:
-    """Return the routing key of a step's command."""
-    return f"{WORKER_PREFIX}{command}"
+def step_key(command: str, domain: str = "") -> str:
+    """Return the routing key of a step's command; in a domain, of the workers that stand there."""
+    return f"{WORKER_PREFIX}{domain}.{command}" if domain else f"{WORKER_PREFIX}{command}"
+
+
+def queues_of(command: str, domain: str = "") -> tuple[str, ...]:
+    """Return the queues that take a command unless their workers are told otherwise; see `commands_of`.
+
+    Most worker types have the longer name, so it comes first.
+    """
+    return (worker_queue(f"{command}worker", domain), worker_queue(command, domain))
 
 
 def notify_key(transport: str) -> str:
@@ -86,7 +94,7 @@ def commands_of(suffix: str) -> tuple[str, ...]:
 
 def step_keys(suffix: str, domain: str = "") -> tuple[str, ...]:
     """Return the keys that the queue of a worker type is bound with unless it is told otherwise."""
-    return tuple(step_key(f"{domain}.{one}" if domain else one) for one in commands_of(suffix))
+    return tuple(step_key(one, domain) for one in commands_of(suffix))
 
 
 def owes_status(routing_key: str) -> bool:
