@@ -14,6 +14,7 @@ from contextlib import AbstractContextManager
 from datetime import datetime, timedelta
 from typing import Protocol
 
+from reworker.storage.definition_contract import DefinitionReader, DefinitionUnit
 from reworker.storage.heads_contract import HeadReader, HeadRow
 from reworker.storage.marks_contract import MarkReader
 from reworker.storage.people_contract import PeopleReader, PeopleUnit
@@ -119,10 +120,9 @@ class Locks(Protocol):
     """Names that one deployment holds at a time, in the order in which they were asked for."""
 
     def take_locks(self, deployment_id: str, names: Collection[str], now: datetime) -> LockResult:
-        """Take all of these locks, or none and stand in line for each of them.
+        """Take all of these locks, or none and stand in line; one that has its locks is told so again.
 
-        The first call takes a place in line, later ones try again from there, whatever `names` they give;
-        a deployment that has its locks is told so again.
+        The first call takes a place in line, later ones try again from there, whatever `names` they give.
         """
         ...
 
@@ -136,7 +136,7 @@ class Locks(Protocol):
         ...
 
 
-class Unit(Queues, Locks, PeopleUnit, CodeUnit, TaskUnit, ScheduleUnit, Protocol):
+class Unit(Queues, Locks, PeopleUnit, CodeUnit, TaskUnit, ScheduleUnit, DefinitionUnit, Protocol):
     """One writing transaction; it ends with the block that `Storage.begin` opened."""
 
     def deployments(self, ids: Collection[str]) -> dict[str, DeploymentRow]:
@@ -156,10 +156,7 @@ class Unit(Queues, Locks, PeopleUnit, CodeUnit, TaskUnit, ScheduleUnit, Protocol
         ...
 
     def known_keys(self, keys: Collection[tuple[str, str]]) -> set[tuple[str, str]]:
-        """Return those (deployment id, dedup key) that an event already has.
-
-        Keys should be almost unique among all deployments: that is what makes this fast.
-        """
+        """Return those (deployment id, dedup key) that an event has; fast when keys are almost unique."""
         ...
 
     def events(self, deployment_id: str) -> list[EventRow]:
@@ -254,6 +251,7 @@ class Reader(
     TaskReader,
     ScheduleReader,
     WorkReader,
+    DefinitionReader,
     Protocol,
 ):
     """Reads beside the writer, each a consistent view of the last commit; any thread."""

@@ -133,7 +133,21 @@ def _to_4(connection: Connection) -> None:
         connection.execute(text(statement.replace("{at}", _TIMES[dialect])))
 
 
-MIGRATIONS: tuple[Migration, ...] = (_to_2, _to_3, _to_4)
+#: what version 5 added, for workers that poll, and where the messages of attempts go.
+_TO_5 = (
+    "ALTER TABLE attempt ADD COLUMN domain VARCHAR(100) NOT NULL DEFAULT ''",
+    "CREATE TABLE task_definition (name VARCHAR NOT NULL PRIMARY KEY, document TEXT NOT NULL,"
+    " actor VARCHAR NOT NULL, created_at {at} NOT NULL, updated_at {at} NOT NULL)",
+)
+
+
+def _to_5(connection: Connection) -> None:
+    """Bring a database of version 4 to version 5."""
+    for statement in _TO_5:
+        connection.execute(text(statement.replace("{at}", _TIMES[connection.dialect.name])))
+
+
+MIGRATIONS: tuple[Migration, ...] = (_to_2, _to_3, _to_4, _to_5)
 
 
 def migrate(

@@ -20,6 +20,7 @@ from reworker.storage.contract import (
     PlaybookRow,
     SourceRow,
 )
+from reworker.storage.definitions import DefinitionReads
 from reworker.storage.finding import SELECT_DEPLOYMENT, Finding
 from reworker.storage.heads import HeadReads
 from reworker.storage.inspecting import Inspecting
@@ -48,7 +49,17 @@ _newest = select(schema.playbook.c.id, func.max(schema.playbook.c.version).label
 )
 
 
-class SqlReader(Finding, HeadReads, Inspecting, MarkReads, PeopleReads, CodeReads, TaskReads, ScheduleReads):
+class SqlReader(
+    Finding,
+    HeadReads,
+    Inspecting,
+    MarkReads,
+    PeopleReads,
+    CodeReads,
+    TaskReads,
+    ScheduleReads,
+    DefinitionReads,
+):
     """Reads; see `contract.Reader`."""
 
     def __init__(self, engine: Engine, translated: Translated) -> None:

@@ -31,7 +31,7 @@ from sqlalchemy import (
 from reworker.storage.any_text import AnyText
 
 #: number of the schema below; raise it with each migration.
-SCHEMA_VERSION = 4
+SCHEMA_VERSION = 5
 LOG_SCHEMA_VERSION = 1
 PACKAGE_SCHEMA_VERSION = 1
 
@@ -196,6 +196,7 @@ attempt = Table(
     Column("sent_at", UtcDateTime),
     Column("started_at", UtcDateTime),
     Column("ended_at", UtcDateTime),
+    Column("domain", String(100), nullable=False, server_default=""),
     Index("attempt_by_deployment", "deployment_id", "number", unique=True),
 )
 
@@ -309,6 +310,16 @@ saved_view = Table(
     Column("name", AnyText, primary_key=True),
     Column("query", AnyText, nullable=False),
     Column("created_at", UtcDateTime, nullable=False),
+)
+
+task_definition = Table(
+    "task_definition",
+    metadata,
+    Column("name", AnyText, primary_key=True),
+    Column("document", JsonText, nullable=False),
+    Column("actor", AnyText, nullable=False),
+    Column("created_at", UtcDateTime, nullable=False),
+    Column("updated_at", UtcDateTime, nullable=False),
 )
 
 meta = Table("meta", metadata, Column("name", String(40), primary_key=True), Column("value", Text))

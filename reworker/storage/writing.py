@@ -17,6 +17,7 @@ from reworker.storage.contract import (
     EventRow,
     PlaybookRow,
 )
+from reworker.storage.definitions import DefinitionTables
 from reworker.storage.hot import hot_of
 from reworker.storage.housekeeping import Housekeeping
 from reworker.storage.locks import LockTable
@@ -35,7 +36,16 @@ _RELEASE_OUTBOX = (
 )
 
 
-class SqlUnit(QueueTables, LockTable, Housekeeping, PeopleTables, CodeTables, TaskTables, ScheduleTables):
+class SqlUnit(
+    QueueTables,
+    LockTable,
+    Housekeeping,
+    PeopleTables,
+    CodeTables,
+    TaskTables,
+    ScheduleTables,
+    DefinitionTables,
+):
     """One writing transaction; see `contract.Unit`."""
 
     def __init__(self, connection: Connection) -> None:

@@ -7,6 +7,7 @@ from datetime import timedelta
 import msgspec
 
 from reworker.storage.contract import Changes, Storage
+from reworker.storage.definition_contract import DefinitionRow
 from reworker.storage.task_rows import CodeRow, ProjectRow, RevisionRow, ScheduleRow, TaskRow
 from tests.contract.storage_kit import NOW, attempt, deployment
 
@@ -52,6 +53,12 @@ def revision_row(own_id: str = REVISION, **fields: object) -> RevisionRow:
         actor="ann",
         created_at=NOW,
     )
+    return msgspec.structs.replace(row, **fields)
+
+
+def definition_row(name: str = "a/b", **fields: object) -> DefinitionRow:
+    """Return a definition of a task type, whose name may hold anything."""
+    row = DefinitionRow(name, b'{"name":"a/b","retryCount":2}', "ann", NOW, NOW)
     return msgspec.structs.replace(row, **fields)
 
 

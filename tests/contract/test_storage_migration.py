@@ -17,7 +17,7 @@ from reworker.storage.log import SqlLog
 from reworker.storage.opening import open_storage
 from reworker.storage.sql import SqlStorage
 from tests.contract.storage_kit import NOW, OWN, attempt, deployment
-from tests.contract.task_kit import REVISION, schedule_row, task_row
+from tests.contract.task_kit import REVISION, definition_row, schedule_row, task_row
 
 DATA = Path(__file__).parent / "data"
 
@@ -115,8 +115,15 @@ def test_old_database_is_as_it_was_when_bringing_it_up_fails(old: Path) -> None:
     connection.close()
 
 
-#: what version 4 added; the version before is made by taking it away.
+#: what version 5 added; the version before is made by taking it away.
+_BACK_TO_4 = (
+    "DROP TABLE task_definition",
+    "ALTER TABLE attempt DROP COLUMN domain",
+    "UPDATE meta SET value = '4' WHERE name = 'schema_version'",
+)
+#: what version 4 added.
 _BACK_TO_3 = (
+    *_BACK_TO_4,
     *(
         f"DROP TABLE IF EXISTS {name}"
         for name in ("project", "code", "code_revision", "task", "task_payload", "schedule", "package_piece")
@@ -141,7 +148,7 @@ _BACK_TO_2 = (
 )
 
 
-@pytest.mark.parametrize("statements", [_BACK_TO_2, _BACK_TO_3], ids=["2", "3"])
+@pytest.mark.parametrize("statements", [_BACK_TO_2, _BACK_TO_3, _BACK_TO_4], ids=["2", "3", "4"])
 def test_older_version_on_any_engine_has_the_shape_of_a_new_one_when_opened(
     any_database_url: str, statements: tuple[str, ...]
 ) -> None:
@@ -161,15 +168,17 @@ def test_older_version_on_any_engine_has_the_shape_of_a_new_one_when_opened(
 
 
 def _use(storage: Storage) -> None:
-    """Write to tables that versions 3 and 4 have changed or added, and read it again."""
-    task, schedule = task_row(), schedule_row()
+    """Write to tables that versions 3 to 5 have changed or added, and read it again."""
+    task, schedule, definition = task_row(), schedule_row(), definition_row()
     with storage.begin() as unit:
         made = deployment(OWN, environment="production", playbook_version=3)
         unit.save(Changes(created=[(made, b"{}")]))
         unit.add_tasks([task], ["{}"])
         unit.add_schedules([schedule])
+        unit.put_definition(definition)
     storage.packages.add(REVISION, 0, b"PK")
     assert storage.reader.deployment(OWN) == made
     assert (storage.reader.task(task.id), storage.reader.payload(task.id)) == (task, "{}")
     assert storage.reader.schedule(schedule.id) == schedule
     assert list(storage.packages.pieces(REVISION)) == [b"PK"]
+    assert storage.reader.definitions() == [definition]
