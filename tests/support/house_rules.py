@@ -21,6 +21,7 @@ LAYERS = {
     "runner": 7,
     "web": 6,
     "drill": 6,
+    "conformance": 6,
     "host": 5,
     "gateway": 5,
     "core": 5,
