@@ -16,6 +16,7 @@ from reworker.bus.contract import (
     PUBLISH_DEADLINE_S,
     DeclareMode,
     Delivery,
+    Demand,
     Health,
     Outgoing,
     Properties,
@@ -26,11 +27,13 @@ from reworker.bus.declarer import OnDeclared
 from reworker.bus.engine import Engine
 from reworker.bus.limits import PRECONDITION_FAILED
 from reworker.bus.many import ManyPull
+from reworker.bus.on_demand import OnDemand
 from reworker.bus.parameters import connection_parameters, masked_urls, quiet_pika
 from reworker.bus.publish_channel import CHANNEL_NUMBER
 from reworker.bus.publisher import Pending
 from reworker.bus.pulling import Pull
 from reworker.bus.pulse import Pulse
+from reworker.bus.queue_state import OnFound, QueueState
 from reworker.bus.rota import Rota
 from reworker.bus.subscription import Subscription
 from reworker.clock import Clock, SystemClock
@@ -146,6 +149,23 @@ class PikaBus:
             raise errors[0]
         return not errors
 
+    def look(self, queue: str, on_found: OnFound, *, deadline_s: float) -> None:
+        """Ask how a queue stands; see `contract.Bus.look`."""
+        engine, asked = self._engine, [on_found]
+
+        def answer(state: QueueState | None) -> None:
+            if asked:
+                engine.guard(asked.pop(), state)
+
+        def ask() -> None:
+            engine.call_later(deadline_s, lambda: answer(None))
+            engine.declarer.look(queue, answer)
+
+        if engine.link is None or engine.is_closed:
+            answer(None)
+        else:
+            engine.call_soon(ask)
+
     def _answer_to(self, ask: Callable[[OnDeclared], None]) -> list[TopologyMismatch] | None:
         done = threading.Event()
         answers: list[list[TopologyMismatch] | None] = []
@@ -179,6 +199,21 @@ class PikaBus:
         """Take messages of many queues, one at a time; see `contract.Bus.consume_any`."""
         kind = functools.partial(ManyPull, rota=rota)
         return self._engine.add_subscription(rota.key, on_delivery, kind, prefetch=1, longest_s=longest_s)
+
+    def consume_on_demand(
+        self,
+        queue: str,
+        on_delivery: Callable[[Delivery], None],
+        demand: Demand,
+        *,
+        longest_s: float | None = 0.0,
+    ) -> OnDemand:
+        """Take messages only while somebody waits; see `contract.Bus.consume_on_demand`."""
+        engine = self._engine
+        kind = functools.partial(OnDemand, demand=demand)
+        made = engine.add_subscription(queue, on_delivery, kind, prefetch=1, longest_s=longest_s)
+        assert isinstance(made, OnDemand)
+        return made
 
     def publish(
         self,

@@ -13,6 +13,10 @@ from typing import Any, NoReturn, Protocol
 
 import msgspec
 
+from reworker.bus.consuming import Consumer as Consumer
+from reworker.bus.consuming import Demand as Demand
+from reworker.bus.consuming import OnDemandConsumer as OnDemandConsumer
+from reworker.bus.queue_state import OnFound
 from reworker.bus.received import PropertiesView
 from reworker.bus.rota import Rota
 from reworker.errors import PublishNotConfirmed, Unroutable
@@ -139,29 +143,6 @@ class Delivery(Protocol):
         ...
 
 
-class Consumer(Protocol):
-    """A subscription to one queue, kept alive over reconnections."""
-
-    queue: str
-
-    @property
-    def is_active(self) -> bool:
-        """Whether the broker has confirmed the consumer and not cancelled it since."""
-        ...
-
-    @property
-    def ack_within_s(self) -> float | None:
-        """Seconds after a delivery in which it is to be settled, done or not; None is without limit.
-
-        Later the broker may give it to another consumer.
-        """
-        ...
-
-    def cancel(self) -> None:
-        """Ask for no more deliveries; those already delivered can still be settled. Safe twice."""
-        ...
-
-
 class ExchangeSpec(msgspec.Struct, frozen=True):
     """An exchange to declare; `kind` is direct, topic, fanout or headers."""
 
@@ -283,6 +264,14 @@ class Bus(Protocol):
         """
         ...
 
+    def look(self, queue: str, on_found: OnFound, *, deadline_s: float) -> None:
+        """Ask how a queue stands (passive declare); returns at once, and disturbs no publish.
+
+        `on_found` is called exactly once, on the I/O thread: with None when there is no connection, or no
+        answer in time.
+        """
+        ...
+
     def consume(
         self,
         queue: str,
@@ -314,6 +303,26 @@ class Bus(Protocol):
         Args:
             rota: says which queues may have a message; shared by the consumers of this bus.
             on_delivery: called on the I/O thread for each delivery.
+            longest_s: see `consume`.
+        """
+        ...
+
+    def consume_on_demand(
+        self,
+        queue: str,
+        on_delivery: Callable[[Delivery], None],
+        demand: Demand,
+        *,
+        longest_s: float | None = 0.0,
+    ) -> OnDemandConsumer:
+        """Take messages only while somebody waits for them; returns at once.
+
+        What comes too late for whoever waited is handed on all the same; it can be given back.
+
+        Args:
+            queue: name of an existing queue.
+            on_delivery: called on the I/O thread for each delivery.
+            demand: says how many are wanted; after a change `OnDemandConsumer.look` is to be called.
             longest_s: see `consume`.
         """
         ...

@@ -13,17 +13,15 @@ from collections.abc import Callable
 from reworker.bus.contract import (
     PUBLISH_DEADLINE_S,
     DeclareMode,
-    Delivery,
     Health,
     Outcome,
     Outgoing,
     Published,
     TopologySpec,
 )
-from reworker.bus.memory_consumer import MemoryConsumer, MemoryPull, Pace
-from reworker.bus.memory_many import MemoryMany
+from reworker.bus.memory_consuming import ConsumingBus
 from reworker.bus.memory_model import Model, PendingPublish, stamped
-from reworker.bus.rota import Rota
+from reworker.bus.queue_state import OnFound, QueueState
 from reworker.clock import Clock, SystemClock
 from reworker.errors import CannotConnect, ConnectionLost, TopologyMismatch
 
@@ -121,7 +119,7 @@ class MemoryBroker:
         self.changed.notify_all()
 
 
-class MemoryBus:
+class MemoryBus(ConsumingBus):
     """A bus on a `MemoryBroker`; see `contract.Bus`.
 
     Args:
@@ -143,15 +141,13 @@ class MemoryBus:
     ) -> None:
         self.broker, self.is_threaded = broker, is_threaded
         self._user, self.user_id = user, ""
-        self.lock, self.model = broker.changed, broker.model
-        self._clock: Clock = clock or SystemClock()
+        super().__init__(broker.changed, broker.model, clock or SystemClock())
         self._name = name
         self._jobs: stdlib_queue.SimpleQueue[Callback | None] = stdlib_queue.SimpleQueue()
         self._thread: threading.Thread | None = None
-        self._is_connected = self._is_closed = self._is_pulling = False
+        self._is_closed = False
         self._reconnect_count = 0
         self._topologies: list[tuple[TopologySpec, DeclareMode]] = []
-        self._consumers: list[MemoryConsumer] = []
         self._pending: deque[PendingPublish] = deque()
         self._last_error = ""
 
@@ -229,41 +225,15 @@ class MemoryBus:
                 self._topologies = [one for one in self._topologies if not one[0].is_of_queue(queue)]
             return is_deleted
 
-    def consume(
-        self,
-        queue: str,
-        on_delivery: Callable[[Delivery], None],
-        *,
-        prefetch: int,
-        longest_s: float | None = 0.0,
-        every_s: float | None = None,
-    ) -> MemoryConsumer:
-        """Consume a queue, now or as soon as it exists; see `contract.Bus.consume`."""
-        consumer = MemoryConsumer(self, queue, on_delivery, prefetch)
-        if every_s is not None:
-            pace = Pace(every_s, self._clock)
-            consumer, self._is_pulling = MemoryPull(self, queue, on_delivery, prefetch, pace), True
-            self.post(_nothing)  # wakes the thread, so that it looks at the time
-        return self._begin(consumer)
-
-    def consume_any(
-        self, rota: Rota, on_delivery: Callable[[Delivery], None], *, longest_s: float | None = 0.0
-    ) -> MemoryConsumer:
-        """Take messages of many queues, one at a time; see `contract.Bus.consume_any`."""
-        return self._begin(MemoryMany(self, on_delivery, rota))
-
-    def _begin(self, consumer: MemoryConsumer) -> MemoryConsumer:
+    def look(self, queue: str, on_found: OnFound, *, deadline_s: float) -> None:
+        """Ask how a queue stands; see `contract.Bus.look`."""
         with self.broker.changed:
-            self._consumers.append(consumer)
-            self.start_consumers()
-        return consumer
-
-    def start_consumers(self) -> None:
-        """Start the consumers that are not started and can be; the broker's lock is held."""
-        self._consumers = [one for one in self._consumers if not one.is_cancelled]
-        if self._is_connected:
-            for consumer in self._consumers:
-                consumer.start()
+            found = self.model.queues.get(queue)
+            state = QueueState(is_there=found is not None)
+            if found is not None:
+                state = QueueState(True, len(found.ready), len(found.subscribers))
+            answer = state if self._is_connected else None
+            self.post(lambda: on_found(answer))
 
     def publish(
         self,
