@@ -8,6 +8,7 @@ import socket
 import sys
 import threading
 from contextlib import ExitStack
+from typing import TYPE_CHECKING
 
 import click
 import msgspec
@@ -25,6 +26,9 @@ from reworker.host.health import combined
 from reworker.host.vigil import watched
 from reworker.pool.signals import StopRequest, stop_signals
 from reworker.storage.contract import Reader
+
+if TYPE_CHECKING:
+    from reworker.config import MqSettings
 
 logger = logging.getLogger(__name__)
 
@@ -65,12 +69,7 @@ def core(
     """Run deployments until SIGTERM; what is not finished goes on at the next start."""
     log.set_up()
     found = core_file(config, triggers=triggers)
-    settings, bus = _named(found.settings, db), mq or found.mq
-    if not bus:
-        reason = (
-            "no message bus is set: give --mq FILE_OR_URL, set REWORKER_MQ, or say it in an old file's MQ"
-        )
-        raise ConfigError(reason, key="--mq")
+    settings, bus = named(found.settings, db), required_bus(mq or found.mq)
     log.set_up(settings.log_format, secrets_of(bus, db))
     stop_request = StopRequest()
     with ExitStack() as stack:
@@ -92,7 +91,21 @@ def core(
         sys.exit(EXIT_WAITING)
 
 
-def _named(settings: CoreSettings, db: str) -> CoreSettings:
+def required_bus(mq: str | MqSettings | None) -> str | MqSettings:
+    """Return the message bus that was named.
+
+    Raises:
+        ConfigError: none was.
+    """
+    if not mq:
+        reason = (
+            "no message bus is set: give --mq FILE_OR_URL, set REWORKER_MQ, or say it in an old file's MQ"
+        )
+        raise ConfigError(reason, key="--mq")
+    return mq
+
+
+def named(settings: CoreSettings, db: str) -> CoreSettings:
     """Name a core on a server for its machine, unless its settings do: others run there too."""
     if settings.name != CoreSettings().name or not db.startswith(SERVER_PREFIX):
         return settings

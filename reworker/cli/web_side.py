@@ -13,6 +13,7 @@ from reworker.errors import ConfigError
 from reworker.host.health import Probe
 
 if TYPE_CHECKING:
+    from reworker.config import MqSettings
     from reworker.core.access import Access
     from reworker.core.service import Service
     from reworker.storage.contract import LogStore, Storage
@@ -38,7 +39,7 @@ def running_web(
     stores: tuple[Storage, LogStore],
     settings: WebSettings,
     *,
-    mq: str | None = None,
+    mq: str | MqSettings | None = None,
     management: str = "",
     service: Service | None = None,
     probe: Probe | None = None,
@@ -49,7 +50,7 @@ def running_web(
     Args:
         stores: the database and the lines of output.
         settings: where it listens, whom it trusts.
-        mq: file or URL of the broker, for queues and dead letters; None is none.
+        mq: file, URL or settings of the broker, for queues and dead letters; None is none.
         management: URL of its management plugin; empty looks for it at its usual port.
         service: of a core in this process, which notices at once what was asked; None makes one.
         probe: of the core in this process; None asks the database.
@@ -99,11 +100,11 @@ def _oidc(oidc: OidcSettings, settings: WebSettings) -> OidcLogin:
     return OidcLogin(oidc, SystemClock())
 
 
-def _desk(mq: str, management: str, storage: Storage, access: Access) -> BusDesk:
+def _desk(mq: str | MqSettings, management: str, storage: Storage, access: Access) -> BusDesk:
     from reworker.config import mq_settings, with_password_of
     from reworker.web.desk import BusDesk
 
-    settings = with_password_of(mq_settings(mq), os.environ)
+    settings = with_password_of(mq_settings(mq) if isinstance(mq, str) else mq, os.environ)
     return BusDesk(settings, storage.reader, SystemClock(), access.note, management=management)
 
 

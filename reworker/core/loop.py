@@ -29,6 +29,8 @@ logger = logging.getLogger(__name__)
 
 #: seconds between two looks whether another process has written to the database.
 LOOK_S = 0.05
+#: the same once nothing has happened for so long: each look wakes a processor.
+IDLE_LOOK_S, IDLE_AFTER_S = 0.1, 10.0
 #: seconds until the next look when that failed: it would make a new connection each time.
 BLIND_LOOK_S = 1.0
 #: seconds before the database is tried again, at first and at most.
@@ -102,10 +104,13 @@ class Loop:
 
     def run(self) -> None:
         """Do rounds until `stop`, then finish what was taken; the body of the core's thread."""
+        busy_mono_s = self._clock.mono_s()
         while not self._stopping.is_set() or self._can_finish():
             self._notice_pause()
+            is_idle = self._seen_mono_s - busy_mono_s > IDLE_AFTER_S
             try:
-                self.turn(LOOK_S)
+                if self.turn(IDLE_LOOK_S if is_idle else LOOK_S):
+                    busy_mono_s = self._seen_mono_s
             except Exception:  # the thread's top: it must live, whatever it meets
                 logger.exception("the core met an error of its own; it goes on")
                 self._stopping.wait(RETRY_CAP_S)

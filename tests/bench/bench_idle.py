@@ -1,7 +1,8 @@
 """What a core and a server of HTTP take while nobody wants anything: memory and processor time.
 
-`python -m tests.bench.bench_idle` prints them. Both are processes of their own, on one SQLite file and the
-embedded broker. Modules that were never compiled before make the first run larger: take the second.
+`python -m tests.bench.bench_idle` prints them: for both as processes of their own, and for `serve`, which is
+both in one; on one SQLite file and the embedded broker. Modules that were never compiled before make the
+first run larger: take the second.
 """
 
 from __future__ import annotations
@@ -11,33 +12,52 @@ import re
 import tempfile
 import threading
 import urllib.request
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
 from pathlib import Path
 
 from reworker.broker.server import BrokerThread
 from tests.support.processes import Process
 
 #: seconds until both rest, and over which they are watched.
-SETTLE_S, IDLE_S = 5.0, 20.0
+SETTLE_S, IDLE_S = 12.0, 20.0
+
+#: runs processes for a block, in a folder.
+Way = Callable[[Path], contextlib.AbstractContextManager[dict[str, Process]]]
 
 
 @contextlib.contextmanager
-def running(folder: Path) -> Iterator[dict[str, Process]]:
+def apart(folder: Path) -> Iterator[dict[str, Process]]:
     """Run a core and a server, whose login page was seen once."""
-    db = f"sqlite:///{folder / 'idle.db'}"
+    db = f"sqlite:///{folder / 'apart.db'}"
     with contextlib.ExitStack() as stack:
         mq = stack.enter_context(BrokerThread()).url()
-        core = stack.enter_context(
-            contextlib.closing(Process("-m", "reworker", "core", "--mq", mq, "--db", db))
-        )
+        core = _started(stack, "core", "--mq", mq, "--db", db)
         core.wait_for_line("core core runs")
-        arguments = ("web", "--mq", mq, "--db", db, "--port", "0")
-        web = stack.enter_context(contextlib.closing(Process("-m", "reworker", *arguments)))
-        web.wait_for_line("ready: ")
-        address = re.search(r"ready: (http://\S+)", web.output)
-        assert address is not None
-        urllib.request.urlopen(f"{address[1]}/login", timeout=10).close()
+        web = _started(stack, "web", "--mq", mq, "--db", db, "--port", "0")
+        _see(web)
         yield {"core": core, "web": web}
+
+
+@contextlib.contextmanager
+def together(folder: Path) -> Iterator[dict[str, Process]]:
+    """Run both in one process."""
+    db = f"sqlite:///{folder / 'together.db'}"
+    with contextlib.ExitStack() as stack:
+        mq = stack.enter_context(BrokerThread()).url()
+        served = _started(stack, "serve", "--mq", mq, "--db", db, "--port", "0")
+        _see(served)
+        yield {"serve": served}
+
+
+def _started(stack: contextlib.ExitStack, *arguments: str) -> Process:
+    return stack.enter_context(contextlib.closing(Process("-m", "reworker", *arguments)))
+
+
+def _see(server: Process) -> None:
+    server.wait_for_line("ready: ")
+    address = re.search(r"ready: (http://\S+)", server.output)
+    assert address is not None
+    urllib.request.urlopen(f"{address[1]}/login", timeout=10).close()
 
 
 def _memory_mib(pid: int) -> float:
@@ -56,8 +76,12 @@ def _processor_s(pid: int) -> float:
 
 def figures(idle_s: float = IDLE_S) -> dict[str, float]:
     """Return all figures."""
+    return {name: value for way in (apart, together) for name, value in _watched(way, idle_s).items()}
+
+
+def _watched(way: Way, idle_s: float) -> dict[str, float]:
     pause = threading.Event()
-    with tempfile.TemporaryDirectory() as folder, running(Path(folder)) as processes:
+    with tempfile.TemporaryDirectory() as folder, way(Path(folder)) as processes:
         pause.wait(SETTLE_S)
         before = {name: _processor_s(one.pid) for name, one in processes.items()}
         pause.wait(idle_s)
