@@ -10,6 +10,7 @@ import msgspec
 from pika.exceptions import ChannelClosedByBroker
 
 from reworker.bus.contract import DeclareMode, TopologySpec
+from reworker.bus.queue_state import OnFound, QueueState
 from reworker.bus.transport import WireConnection
 from reworker.errors import TopologyMismatch
 
@@ -80,6 +81,15 @@ class Declarer:
             on_done(errors)
 
         self._begin(iter((_delete_step(queue),)), on_deleted)
+
+    def look(self, queue: str, on_found: OnFound) -> None:
+        """Ask how a queue stands and report."""
+        found: list[QueueState] = []
+
+        def on_done(errors: list[TopologyMismatch] | None) -> None:
+            on_found(None if errors is None else found[0] if found else QueueState(is_there=False))
+
+        self._begin(iter((_look_step(queue, found.append),)), on_done)
 
     def _begin(self, steps: Iterator[Step], on_done: OnDeclared) -> None:
         if self._connection is None:
@@ -157,6 +167,18 @@ def _queue_step(name: str, options: dict[str, Any], is_passive: bool) -> Step:
 
     words = ", ".join(f"{key}={value}" for key, value in options.items())
     return Step(name, f"a queue, {words}", send)
+
+
+def _look_step(name: str, on_state: Callable[[QueueState], None]) -> Step:
+    def send(channel: Any, on_ok: Callable[[Any], None]) -> None:
+        def on_frame(frame: Any) -> None:
+            method = frame.method
+            on_state(QueueState(True, method.message_count, method.consumer_count))
+            on_ok(frame)
+
+        channel.queue_declare(name, passive=True, callback=on_frame)
+
+    return Step(name, "a queue", send)
 
 
 def _delete_step(name: str) -> Step:
