@@ -20,8 +20,8 @@ if TYPE_CHECKING:
     from reworker.bus.browse import Found, QueueBrowser
     from reworker.cli.server_client import ServerClient
 
-#: letters that one answer of a server holds at most.
-PAGE_COUNT = 1000
+#: letters that one answer of a server holds at most, and that one request is about.
+PAGE_COUNT, MANY_COUNT = 1000, 200
 #: id of a letter -> why it was left; empty when it was not. Filled one by one: it counts after an error.
 Results = dict[str, str]
 #: what to do about a letter that was left, by what it needs.
@@ -158,38 +158,36 @@ class ServerLetters:
 
     def send_back(self, limit: int, results: Results, how: letter_box.Return) -> None:
         """Send letters back; see `LetterPlace`."""
-        body = {"reason": self._why, "queue": how.queue, "force": how.is_forced}
-
-        def send(letter_id: str) -> None:
-            self._client.ask("POST", f"/dead-letters/{letter_id}/redrive", body)
-
-        self._each(results, send)
+        self._many(results, "redrive", {"queue": how.queue, "force": how.is_forced})
 
     def drop(self, limit: int, results: Results) -> None:
         """Throw letters away; see `LetterPlace`."""
+        self._many(results, "drop", {})
 
-        def drop(letter_id: str) -> None:
-            self._client.ask("DELETE", f"/dead-letters/{letter_id}", query={"reason": self._why})
+    def _many(self, results: Results, verb: str, how: dict[str, Any]) -> None:
+        """Do something to all, as many at a time as a server takes.
 
-        self._each(results, drop)
-
-    def _each(self, results: Results, deed: Callable[[str], None]) -> None:
-        """Do something to each, the oldest first.
-
-        Of equal letters the second is ``ID.2``, and ``ID`` once the first has gone.
+        Of equal letters the second is ``ID.2``, and ``ID`` once the first has gone: a request asks by where
+        they stand now.
         """
-        gone: Counter[str] = Counter()
-        for own_id in results:
-            text, _, number = own_id.partition(".")
-            place = int(number or 1) - gone[text]
-            try:
-                results[own_id] = _why_left(partial(deed, _id_at(text, place)))
-            except LetterNotFound:
-                continue
-            gone[text] += not results[own_id]
+        left, gone = list(results), Counter[str]()
+        while left:
+            asked = {_id_now(one, gone): one for one in left[:MANY_COUNT]}
+            body = {"ids": list(asked), "reason": self._why, **how}
+            answer = self._client.ask("POST", f"/dead-letters/{verb}", body)
+            for item in answer["items"]:
+                own_id = asked[item["id"]]
+                results[own_id] = item["detail"] and f"{item['detail']}{_NEEDED[item['needs']]}"
+                gone[own_id.partition(".")[0]] += item["done"]
+                left.remove(own_id)
+            if not answer["items"]:
+                return
 
 
-def _id_at(text: str, place: int) -> str:
+def _id_now(own_id: str, gone: Counter[str]) -> str:
+    """Return the id of a letter after so many before it, that are equal, have gone."""
+    text, _, number = own_id.partition(".")
+    place = int(number or 1) - gone[text]
     return text if place <= 1 else f"{text}.{place}"
 
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from datetime import datetime
 from typing import TYPE_CHECKING, Any, TypeVar
 
@@ -13,7 +13,7 @@ from reworker.clock import Clock
 from reworker.config import MqSettings
 from reworker.core import letter_box
 from reworker.core.errands import Errands, TooSlow
-from reworker.errors import LetterNotFound, QueueNotFound, ReworkerError
+from reworker.errors import LetterNotFound, LetterStays, QueueNotFound, ReworkerError
 from reworker.topology.letters import Filter, Letter
 from reworker.topology.names import DEAD_QUEUE
 
@@ -23,11 +23,17 @@ if TYPE_CHECKING:
 T = TypeVar("T")
 #: does something with a letter while its queue is looked through.
 Deed = Callable[["QueueBrowser", Letter, "Found"], T]
-#: is told how something ended: None is well.
-Note = Callable[[ReworkerError | None], object]
+#: why a letter was left; None is that it was done.
+Fate = ReworkerError | None
+#: is told how something ended.
+Note = Callable[[Fate], object]
+#: the same of one of many letters, by its id.
+NoteEach = Callable[[str, Fate], object]
 
 #: letters that are looked at; seconds that this may take.
 LOOKED_AT_COUNT, LOOK_S = 2_000, 4.0
+#: letters that one request is about at most; seconds after which no more of them are begun.
+MANY_COUNT, MANY_S = 200, 8.0
 #: seconds within which a request has its answer; for which what was seen is shown again.
 ANSWER_S, KEPT_S = 12.0, 3.0
 #: bytes of a body that are shown, and that can be edited.
@@ -132,11 +138,31 @@ class LetterDesk:
 
     def drop(self, letter_id: str, note: Note) -> None:
         """Throw one letter away; see `send_back`."""
+        self._change(letter_id, _remove, note, "throwing away")
 
-        def deed(browsed: QueueBrowser, _letter: Letter, found: Found) -> None:
-            browsed.remove(found)
+    def send_back_many(self, ids: Sequence[str], how: letter_box.Return, note: NoteEach) -> dict[str, Fate]:
+        """Send letters back with one look through the queue, the oldest first.
 
-        self._change(letter_id, deed, note, "throwing away")
+        Args:
+            ids: of the letters; of equal ones the second is ``ID.2``.
+            how: where.
+            note: is told how each ended.
+
+        Returns:
+            what became of each; without those that there was no time for.
+
+        Raises:
+            BusError, ConfigError: see `listing`; what was done before is done, and noted.
+        """
+
+        def deed(browsed: QueueBrowser, letter: Letter, found: Found) -> None:
+            letter_box.send_back(browsed, letter, found, how)
+
+        return self._change_many(ids, deed, note, "sending back")
+
+    def drop_many(self, ids: Sequence[str], note: NoteEach) -> dict[str, Fate]:
+        """Throw letters away; see `send_back_many`."""
+        return self._change_many(ids, _remove, note, "throwing away")
 
     def _change(self, letter_id: str, deed: Deed[None], note: Note, verb: str) -> None:
         def perform() -> None:
@@ -155,6 +181,46 @@ class LetterDesk:
             if not error.is_begun:
                 note(error)
             raise
+
+    def _change_many(
+        self, ids: Sequence[str], deed: Deed[None], note: NoteEach, verb: str
+    ) -> dict[str, Fate]:
+        def perform() -> dict[str, Fate]:
+            with self._lock:
+                self._kept = None
+            try:
+                return self._each(ids, deed, note)
+            except QueueNotFound:
+                return self._fates(ids, {}, note)
+
+        return self._errands.run(perform, f"{verb} {len(ids)} dead letters", ANSWER_S)
+
+    def _each(self, ids: Sequence[str], deed: Deed[None], note: NoteEach) -> dict[str, Fate]:
+        until_mono_s = self._clock.mono_s() + MANY_S
+        found_fates: dict[str, Fate] = {}
+        with self._browser() as browsed:
+            wanted = set(ids)
+            for letter, found in letter_box.selected(browsed, LOOKED_AT_COUNT, wanted, len(wanted)):
+                if self._clock.mono_s() > until_mono_s:
+                    return found_fates
+                try:
+                    deed(browsed, letter, found)
+                    fate: Fate = None
+                except LetterStays as error:
+                    fate = error
+                note(letter.id, fate)
+                found_fates[letter.id] = fate
+        return self._fates(ids, found_fates, note)
+
+    def _fates(self, ids: Sequence[str], found: dict[str, Fate], note: NoteEach) -> dict[str, Fate]:
+        """Return what became of each, in the order of the request; note those that were not there."""
+        fates: dict[str, Fate] = {}
+        for letter_id in dict.fromkeys(ids):
+            if letter_id not in found:
+                found[letter_id] = LetterNotFound(letter_id, self._queue)
+                note(letter_id, found[letter_id])
+            fates[letter_id] = found[letter_id]
+        return fates
 
     def _look(self) -> Listing:
         until_mono_s = self._clock.mono_s() + LOOK_S
@@ -184,6 +250,10 @@ class LetterDesk:
         except QueueNotFound as error:
             raise LetterNotFound(letter_id[:100], self._queue) from error
         raise LetterNotFound(letter_id[:100], self._queue)
+
+
+def _remove(browsed: QueueBrowser, _letter: Letter, found: Found) -> None:
+    browsed.remove(found)
 
 
 def view_of(letter: Letter, found: Found, shown_bytes: int = SHOWN_BYTES) -> LetterView:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 import threading
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager
 from typing import TYPE_CHECKING, Self
 
@@ -14,7 +14,7 @@ from reworker.core.audit import AuditEntry, Outcome, entry_by
 from reworker.core.bus_look import BusLook
 from reworker.core.bus_poller import BusPoller, LateWatch, Watch
 from reworker.core.letter_box import Return
-from reworker.core.letter_desk import SHOWN_BYTES, LetterDesk, LetterView, Listing
+from reworker.core.letter_desk import SHOWN_BYTES, Fate, LetterDesk, LetterView, Listing, NoteEach
 from reworker.core.principal import Limits, Principal, Scope
 from reworker.core.roll_call import Heard, RollCall, answers_to, order_workers
 from reworker.errors import ConfigError, Forbidden, ReworkerError, StorageError, Unroutable
@@ -129,6 +129,30 @@ class BusDesk:
     def drop(self, who: Principal, letter_id: str, reason: str) -> None:
         """Throw one dead letter away; see `redrive`."""
         self._letters.drop(letter_id, self._admitted(who, "dead_letter.drop", letter_id, reason))
+
+    def redrive_many(self, who: Principal, ids: Sequence[str], reason: str, how: Return) -> dict[str, Fate]:
+        """Send dead letters back, and return what became of each; see `LetterDesk.send_back_many`.
+
+        Raises:
+            Forbidden, ConfigError: see `redrive`.
+            BusError: see `LetterDesk.send_back_many`.
+        """
+        note = self._noting_each(who, "dead_letter.redrive", ids, reason, _special(how))
+        return self._letters.send_back_many(ids, how, note)
+
+    def drop_many(self, who: Principal, ids: Sequence[str], reason: str) -> dict[str, Fate]:
+        """Throw dead letters away; see `redrive_many`."""
+        return self._letters.drop_many(ids, self._noting_each(who, "dead_letter.drop", ids, reason))
+
+    def _noting_each(
+        self, who: Principal, action: str, ids: Sequence[str], reason: str, more: str = ""
+    ) -> NoteEach:
+        self._admitted(who, action, f"{len(ids)} dead letters", reason)
+
+        def note(letter_id: str, fate: Fate) -> None:
+            _Notes(self._note, who, action, letter_id, reason)(fate, more)
+
+        return note
 
     def order(self, who: Principal, verb: str, name: str, reason: str) -> list[Heard]:
         """Have all processes of a worker take no new work, or take it again; return how they stand then.

@@ -135,3 +135,32 @@ def test_server_that_is_away_or_knows_no_broker_is_unreachable(
         _, token = lone.access.create_token("ann", [Scope.ADMIN])
         said = shell("dead", "ls", "--server", lone.url, REWORKER_TOKEN=token)
     assert (said.returncode, "--mq" in said.stderr) == (5, True)
+
+
+def test_many_equal_letters_are_told_apart_over_several_requests(channel: Any, shell: Shell) -> None:
+    for number in range(240):
+        put_letter(channel, b"%d" % (number // 3), queue="worker.odd")
+    first = json.loads(shell("dead", "ls", "-o", "json").stdout)["letters"][0]["id"]
+    assert shell("dead", "drop", f"{first}.2", "--why", "twice").returncode == 0
+    sent = shell("dead", "redrive", "--all", "--yes")
+    assert (sent.returncode, sent.stdout.splitlines()[-1]) == (0, "239 dead letters sent back")
+    expected = [b"%d" % (number // 3) for number in range(240)]
+    expected.remove(b"0")
+    assert bodies_in(channel, "worker.odd") == expected
+
+
+def test_request_about_many_says_what_became_of_each(channel: Any, desk: Counter) -> None:
+    put_letter(channel, b"here")
+    (there,) = desk.letters()
+    body = {"ids": ["none", there["id"]], "reason": "old"}
+    answer = desk.admin.post("/api/v1/dead-letters/drop", json=body).json()
+    assert [(one["id"], one["done"], one["detail"]) for one in answer["items"]] == [
+        ("none", False, "it is not there any more"),
+        (there["id"], True, ""),
+    ]
+    assert answer["done"] == 1
+    outcomes = [(target, outcome) for _, _, target, outcome in desk.audit()]
+    assert outcomes == [(there["id"], "done"), ("none", "failed")]
+    many = {"ids": ["x"] * 201, "reason": "old"}
+    assert desk.admin.post("/api/v1/dead-letters/redrive", json=many).status_code == 422
+    assert desk.client(Scope.RUN).post("/api/v1/dead-letters/redrive", json=body).status_code == 403

@@ -7,6 +7,7 @@ from reworker.web.api_v1 import (
     checking,
     deployments,
     history,
+    letters,
     live,
     openapi,
     people,
@@ -27,6 +28,7 @@ OPERATIONS: tuple[Operation, ...] = (
     *playbooks.OPERATIONS,
     *people.OPERATIONS,
     *bus.OPERATIONS,
+    *letters.OPERATIONS,
     *work.OPERATIONS,
 )
 OPEN_ROUTES: tuple[GuardedRoute, ...] = (openapi.document_route(OPERATIONS),)

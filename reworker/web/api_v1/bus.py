@@ -3,22 +3,16 @@
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Literal
 
 import msgspec
 from msgspec import Meta
 
 from reworker.core.bus_look import QueueLook, WorkerLook
-from reworker.core.letter_box import Return
-from reworker.core.letter_desk import SHOWN_BYTES
-from reworker.core.letter_pages import letters_page
 from reworker.core.principal import Scope
 from reworker.core.roll_call import Heard
 from reworker.errors import Unroutable
 from reworker.messages import Pong
-from reworker.topology.letters import Filter, Letter
-from reworker.web.api_v1.deployments import Time
-from reworker.web.bodies import json_of
 from reworker.web.desk import REASON_CHARACTERS, BusDesk
 from reworker.web.errors import HttpProblem
 from reworker.web.operations import Call, Operation
@@ -71,88 +65,6 @@ class Workers(msgspec.Struct, frozen=True):
     items: tuple[WorkerLook, ...]
 
 
-class LetterQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Which dead letters, and how many.
-
-    Args:
-        queue: they were refused from.
-        reason: text that their reason contains, in any case.
-        before: they were refused before.
-        after: they were refused after.
-        cursor: `next` of the page before.
-    """
-
-    queue: Annotated[str, Meta(max_length=QUEUE_CHARACTERS)] = ""
-    reason: Annotated[str, Meta(max_length=REASON_CHARACTERS)] = ""
-    before: Time | None = None
-    after: Time | None = None
-    limit: Annotated[int, Meta(ge=1, le=MOST_COUNT)] = PAGE_COUNT
-    cursor: Annotated[str, Meta(max_length=60)] = ""
-
-
-class Letters(msgspec.Struct, frozen=True):
-    """Dead letters, the oldest first.
-
-    Args:
-        items: of this page.
-        next: cursor of the next page; null at the end.
-        looked_at: letters that were looked at.
-        ready: letters that are there.
-    """
-
-    items: list[Letter]
-    next: str | None
-    looked_at: int
-    ready: int
-
-
-class BodyQuery(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How much of the body.
-
-    Args:
-        body_bytes: what is longer is cut.
-    """
-
-    body_bytes: Annotated[int, Meta(ge=1, le=SHOWN_BYTES)] = SHOWN_BYTES
-
-
-class FullLetter(msgspec.Struct, frozen=True):
-    """A dead letter with what it says.
-
-    Args:
-        letter: what it says about itself.
-        properties: its AMQP properties, headers too.
-        body: as text; a long one is cut.
-        is_editable: it can be sent back with another body.
-    """
-
-    letter: Letter
-    properties: dict[str, Any]
-    body: str
-    is_editable: bool
-
-
-class Redrive(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """How a dead letter is to be sent back.
-
-    Args:
-        body: JSON in place of its own, as text; null leaves that.
-        queue: straight there; empty is where it came from.
-        force: send back a step, too, though its core has its answer.
-    """
-
-    reason: Reason
-    body: str | None = None
-    queue: Annotated[str, Meta(max_length=QUEUE_CHARACTERS)] = ""
-    force: bool = False
-
-
-class Dropping(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
-    """Why a dead letter is thrown away."""
-
-    reason: Reason
-
-
 class Order(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
     """Why a worker is told to do something."""
 
@@ -190,42 +102,6 @@ def _workers(call: Call) -> Workers:
     return Workers(
         look.state, look.url, look.at, look.away_since, look.reason, look.versions, items=look.workers
     )
-
-
-def _letters(call: Call) -> Letters:
-    query: LetterQuery = call.query
-    found = desk_of(call).letters(call.who)
-    wanted = Filter(query.queue, query.reason, query.before, query.after)
-    rows, after = letters_page(found.letters, wanted, limit=query.limit, cursor=query.cursor)
-    return Letters(rows, after or None, len(found.letters), found.ready)
-
-
-def _letter(call: Call) -> FullLetter:
-    found = desk_of(call).letter(call.who, call.path["letter_id"], call.query.body_bytes)
-    return FullLetter(found.letter, found.properties, found.body, found.is_editable)
-
-
-def _redrive(call: Call) -> None:
-    body: Redrive = call.body
-    how = Return(call.site.clock.now(), body.queue, body.force, checked_body(body.body))
-    desk_of(call).redrive(call.who, call.path["letter_id"], body.reason, how)
-
-
-def checked_body(text: str | None) -> bytes | None:
-    """Return the body that a letter is to be sent back with.
-
-    Raises:
-        HttpProblem: 400 it is no JSON, or such that readers could read it in two ways.
-    """
-    if text is None:
-        return None
-    raw = text.encode("utf-8")
-    json_of(raw)
-    return raw
-
-
-def _drop(call: Call) -> None:
-    desk_of(call).drop(call.who, call.path["letter_id"], call.query.reason)
 
 
 def _quiet(call: Call) -> Answers:
@@ -316,52 +192,6 @@ OPERATIONS = (
         summary="Ask the processes of a worker how they stand now",
         tag="worker",
         answer=Answers,
-        errors=_LETTER,
-    ),
-    Operation(
-        method="GET",
-        path="/dead-letters",
-        do=_letters,
-        scope=Scope.READ,
-        summary="List dead letters",
-        description=_SEEN,
-        tag="dead_letter",
-        query=LetterQuery,
-        answer=Letters,
-        errors=_BROKER,
-    ),
-    Operation(
-        method="GET",
-        path="/dead-letters/{letter_id}",
-        do=_letter,
-        scope=Scope.READ,
-        summary="Get a dead letter with its properties and body",
-        description=_SEEN,
-        tag="dead_letter",
-        query=BodyQuery,
-        answer=FullLetter,
-        errors=_LETTER,
-    ),
-    Operation(
-        method="POST",
-        path="/dead-letters/{letter_id}/redrive",
-        do=_redrive,
-        scope=Scope.ADMIN,
-        summary="Send a dead letter back to where it came from",
-        tag="dead_letter",
-        body=Redrive,
-        status=204,
-        errors=(409, *_LETTER),
-    ),
-    Operation(
-        method="DELETE",
-        path="/dead-letters/{letter_id}",
-        do=_drop,
-        scope=Scope.ADMIN,
-        summary="Throw a dead letter away",
-        tag="dead_letter",
-        query=Dropping,
-        status=204,
         errors=_LETTER,
     ),
 )

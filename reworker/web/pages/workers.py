@@ -16,7 +16,7 @@ from reworker.core.letter_pages import letters_page
 from reworker.core.principal import Limits, Scope
 from reworker.errors import BusError, ConfigError, LetterStays, Unroutable
 from reworker.topology.letters import Filter
-from reworker.web.api_v1.bus import checked_body
+from reworker.web.api_v1.letters import checked_body
 from reworker.web.desk import ORDERS, REASON_CHARACTERS, BusDesk
 from reworker.web.errors import HttpProblem
 from reworker.web.pages import bus_rows
