@@ -1,8 +1,9 @@
 """What a gateway does for workers that ask over HTTP, whatever the dialect: offers steps, takes results.
 
 Words: a *poll* asks for steps of one task type; an *offer* is one step handed to a worker; its *lease* lasts
-until the worker has reported a final result, or has been silent for too long. Callbacks run on the bus's I/O
-thread and must return at once; all methods may be called from any thread and return at once.
+until the worker has reported a final result, or has been silent for too long. Callbacks come on the bus's I/O
+thread, on one of the gateway's, or on the caller's before the call returns; they must return at once. All
+methods but `Gateway.sizes` may be called from any thread and return at once.
 """
 
 from __future__ import annotations
@@ -211,7 +212,8 @@ class Gateway(Protocol):
 
         Raises:
             ConfigError: the type or domain cannot be the name of a queue; too many types are polled.
-            BusError: the queue cannot be declared.
+            BusError: the queue could not be declared just now. The first poll of a type does not wait for
+                that: it is answered with nothing when it cannot be.
         """
         ...
 

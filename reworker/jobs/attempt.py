@@ -79,6 +79,7 @@ class Attempt:
         "key",
         "last_heartbeat_mono_s",
         "method",
+        "on_settled",
         "owes_status",
         "reply_to",
         "result",
@@ -116,6 +117,8 @@ class Attempt:
         self.is_cancelled = self.is_unanswerable = False
         self.timeout_s: float | None = None
         self.started_mono_s = self.last_heartbeat_mono_s = 0.0
+        #: told once it is settled whether the bus has answered for the final reply; on any thread.
+        self.on_settled: Callable[[bool], None] | None = None
         self.interrupt = Interrupt()
         self._wakeup: threading.Event | None = None
         self._lock = threading.Lock()
@@ -368,3 +371,5 @@ class Attempt:
                 settle(self.station, delivery, verdict, self._refusal)
             else:
                 delivery.settle(Verdict.REQUEUE)
+        if self.on_settled is not None:
+            self.on_settled(self._is_answered)

@@ -1,0 +1,98 @@
+"""What all lanes and leases of one gateway share."""
+
+from __future__ import annotations
+
+import os
+import re
+import secrets
+import socket
+import threading
+from collections import Counter, OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass, field
+from logging import Logger, getLogger
+from typing import Any
+
+from reworker.bus.contract import Bus
+from reworker.clock import Clock, SystemClock
+from reworker.gateway.contract import TaskRules
+from reworker.gateway.quota import Quota
+from reworker.gateway.settings import GatewaySettings
+from reworker.gateway.timers import Timers
+from reworker.ledger import Ledger, MemoryLedger
+
+#: ids of earlier tries that are remembered, and leases whose result may still be accepted.
+REMEMBERED_COUNT = 10_000
+_SAFE_ID = re.compile(r"[A-Za-z0-9._:~-]{1,100}")
+
+
+class Remembered(OrderedDict[str, Any]):
+    """The newest so many of what somebody may ask for later; its users hold the lock."""
+
+    def keep(self, key: str, value: Any) -> None:
+        """Remember something; the oldest is forgotten."""
+        self[key] = value
+        if len(self) > REMEMBERED_COUNT:
+            self.popitem(last=False)
+
+
+@dataclass(slots=True)
+class House:
+    """Shared by the parts of one gateway.
+
+    Args:
+        bus: open.
+        settings: of the gateway.
+        timers: for everything that comes at its time.
+        submit: has a call made on a thread that may wait for the broker.
+        clock: for times.
+        ledger: of finished attempts.
+        logger: of the gateway.
+        lock: guards all that lanes, requests and leases hold; never held while somebody is called back.
+        leases: that are not over, by task id.
+        late: leases that ended with their step going back to its queue, by task id.
+        previous: id of the try before, by the key of its attempt.
+        quotas: by task type.
+        counts: of what has happened.
+        worker_id: beginning of the ids of all workers that poll here.
+    """
+
+    bus: Bus
+    settings: GatewaySettings
+    timers: Timers
+    submit: Callable[[Callable[[], None]], None]
+    clock: Clock = field(default_factory=SystemClock)
+    ledger: Ledger = field(default_factory=MemoryLedger)
+    logger: Logger = field(default_factory=lambda: getLogger("reworker.gateway"))
+    lock: threading.RLock = field(default_factory=threading.RLock)
+    leases: dict[str, Any] = field(default_factory=dict)
+    late: Remembered = field(default_factory=Remembered)
+    previous: Remembered = field(default_factory=Remembered)
+    quotas: dict[str, Quota] = field(default_factory=dict)
+    counts: Counter[str] = field(default_factory=Counter)
+    worker_id: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
+    is_closing: bool = False
+
+    def quota(self, name: str) -> Quota:
+        """Return what may be handed out of a task type."""
+        with self.lock:
+            found = self.quotas.get(name)
+            if found is None:
+                found = self.quotas[name] = Quota(self.clock)
+            return found
+
+    def rules(self, name: str) -> TaskRules:
+        """Return the rules of a task type."""
+        return self.quota(name).rules
+
+    def response_s(self, rules: TaskRules) -> float:
+        """Return the silence after which a lease is over, as workers are told."""
+        own_s = rules.response_timeout_s or self.settings.response_timeout_s
+        return max(own_s, self.settings.least_response_timeout_s)
+
+
+def new_task_id(message_id: str | None, correlation_id: str | None) -> str:
+    """Return the id of a new lease, which no other has or will have; it is safe in a path."""
+    step = message_id or correlation_id or ""
+    lease = secrets.token_hex(8)
+    return f"{step}.{lease}" if _SAFE_ID.fullmatch(step) else lease

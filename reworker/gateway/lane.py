@@ -1,0 +1,375 @@
+"""One queue that workers poll: who waits for its steps, and which of them are leased."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections import OrderedDict, deque
+from collections.abc import Callable
+from typing import Any
+
+from reworker.bus.contract import Delivery, OnDemandConsumer, Verdict
+from reworker.errors import BusError, ConnectionLost, TopologyMismatch
+from reworker.execution import decode, report, start
+from reworker.gateway.contract import Poll, TaskType
+from reworker.gateway.house import House
+from reworker.gateway.keeping import look_after
+from reworker.gateway.lease import Lease, Phase
+from reworker.gateway.performer import Performer, Room
+from reworker.gateway.request import Request
+from reworker.gateway.settings import lane_settings
+from reworker.jobs.attempt import Attempt
+from reworker.jobs.returning import has_past, return_to_queue
+from reworker.jobs.senders import SenderGate
+from reworker.jobs.station import Station
+from reworker.jobs.trying import limit
+from reworker.messages import Reply
+
+#: workers of one type whose names are kept with their stations.
+WORKERS_COUNT = 1_000
+#: seconds for an answer that is not to wait, when the broker does not give any.
+NO_HOLD_S = 1.0
+#: seconds after which a queue that could not be declared is tried again.
+DECLARE_AGAIN_S = 5.0
+
+
+class Lane:
+    """Hands out the steps of one queue; see `bus.contract.Demand`. Any thread.
+
+    End of life: `close`; leases that are not over stay with the broker, which delivers them again.
+
+    Args:
+        house: of the gateway.
+        kind: what is polled.
+
+    Raises:
+        ConfigError: the type cannot be the name of a queue.
+    """
+
+    def __init__(self, house: House, kind: TaskType) -> None:
+        self.house, self.kind = house, kind
+        settings = lane_settings(house.settings, kind)
+        self.queue = settings.queue
+        self.station = Station(
+            bus=house.bus,
+            app_id=f"{kind.name.lower().removesuffix('worker')}worker",
+            worker_id=house.worker_id,
+            logger=house.logger,
+            settings=settings,
+            ledger=house.ledger,
+            clock=house.clock,
+            room=Room(),
+        )
+        self.quota = house.quota(kind.name)
+        self.waiting: OrderedDict[Request, None] = OrderedDict()
+        self.parked: deque[Lease] = deque()
+        #: final replies that the broker did not take in time, by the key of their attempt.
+        self.unsent: dict[str, Reply] = {}
+        self.is_paused = False
+        self.epoch = 0
+        self.lease_count = 0
+        self.last_polled_mono_s = house.clock.mono_s()
+        self.last_worker, self.last_polled_s = "", 0.0
+        self.performer = Performer(house.logger)
+        self._gate = SenderGate(self.station, house.bus) if settings.accept_from else None
+        self._stations: OrderedDict[str, Station] = OrderedDict()
+        self._consumer: OnDemandConsumer | None = None
+        self._failure: tuple[float, BusError] | None = None
+        self._is_opening = self._is_closed = self._is_told_rate = False
+        self._wanted_count = self._reserved_count = self._reclaim_count = 0
+
+    # ---- polls
+
+    def poll(
+        self, kind: TaskType, worker_id: str, on_done: Callable[[Poll], None], *, count: int, hold_s: float
+    ) -> Request:
+        """Take a poll; see `contract.Gateway.poll`.
+
+        Raises:
+            BusError: the queue could not be declared just now.
+        """
+        house, now_mono_s = self.house, self.house.clock.mono_s()
+        request = Request(self, kind, worker_id, on_done, count=max(1, count), is_holding=hold_s > 0)
+        with house.lock:
+            self._raise_failure(now_mono_s)
+            self.last_polled_mono_s = now_mono_s
+            self.last_worker, self.last_polled_s = worker_id, house.clock.now().timestamp()
+            self._take_parked(request)
+            is_over = house.is_closing or self._is_closed or (hold_s <= 0 and not self._may_offer())
+            if not request.leases and not is_over:
+                self._wait(request, now_mono_s + (hold_s if hold_s > 0 else NO_HOLD_S))
+        if request.leases or is_over:
+            request.answer()
+        else:
+            self._open()
+            self.look()
+        return request
+
+    def _wait(self, request: Request, until_mono_s: float) -> None:
+        self.waiting[request] = None
+        self._wanted_count += request.room_count
+        request.timer = self.house.timers.at(until_mono_s, request.time_up)
+
+    def leave(self, request: Request) -> None:
+        """Let a poll wait no more; the lock is held."""
+        if request in self.waiting:
+            del self.waiting[request]
+            self._wanted_count -= request.room_count
+
+    def _take_parked(self, request: Request) -> None:
+        while self.parked and request.room_count and not self.is_paused:
+            self._hand(self.parked.popleft(), request)
+
+    def _hand(self, lease: Lease, request: Request) -> None:
+        """Put a step into the hands of whoever polled; the lock is held."""
+        lease.offer_to(request.worker_id, self._station_of(request.worker_id))
+        lease.kind, lease.began_epoch = request.kind, self.epoch
+        if request in self.waiting:
+            self._wanted_count -= 1
+        request.leases.append(lease)
+        self.house.leases[lease.task_id] = lease
+        self.house.counts["offers"] += 1
+
+    def _station_of(self, worker_id: str) -> Station:
+        """Return the lane's station under the name of a worker, as replies show it."""
+        found = self._stations.get(worker_id)
+        if found is None:
+            name = f"{self.house.worker_id}:{worker_id}" if worker_id else self.house.worker_id
+            found = self._stations[worker_id] = dataclasses.replace(self.station, worker_id=name[:200])
+            if len(self._stations) > WORKERS_COUNT:
+                self._stations.popitem(last=False)
+        return found
+
+    def _may_offer(self) -> bool:
+        return not self.is_paused and self.quota.room_count() > 0
+
+    # ---- what the consumer asks and tells, on the I/O thread
+
+    def look(self) -> None:
+        """See what is wanted now."""
+        if self._consumer is not None:
+            self._consumer.look()
+
+    def wanted_count(self) -> int:
+        """See `bus.contract.Demand`."""
+        with self.house.lock:
+            count = self._wanted_count - self._reserved_count
+            if count <= 0 or self.is_paused or self._is_closed:
+                return self._reclaim_count
+            room_count = self.quota.room_count()
+            if not room_count:
+                self._look_when_rate_lets()
+            return max(min(count, room_count), self._reclaim_count)
+
+    def _look_when_rate_lets(self) -> None:
+        next_mono_s = self.quota.next_mono_s()
+        if next_mono_s is not None and not self._is_told_rate:
+            self._is_told_rate = True
+            self.house.timers.at(next_mono_s, self._look_again)
+
+    def _look_again(self) -> None:
+        self._is_told_rate = False
+        self.look()
+
+    def on_empty(self) -> None:
+        """See `bus.contract.Demand`."""
+        with self.house.lock:
+            self._reclaim_count = 0
+            if self._reserved_count:
+                return
+            done = [one for one in self.waiting if one.leases or not one.is_holding]
+        for request in done:
+            request.answer()
+
+    def on_begun(self, lost_count: int) -> None:
+        """See `bus.contract.Demand`: what was lost is in the queue, and its leases go on."""
+        with self.house.lock:
+            self.epoch += 1
+            self._reclaim_count += lost_count
+
+    def on_delivery(self, delivery: Delivery) -> None:
+        """Take a step that the consumer has found."""
+        if self._gate is not None and not self._gate.is_welcome(delivery):
+            self._gate.before(self._take)(delivery)
+        elif delivery.redelivered or has_past(delivery):
+            with self.house.lock:
+                self._reserved_count += 1
+            self.house.submit(lambda: self._take_reserved(delivery))
+        else:
+            self._take(delivery)
+
+    def _take_reserved(self, delivery: Delivery) -> None:
+        """Take a step that has been with somebody before: that may take the broker's answer."""
+        try:
+            self._take(delivery)
+        finally:
+            with self.house.lock:
+                self._reserved_count -= 1
+            self.look()
+
+    def _take(self, delivery: Delivery) -> None:
+        attempt = Attempt(self.station, delivery)
+        with self.house.lock:
+            reply = self.unsent.pop(attempt.key, None)
+            is_reclaimed = self._reclaim_count > 0
+            self._reclaim_count = max(0, self._reclaim_count - 1)
+        if reply is not None:
+            self._answer_again(attempt, reply)
+        elif is_reclaimed and attempt.key not in self.station.open_attempts and not self._is_wanted():
+            self._put_back(delivery)
+        else:
+            self._begin(attempt)
+
+    def _begin(self, attempt: Attempt) -> None:
+        """Hand out a step, or answer it at once: a duplicate, one that is malformed, too late, cancelled."""
+        try:
+            if decode(self.performer, attempt) and attempt.step is None:
+                attempt.refuse("it is no step: nobody owes an answer to it")
+            elif attempt.step is not None and start(self.performer, attempt):
+                self._place(Lease(self, attempt, self.kind))
+                return
+        except Exception as error:
+            self.house.logger.exception("%s could not be handed out", attempt.correlation_id)
+            text = f"the gateway could not deal with it: {type(error).__name__}: {error}"
+            report(attempt, Reply("failed", message=text))
+        attempt.finish()
+
+    def _put_back(self, delivery: Delivery) -> None:
+        """Leave to others what was only looked at to find steps of ours that came back."""
+        with self.house.lock:
+            self._reclaim_count = 0
+        if delivery.redelivered:
+            delivery.settle(Verdict.REQUEUE)
+        else:
+            return_to_queue(self.station.bus, delivery, accepted=self.station.settings.accept_from)
+
+    def _is_wanted(self) -> bool:
+        with self.house.lock:
+            return bool(self.waiting) and self._may_offer()
+
+    # ---- leases
+
+    def _place(self, lease: Lease) -> None:
+        """Give a step to whoever has waited longest; back to the queue when nobody waits any more."""
+        limit(lease.attempt)
+        if lease.rules.timeout_s:
+            lease.attempt.limit(lease.rules.timeout_s)
+        with self.house.lock:
+            request = next(iter(self.waiting), None) if self._may_offer() else None
+            self.quota.take()
+            self.lease_count += 1
+            if request is not None:
+                self._hand(lease, request)
+        if request is None:
+            self.give_back(lease)
+            return
+        look_after(lease)
+        if not request.room_count:
+            request.answer()
+
+    def offer_again(self, lease: Lease) -> None:
+        """Hand out a step once more whose worker has asked for it, now or with the next poll."""
+        with self.house.lock:
+            if lease.phase is not Phase.PARKED or lease in self.parked:
+                return
+            request = next(iter(self.waiting), None) if not self.is_paused else None
+            if request is None:
+                self.parked.append(lease)
+                return
+            self._hand(lease, request)
+        request.answer()
+        self.look()
+
+    def give_back(self, lease: Lease) -> None:
+        """Give a step to somebody else that nobody has got; without the lock."""
+        with self.house.lock:
+            if lease.phase is not Phase.OFFERED:
+                return
+            self.house.counts["given_back"] += 1
+            if lease.is_begun:
+                lease.phase = Phase.PARKED
+            else:
+                self.forget(lease)
+        if lease.is_begun:
+            self.offer_again(lease)
+            return
+        self.station.open_attempts.pop(lease.attempt.key, None)
+        accepted = self.station.settings.accept_from
+        return_to_queue(self.station.bus, lease.attempt.delivery, accepted=accepted)
+
+    def forget(self, lease: Lease) -> None:
+        """Note that a lease is over; the lock is held."""
+        lease.phase = Phase.OVER
+        self.house.leases.pop(lease.task_id, None)
+        self.lease_count -= 1
+        self.quota.end()
+        if lease in self.parked:
+            self.parked.remove(lease)
+        if lease.timer is not None:
+            lease.timer.cancel()
+
+    def _answer_again(self, attempt: Attempt, reply: Reply) -> None:
+        """Answer a step whose result we have, but could not send before its message came back."""
+        if decode(self.performer, attempt):
+            self.station.open_attempts[attempt.key] = attempt
+            attempt.on_settled = lambda is_answered: None if is_answered else self.keep(attempt, reply)
+            attempt.reply(reply)
+        attempt.finish()
+
+    def keep(self, attempt: Attempt, reply: Reply) -> None:
+        """Keep a final reply that the broker did not take, until the message comes back to be answered."""
+        with self.house.lock:
+            self.unsent[attempt.key] = reply
+            self._reclaim_count += 1
+        self.look()
+
+    # ---- opening and closing
+
+    @property
+    def ack_within_s(self) -> float | None:
+        """Seconds after a delivery in which it is to be settled; None is without limit."""
+        return self._consumer.ack_within_s if self._consumer is not None else None
+
+    def _open(self) -> None:
+        with self.house.lock:
+            if self._is_opening or self._consumer is not None:
+                return
+            self._is_opening = True
+        self.house.submit(self._declare)
+
+    def _declare(self) -> None:
+        bus, settings, failure = self.house.bus, self.station.settings, None
+        try:
+            bus.declare(settings.topology(), settings.declare)
+        except ConnectionLost:
+            pass  # it is declared when the connection is back
+        except TopologyMismatch as error:
+            failure = self.house.clock.mono_s() + DECLARE_AGAIN_S, error
+            self.house.logger.error("%s cannot be polled: %s", self.queue, error)
+        consumer: Any = None
+        if failure is None:
+            consumer = bus.consume_on_demand(self.queue, self.on_delivery, self, longest_s=None)
+        with self.house.lock:
+            self._consumer, self._failure, self._is_opening = consumer, failure, False
+            given_up = list(self.waiting) if failure is not None else []
+        for request in given_up:
+            request.answer()
+        self.look()
+
+    def _raise_failure(self, now_mono_s: float) -> None:
+        if self._failure is not None and now_mono_s < self._failure[0]:
+            raise self._failure[1]
+
+    def is_idle_since(self, mono_s: float) -> bool:
+        """Tell whether nobody has polled since, and nothing is leased or kept; the lock is held."""
+        is_used = self.waiting or self.lease_count or self.unsent or self._reserved_count
+        return self.last_polled_mono_s < mono_s and not is_used
+
+    def close(self) -> None:
+        """Answer who waits, and take no more; what is leased stays so as long as the bus."""
+        with self.house.lock:
+            self._is_closed = True
+            waiting = list(self.waiting)
+        for request in waiting:
+            request.answer()
+        if self._consumer is not None:
+            self._consumer.cancel()

@@ -1,0 +1,98 @@
+"""What a gateway is told, and the settings of a worker that each of its task types stands for."""
+
+from __future__ import annotations
+
+import re
+
+import msgspec
+
+from reworker.bus.contract import DeclareMode
+from reworker.errors import ConfigError
+from reworker.gateway.contract import LateResult, TaskType
+from reworker.jobs.returning import DELAYS_S
+from reworker.jobs.settings import QUEUE_NAME, WorkerSettings
+from reworker.topology import names
+
+#: bytes of the name of a queue. Source: AMQP 0-9-1, short strings.
+NAME_LIMIT_BYTES = 255
+#: a queue of this form holds messages that wait for another try: who polled it would take them too early.
+_RETRY_NAME = re.compile(r".*\.retry\.[0-9]+s")
+
+
+class GatewaySettings(msgspec.Struct, frozen=True):
+    """How a gateway leases steps.
+
+    Args:
+        exchange: topic exchange of steps and output.
+        declare: what the first poll of a type does with its queue.
+        queue_type: classic or quorum; empty is the broker's default.
+        accept_from: users whose steps are handed out; nothing is everybody's.
+        late_result: what becomes of a result whose lease is over.
+        response_timeout_s: silence after which a lease is over, for types that say nothing.
+        least_response_timeout_s: no type gets less: clients extend their leases only now and then.
+        unsent_after_s: seconds after which a worker is told that the broker has not got its result yet.
+        idle_close_s: seconds without a poll after which a type is forgotten, if nothing of it is leased.
+        max_types: task types that may be polled at once.
+        ledger: file of finished attempts and of leases, so that a restart loses none; empty is memory.
+    """
+
+    exchange: str = names.EXCHANGE
+    declare: DeclareMode = DeclareMode.DECLARE
+    queue_type: str = ""
+    accept_from: tuple[str, ...] = ()
+    late_result: LateResult = LateResult.DROP
+    response_timeout_s: float = 600.0
+    least_response_timeout_s: float = 10.0
+    unsent_after_s: float = 8.0
+    idle_close_s: float = 600.0
+    max_types: int = 1_000
+    ledger: str = ""
+
+
+def lane_settings(settings: GatewaySettings, kind: TaskType) -> WorkerSettings:
+    """Return the settings of the worker that a task type stands for.
+
+    Raises:
+        ConfigError: the type or the domain cannot be the name of a queue.
+    """
+    queue = queue_of(kind)
+    return WorkerSettings(
+        suffix=kind.name,
+        queue=queue,
+        routing_keys=(queue,),  # named like the key
+        domain=kind.domain,
+        exchange=settings.exchange,
+        declare=settings.declare,
+        queue_type=settings.queue_type,
+        accept_from=settings.accept_from,
+        on_redelivery="run",  # of level 1: whoever has lost its worker is polled again
+        ledger=settings.ledger,
+    )
+
+
+def queue_of(kind: TaskType) -> str:
+    """Return the queue of a task type.
+
+    Raises:
+        ConfigError: the type or the domain cannot be the name of a queue.
+    """
+    queue = names.worker_queue(_checked("task type", kind.name), kind.domain)
+    if kind.domain:
+        _checked("domain", kind.domain)
+    longest = max(names.polled_queue(queue), names.retry_queue(queue, DELAYS_S[-1]), key=len)
+    if len(longest.encode()) > NAME_LIMIT_BYTES:
+        room = NAME_LIMIT_BYTES - len(longest.encode()) + len(queue.encode())
+        raise ConfigError(f"{queue:.80}... is longer than the {room} bytes that the name of a queue may have")
+    return queue
+
+
+def _checked(what: str, name: str) -> str:
+    try:
+        QUEUE_NAME.parse(name)
+    except (TypeError, ValueError) as error:
+        raise ConfigError(f"{what}: expected {QUEUE_NAME.allowed}, found {name!r:.80}") from error
+    if not name.isprintable() or not name.strip("."):
+        raise ConfigError(f"{what}: expected a name of printable characters, found {name!r:.80}")
+    if _RETRY_NAME.fullmatch(name):
+        raise ConfigError(f"{what}: {name!r:.80} is kept for messages that wait for another try")
+    return name

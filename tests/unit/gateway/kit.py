@@ -1,0 +1,143 @@
+"""A gateway on a broker in memory, at a time that stands still, and a bus that plays the core."""
+
+from __future__ import annotations
+
+import json
+from collections.abc import Sequence
+from typing import Any
+
+from reworker.bus.contract import Delivery, Outgoing, Properties, QueueSpec, TopologySpec, Verdict
+from reworker.bus.memory import MemoryBroker, MemoryBus
+from reworker.gateway.contract import Completed, Offer, Poll, Result, TaskType, Update, Updated
+from reworker.gateway.gateway import PollGateway
+from reworker.gateway.settings import GatewaySettings
+from reworker.messages import StepHeaders, encode, headers_of_step
+from reworker.testing.clock import FakeClock
+from tests.support.waiting import wait_until
+
+LEVEL_2 = StepHeaders()
+IDEMPOTENT = StepHeaders(is_idempotent=True)
+FROB = TaskType("frob")
+HOLD_S = 5.0
+
+
+class Polled:
+    """A poll and what came of it."""
+
+    def __init__(self) -> None:
+        self.done: list[Poll] = []
+
+    def __call__(self, poll: Poll) -> None:
+        self.done.append(poll)
+
+    def wait(self) -> Poll:
+        """Return the poll once it is answered."""
+        wait_until(lambda: self.done, message="an answer to a poll")
+        return self.done[0]
+
+    @property
+    def offers(self) -> Sequence[Offer]:
+        return self.wait().offers
+
+
+class World:
+    """The gateway's world; `clock` goes on only by `advance`."""
+
+    def __init__(self, **settings: Any) -> None:
+        self.broker, self.clock = MemoryBroker(), FakeClock()
+        self.core = MemoryBus(self.broker, name="core")
+        self.core.open(timeout_s=1)
+        self.core.declare(TopologySpec(queues=(QueueSpec("re.replies"), QueueSpec("re.output"))))
+        self.replies: list[Delivery] = []
+        self.core.consume("re.replies", self._on_reply, prefetch=0)
+        self.bus = MemoryBus(self.broker, name="gateway", clock=self.clock)
+        self.bus.open(timeout_s=1)
+        self.settings = GatewaySettings(**settings)
+        self.gateway = PollGateway(self.bus, self.settings, clock=self.clock)
+        self.empty()
+
+    def empty(self, kind: TaskType = FROB) -> None:
+        """Poll once in vain, so that the queue is there."""
+        polled = self.ask(kind, hold_s=HOLD_S)
+        wait_until(lambda: self.broker.model.queues.get(self.queue(kind)), message="the queue")
+        wait_until(lambda: self.broker.model.queues[self.queue(kind)].subscribers, message="the consumer")
+        polled.first.cancel()
+        wait_until(lambda: not self.broker.model.queues[self.queue(kind)].subscribers, message="its end")
+
+    def queue(self, kind: TaskType = FROB) -> str:
+        return ".".join(filter(None, ("worker", kind.domain, kind.name)))
+
+    def _on_reply(self, delivery: Delivery) -> None:
+        self.replies.append(delivery)
+        delivery.settle(Verdict.ACK)
+
+    def send(
+        self, number: int = 1, headers: StepHeaders | None = LEVEL_2, key: str = "worker.frob", **more: Any
+    ) -> str:
+        """Publish a step and return its attempt id."""
+        attempt = f"{number:024x}.1"
+        parameters = {"command": "frob", "subcommand": "Frob", "hosts": ["web1"], **more}
+        body = encode({"group": "g", "parameters": parameters, "dynamic": {"color": "red"}})
+        table = headers_of_step(headers) if headers is not None else None
+        properties = Properties(
+            correlation_id=attempt, reply_to="re.replies", headers=table, message_id=f"m{number}"
+        )
+        self.core.publish(Outgoing("re", key, body, properties))
+        return attempt
+
+    def ask(self, kind: TaskType = FROB, worker: str = "a", *, count: int = 1, hold_s: float = 0.0) -> Asked:
+        """Poll."""
+        polled = Asked()
+        polled.first = self.gateway.poll(kind, worker, polled, count=count, hold_s=hold_s)
+        return polled
+
+    def take(self, worker: str = "a", kind: TaskType = FROB) -> Offer:
+        """Poll until there is a step, write the answer and return its offer."""
+        polled = self.ask(kind, worker, hold_s=HOLD_S)
+        poll = polled.wait()
+        assert poll.offers, "the hold was over"
+        poll.written()
+        return poll.offers[0]
+
+    def report(self, offer: Offer, result: Result, **more: Any) -> list[Updated]:
+        """Send an update; return where its answer arrives."""
+        told: list[Updated] = []
+        self.gateway.update(Update(offer.task_id, result, **more), told.append)
+        return told
+
+    def complete(self, offer: Offer, **output: Any) -> Updated:
+        """Report that a step is done; return the answer."""
+        told = self.report(offer, Completed(output))
+        wait_until(lambda: told, message="an answer to an update")
+        return told[0]
+
+    def bodies(self, attempt: str) -> list[dict[str, Any]]:
+        """Return the replies that have arrived for an attempt."""
+        mine = [one for one in list(self.replies) if one.properties.correlation_id == attempt]
+        return [json.loads(one.body) for one in mine]
+
+    def statuses(self, attempt: str) -> list[str]:
+        return [one["status"] for one in self.bodies(attempt)]
+
+    def wait(self, attempt: str, *statuses: str) -> None:
+        """Wait until an attempt has been answered so."""
+        wait_until(lambda: self.statuses(attempt) == list(statuses), message=f"{statuses} of {attempt}")
+
+    def advance(self, seconds: float) -> None:
+        """Let time pass, and do what is due."""
+        self.clock.advance(seconds)
+        self.gateway.timers.run_due()
+
+    def waiting_count(self, queue: str = "worker.frob") -> int:
+        return self.broker.message_count(queue)
+
+    def close(self) -> None:
+        self.gateway.close()
+        self.bus.close(deadline_s=0)
+        self.core.close(deadline_s=0)
+
+
+class Asked(Polled):
+    """A poll with its first answer."""
+
+    first: Poll
