@@ -2,6 +2,8 @@
 
 ::
 
+    JobRetry
+      JobGoesOn               not over, and nothing has failed: it is run again later
     ReworkerError
       ThingNotFound           no project, code, revision, task or schedule of this id
       PackageInvalid          a code package cannot be taken, and why
@@ -11,7 +13,11 @@
 
 from __future__ import annotations
 
-from reworker.errors import ReworkerError
+from reworker.errors import JobRetry, ReworkerError
+
+
+class JobGoesOn(JobRetry):
+    """The job is not over, and nothing has failed: run it again later, as often as it takes."""
 
 
 class ThingNotFound(ReworkerError):

@@ -24,8 +24,9 @@ def load_worker(name: str) -> type[Worker]:
     """Return the worker class that `name` means; plugins and modules of the current folder are found too.
 
     Args:
-        name: ``module:Class``; or a plugin's name: a package of `replugin`, where ``sleep`` and
-            ``sleepworker`` mean the one worker of ``replugin.sleepworker``; or an entry point of `GROUP`.
+        name: ``module:Class``, or ``module:object`` of a worker in another style, which says its class; or
+            a plugin's name: a package of `replugin`, where ``sleep`` and ``sleepworker`` mean the one worker
+            of ``replugin.sleepworker``; or an entry point of `GROUP`.
 
     Raises:
         ConfigError: no such module or class, or the module fails to import; the text says which were tried.
@@ -103,6 +104,9 @@ def _only_worker(module: ModuleType, name: str) -> type[Worker]:
 
 
 def _checked(value: object, name: str) -> type[Worker]:
+    in_other_style = None if inspect.isclass(value) else getattr(value, "worker_class", None)
+    if callable(in_other_style):  # an object that says by which class it is run
+        value = in_other_style()
     if not (inspect.isclass(value) and issubclass(value, Worker)):
         raise ConfigError("is no subclass of reworker.worker.Worker", key=name)
     return value

@@ -15,10 +15,10 @@ def serve(worker: Any, pool: WorkerPool, *, is_alone: bool) -> int:
         pool: not started.
         is_alone: let the worker run it, in its `run_forever`: that may add to it.
     """
+    worker._pool = pool
     if not is_alone:
         pool.run()
         return pool.exit_code
-    worker._pool = pool
     try:
         worker.run_forever()
     except SystemExit as end:

@@ -31,6 +31,8 @@ PRECONDITION_FAILED = 406
 RETURNS_HEADER = "x-returns"
 #: header that counts the tries that have ended.
 TRIES_HEADER = "x-tries"
+#: header that counts those of them that had not failed: the job was not over.
+GOING_ON_HEADER = "x-tries-going-on"
 #: header that counts how often a worker was lost that had the message; brokers without a count need it.
 LOST_HEADER = "x-lost"
 #: header in which brokers with quorum queues count deliveries that came back.

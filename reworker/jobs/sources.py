@@ -23,15 +23,18 @@ from reworker.layers import Layered, Origin, did_you_mean
 INI_VARIABLE, INI_NAME = "REWORKER_WORKER_INI", "worker.ini"
 #: how alike a key of a worker's own file must be to a property for a warning: it may be the worker's own.
 VERY_NEAR = 0.87
-#: names of variables, strongest first; those of the tutorial are aliases, in lower and in upper case.
+#: names of variables, strongest first; those of the tutorial are aliases, in lower and in upper case, and so
+#: are those of Conductor's SDKs.
 TYPE_VARIABLES = (
     "REWORKER_{T}_{P}",
+    "conductor.worker.{t}.{p}",
     "conductor_worker_{t}_{p}",
     "CONDUCTOR_WORKER_{T}_{P}",
     "CONDUCTOR_WORKER_{t}_{P}",
 )
 COMMON_VARIABLES = (
     "REWORKER_{P}",
+    "conductor.worker.all.{p}",
     "conductor_worker_all_{p}",
     "CONDUCTOR_WORKER_ALL_{P}",
     "conductor_worker_{p}",
@@ -39,7 +42,7 @@ COMMON_VARIABLES = (
 )
 
 #: how all of them begin, in upper case.
-BEGINNINGS = ("REWORKER_", "CONDUCTOR_WORKER_")
+BEGINNINGS = ("REWORKER_", "CONDUCTOR_WORKER_", "CONDUCTOR.WORKER.")
 
 Layer = tuple[Origin, Mapping[str, Any]]
 
@@ -85,13 +88,14 @@ def layers_of(
         ConfigError: worker.ini is wrong, or a variable's name is nearly that of a property.
     """
     given = _given.get()
-    types = types_of(class_name, given.entry[1].get("queue") or constructor.get("queue"))
+    queue = given.entry[1].get("queue") or constructor.get("queue")
+    types = types_of(class_name, queue)
     return Layered(
         ("constructor", constructor),
         file,
         given.entry,
         *_ini_layers(ini_path(given, environ), types),
-        *_variables(environ, types),
+        *_variables(environ, types, str(queue or "")),
     )
 
 
@@ -148,8 +152,14 @@ def _ini_layers(path: str, types: Sequence[str]) -> Iterator[Layer]:
                 yield section.place_of, section.values
 
 
-def _variables(environ: Mapping[str, str], types: Sequence[str]) -> Iterator[Layer]:
-    """Yield one layer for each variable that is set, weakest first."""
+def _variables(environ: Mapping[str, str], types: Sequence[str], queue: str) -> Iterator[Layer]:
+    """Yield one layer for each variable that is set, weakest first.
+
+    Args:
+        environ: all variables.
+        types: in lower case, strongest first.
+        queue: as it was given; the SDKs write it so in variables, too.
+    """
     environ = {name: value for name, value in environ.items() if name.upper().startswith(BEGINNINGS)}
     if not environ:
         return  # as in most processes; there are hundreds of names to look for
@@ -157,10 +167,15 @@ def _variables(environ: Mapping[str, str], types: Sequence[str]) -> Iterator[Lay
     for form in reversed(COMMON_VARIABLES):
         yield from _set_ones(environ, form, "", endings)
     for one in reversed(types):
-        name = "".join(letter if letter.isalnum() else "_" for letter in one)
-        _refuse_slips(environ, name)
+        spellings = dict.fromkeys((_plain(one), *((_plain(queue), queue) if queue.lower() == one else ())))
+        _refuse_slips(environ, _plain(one))
         for form in reversed(TYPE_VARIABLES):
-            yield from _set_ones(environ, form, name, endings)
+            for name in reversed(spellings):
+                yield from _set_ones(environ, form, name, endings)
+
+
+def _plain(name: str) -> str:
+    return "".join(letter if letter.isalnum() else "_" for letter in name)
 
 
 def _set_ones(

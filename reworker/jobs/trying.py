@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Mapping
 from typing import Any
 
@@ -13,6 +14,7 @@ from reworker.jobs.returning import (
     AT_HEADER,
     DELAYS_S,
     ERROR_HEADER,
+    GOING_ON_HEADER,
     LOST_HEADER,
     TRIES_HEADER,
     UNTIL_HEADER,
@@ -21,7 +23,8 @@ from reworker.jobs.returning import (
     number_in,
     rounded_s,
 )
-from reworker.messages import NOT_AFTER_HEADER, Reply, encode, seconds_in
+from reworker.messages import NOT_AFTER_HEADER, STEP_LIMIT_BYTES, Reply, encode, seconds_in
+from reworker.task_errors import JobGoesOn
 
 #: tries of a job that asks for them itself, when nothing else is said.
 MAX_TRIES = 20
@@ -34,6 +37,11 @@ CLOCK_S = 1.0
 def tries_of(attempt: Attempt) -> int:
     """Return how many tries have ended before this one."""
     return number_in(attempt.delivery, TRIES_HEADER) if attempt.has_past else 0
+
+
+def failures_of(attempt: Attempt) -> int:
+    """Return how many tries have failed before this one; others ended because the job was not over."""
+    return max(tries_of(attempt) - _goings_on_of(attempt), 0)
 
 
 def last_error_of(attempt: Attempt) -> str:
@@ -74,18 +82,17 @@ def try_again(attempt: Attempt, error: BaseException, reply: Reply) -> Reply | N
     # A step has its own from the moment on that its parameters were found well.
     is_step = attempt.method is not None
     policy = attempt.retry if is_step else policy_of(None, attempt.station.settings)
-    is_asked = isinstance(error, JobRetry)
+    is_asked, is_failure = isinstance(error, JobRetry), not isinstance(error, JobGoesOn)
     if attempt.final_status or not (is_asked or (policy is not None and policy.takes(error))):
         return reply
-    tries = tries_of(attempt) + 1
+    tries = failures_of(attempt) + is_failure
     most = policy.attempts if policy is not None else MAX_TRIES
-    if attempt.is_cancelled or tries >= most:
+    if attempt.is_cancelled or (is_failure and tries >= most):
         return _given_up(reply, tries) if tries > 1 else reply
-    delay_s = error.delay_after_s(tries) if isinstance(error, JobRetry) else 0.0
+    delay_s = error.delay_after_s(max(tries, 1)) if isinstance(error, JobRetry) else 0.0
     if policy is not None and not delay_s:
         delay_s = policy.pause_s(tries, attempt.station.rand)
-    changes = error.changes if isinstance(error, JobRetry) else None
-    return _wait(attempt, delay_s, reply, changes)
+    return _wait(attempt, delay_s, reply, error)
 
 
 def is_early(attempt: Attempt) -> bool:
@@ -103,41 +110,58 @@ def is_early(attempt: Attempt) -> bool:
         return False
 
 
+def _goings_on_of(attempt: Attempt) -> int:
+    return number_in(attempt.delivery, GOING_ON_HEADER) if attempt.has_past else 0
+
+
 def _given_up(reply: Reply, tries: int) -> Reply:
     text = f"gave up after {tries} tries"
     return Reply("failed", message=f"{text}: {reply.message}" if reply.message else text, data=reply.data)
 
 
-def _wait(attempt: Attempt, delay_s: float, reply: Reply, changes: Mapping[str, Any] | None) -> Reply | None:
-    clock, tries = attempt.station.clock, tries_of(attempt) + 1
-    why = reply.message or "no reason given"
+def _wait(attempt: Attempt, delay_s: float, reply: Reply, error: BaseException) -> Reply | None:
+    clock, why = attempt.station.clock, reply.message or "no reason given"
     wait_s = max(float(rounded_s(delay_s)), delay_s) if delay_s > 0 else 0.0
     at_s, end_s = clock.now().timestamp() + wait_s, until_s(attempt)
     if end_s is not None and at_s >= end_s:
         text = f"{why}; not tried again: in {wait_s:g} s the time of the step is over"
         return Reply("failed", message=text, data=reply.data)
+    is_failure = not isinstance(error, JobGoesOn)
     headers = {
-        TRIES_HEADER: tries,
+        TRIES_HEADER: tries_of(attempt) + 1,
+        GOING_ON_HEADER: _goings_on_of(attempt) + (not is_failure) or None,
         ERROR_HEADER: why[:ERROR_CHARACTERS],
         UNTIL_HEADER: None if end_s is None else str(end_s),
         NOT_AFTER_HEADER: _not_after(attempt, at_s, end_s),
         LOST_HEADER: None,
     }
+    what = f"try {failures_of(attempt) + 1} ended" if is_failure else "not over"
     if attempt.headers is not None:
-        text = f"try {tries} ended, again in {wait_s:g} s: {why}"
-        attempt.reply(Reply("running", message=text, again_in_s=wait_s))
+        attempt.reply(Reply("running", message=f"{what}, again in {wait_s:g} s: {why}", again_in_s=wait_s))
     try:
-        body = encode({**attempt.body, **changes}) if changes else None
-        result = _send(attempt, wait_s, headers, body)
+        result = _send(attempt, wait_s, headers, _changed_body(attempt, error))
     except (BusError, MessageError, TypeError, ValueError) as cause:
         return Reply("failed", message=f"could not be tried again: {cause}; {why}", data=reply.data)
     if result.outcome is Outcome.CONFIRMED:
-        attempt.station.counts["retried"] += 1
-        attempt.station.logger.warning("%s: try %d ended: %s", attempt.correlation_id, tries, why)
+        attempt.station.counts["retried"] += is_failure
+        level = logging.WARNING if is_failure else logging.INFO
+        attempt.station.logger.log(level, "%s: %s: %s", attempt.correlation_id, what, why)
         return None
     is_doubtful = result.is_sent and result.outcome in (Outcome.LOST, Outcome.TIMED_OUT)
     text = f"could not be tried again: {result.outcome.value} {result.reason}".rstrip() + f"; {why}"
     return Reply("unknown" if is_doubtful else "failed", message=text, reason=text if is_doubtful else None)
+
+
+def _changed_body(attempt: Attempt, error: BaseException) -> bytes | None:
+    """Return the message for the next try; None is as it came.
+
+    Raises:
+        MessageError: it would be larger than a step may be, so that nobody could read it.
+    """
+    changes = error.changes if isinstance(error, JobRetry) else None
+    if not changes:
+        return None
+    return encode({**attempt.body, **changes}, kind="step", limit_bytes=STEP_LIMIT_BYTES)
 
 
 def _not_after(attempt: Attempt, at_s: float, end_s: float | None) -> str | None:

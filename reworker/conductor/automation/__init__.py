@@ -1,0 +1,1 @@
+"""Path of swift-conductor-client; see `reworker.conductor`."""

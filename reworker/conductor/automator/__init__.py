@@ -1,0 +1,1 @@
+"""Path of conductor-python; see `reworker.conductor`."""

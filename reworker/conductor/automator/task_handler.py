@@ -1,0 +1,5 @@
+"""Path of conductor-python: what runs workers."""
+
+from reworker.conductor.hosts import TaskHandler
+
+__all__ = ["TaskHandler"]

@@ -1,0 +1,5 @@
+"""Path of the SDKs: where to connect."""
+
+from reworker.conductor.addresses import Configuration
+
+__all__ = ["Configuration"]

@@ -1,0 +1,5 @@
+"""Path of conductor-python: where to connect."""
+
+from reworker.conductor.addresses import Configuration
+
+__all__ = ["Configuration"]

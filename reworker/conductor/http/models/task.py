@@ -1,0 +1,5 @@
+"""Path of the SDKs: the task."""
+
+from reworker.conductor.models import Task
+
+__all__ = ["Task"]

@@ -1,0 +1,1 @@
+"""Path of the SDKs; see `reworker.conductor`."""

@@ -1,0 +1,5 @@
+"""Path of the SDKs: what workers raise."""
+
+from reworker.conductor.failures import NonRetryableException
+
+__all__ = ["NonRetryableException"]
