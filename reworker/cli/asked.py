@@ -189,12 +189,12 @@ class LocalCore(Service):
         """Start a deployment; see `Asked` and `Service.submit`."""
         asked = submission.asked_for(actor, terms.idempotency_key, is_unattended=terms.is_unattended)
         origin = msgspec.structs.replace(asked, playbook_id=playbook_id or None, reason=terms.reason)
-        return self.start(self.library.draft(text, dynamic, source), origin)
+        return self.start(self.library.draft(text, dynamic, source, terms.domains), origin)
 
     def again(self, deployment_id: str, *, actor: str = "", reason: str = "") -> str:
         """Start a deployment anew; see `Asked`."""
         found = made_from(self.reader, self.deployment(deployment_id).row, self.plan(deployment_id))
-        terms, of = submission.Terms(reason=reason), found.playbook_id
+        terms, of = submission.Terms(reason=reason, domains=found.domains), found.playbook_id
         return self.begin(
             found.text, found.values, actor=actor, terms=terms, playbook_id=of, source=found.name
         )

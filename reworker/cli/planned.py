@@ -10,6 +10,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from reworker.cli.waits import counted
+from reworker.core.domain_keys import keys_of
 from reworker.core.plan_words import (
     approval_words,
     conditions,
@@ -168,7 +169,8 @@ def _step_object(plan: Plan, step: PlannedStep, back: list[str], rules: Rules | 
         "id": step.id,
         "title": step.title,
         "by_trigger": is_triggered(step, rules),
-        "routing_key": None if step.approval else names.step_key(step.command),
+        "routing_key": None if step.approval else keys_of(step.command, step.domains)[0],
+        "domains": list(step.domains),
         "parameters": dict(step.parameters),
         "dynamic": list(step.dynamic_names),
         "notify": _plain(step.notify),

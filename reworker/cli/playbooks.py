@@ -8,12 +8,14 @@ from pathlib import Path
 
 import click
 
+from reworker.cli.domain_option import domain_option
 from reworker.cli.main import EXIT_USAGE
 from reworker.cli.options import Pairs, dynamic_option, output_option
 from reworker.cli.planned import plan_lines, plan_objects
 from reworker.core import parameters
 from reworker.errors import ConfigError, PlaybookInvalid
 from reworker.fsm.document import MAX_BYTES
+from reworker.fsm.domains import ByCommand
 from reworker.fsm.parsing import Reading, examine
 from reworker.fsm.plan import Plan, compile_plan
 from reworker.fsm.playbook import Playbook
@@ -74,14 +76,15 @@ def lint(playbooks: tuple[str, ...]) -> None:
 @click.argument("playbook")
 @dynamic_option
 @click.option("--db", metavar="URL", help="Add the triggers, checks and actions that its core would add.")
+@domain_option
 @output_option
-def plan(playbook: str, dynamic: Pairs, db: str | None, output: str) -> None:
+def plan(playbook: str, dynamic: Pairs, db: str | None, domains: ByCommand, output: str) -> None:
     """Show what PLAYBOOK would do: locks, every message, approval and check, and what follows a failure."""
     found = parse_or_exit(read_playbook(playbook), playbook)
     rules = _rules_of(db) if db else None
     values = parameters.as_typed(found, dynamic, dynamic.texts)
     values = parameters.complete(found, values, rules, source=playbook)
-    compiled = compile_plan(found, values, rules=rules, source=playbook)
+    compiled = compile_plan(found, values, rules=rules, domains=domains, source=playbook)
     show_plan(compiled, rules, output)
 
 

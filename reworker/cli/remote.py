@@ -132,6 +132,8 @@ class RemoteCore(RemoteReads):
     ) -> str:
         """Start a deployment; one, however often the network fails. See `Asked`."""
         body = {"values": dict(dynamic), "unattended": terms.is_unattended, "reason": terms.reason}
+        if terms.domains:  # an older server knows none
+            body["domains"] = {name: list(some) for name, some in terms.domains.items()}
         body |= {"playbook_id": playbook_id} if playbook_id else {"text": text}
         key = terms.idempotency_key or uuid.uuid4().hex
         return str(self._client.ask("POST", "/deployments", body, key=key)["id"])

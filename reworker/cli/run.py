@@ -13,6 +13,7 @@ import click
 
 from reworker.cli.asked import Asked
 from reworker.cli.completion import complete_pair
+from reworker.cli.domain_option import domain_option
 from reworker.cli.events import with_skips
 from reworker.cli.main import EXIT_CANCELLED, EXIT_DETACHED, EXIT_FAILED, EXIT_OK, EXIT_WAITING
 from reworker.cli.options import Pairs, core_option, dynamic_options, output_option, user_name
@@ -27,6 +28,7 @@ from reworker.clock import SystemClock
 from reworker.core import parameters
 from reworker.core.service import AttemptView, DeploymentView
 from reworker.core.submission import Terms
+from reworker.fsm.domains import ByCommand
 from reworker.fsm.plan import Plan
 from reworker.fsm.states import AttemptStatus, DeploymentStatus
 from reworker.logs import escaped
@@ -48,13 +50,15 @@ def terms_options(function: Callable[..., None]) -> Callable[..., None]:
     """Add how a deployment is asked for, which becomes `terms`."""
 
     @wraps(function)
-    def command(*, reason: str, unattended: bool, key: str, **others: Any) -> None:
-        function(terms=Terms(key, is_unattended=unattended, reason=reason), **others)
+    def command(*, reason: str, unattended: bool, key: str, domains: ByCommand, **others: Any) -> None:
+        terms = Terms(key, is_unattended=unattended, reason=reason, domains=domains)
+        function(terms=terms, **others)
 
     options = (
         click.option("--key", default="", help="Idempotency key: the same key starts one deployment only."),
         click.option("--unattended", is_flag=True, help="Nobody can be asked: a doubt fails the deployment."),
         click.option("--reason", default="", help="Why; kept in the history."),
+        domain_option,
     )
     for one in options:
         command = one(command)

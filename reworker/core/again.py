@@ -8,6 +8,7 @@ from typing import Any
 import msgspec
 
 from reworker.errors import NotResumable
+from reworker.fsm.domains import ByCommand
 from reworker.fsm.plan import Plan
 from reworker.storage.contract import DeploymentRow, Reader
 
@@ -19,6 +20,7 @@ class Making(msgspec.Struct, frozen=True):
     values: Mapping[str, Any]
     playbook_id: str
     name: str
+    domains: ByCommand = {}
 
 
 def made_from(reader: Reader, row: DeploymentRow, plan: Plan) -> Making:
@@ -32,4 +34,4 @@ def made_from(reader: Reader, row: DeploymentRow, plan: Plan) -> Making:
     source = reader.source(row.id)
     if source is None or source.text is None:
         raise NotResumable(f"the text of deployment {row.id} was not kept; start its playbook anew")
-    return Making(source.text, plan.dynamic, row.playbook_id or "", row.name)
+    return Making(source.text, plan.dynamic, row.playbook_id or "", row.name, plan.domains)

@@ -34,6 +34,7 @@ def new_attempt(own_id: str, deployment_id: str, step: PlannedStep, command: Rec
         started_at=None,
         ended_at=None,
         role=str(command.role),
+        domain=command.domain,
     )
 
 
@@ -52,4 +53,5 @@ def recorded(row: AttemptRow, command: RecordAttempt, worker: str) -> AttemptRow
         sent_at=command.at if is_sent else row.sent_at,
         started_at=command.at if is_started else row.started_at,
         ended_at=None if status in _OPEN else command.at,
+        domain=command.domain or row.domain,
     )

@@ -13,6 +13,7 @@ from reworker.clock import Clock, SystemClock
 from reworker.core.counters import Counters
 from reworker.core.database_clock import DatabaseClock
 from reworker.core.dead_letters import DeadLetters
+from reworker.core.domain_choice import DomainChoice, DomainItem
 from reworker.core.inbound import Intake, PublishedItem, ReplyItem
 from reworker.core.jobs import JobDesk
 from reworker.core.loop import Listeners, Loop
@@ -109,15 +110,13 @@ class Core:
         self._threads: list[threading.Thread] = []
 
     def _new_publisher(self, clock: Clock) -> Publisher:
-        settings = self._settings
+        settings, self._domain_choice = self._settings, DomainChoice(self._bus, clock)
         return Publisher(
             self._bus,
             clock,
-            settings.name,
+            settings,
             self._on_result,
-            exchange=settings.exchange,
-            lease_s=settings.lease_s,
-            window=settings.window,
+            choose=self._choose_domain,
         )
 
     def _new_loop(self, clock: Clock) -> Loop:
@@ -238,6 +237,13 @@ class Core:
 
     def _on_reply(self, delivery: Delivery) -> None:
         self._intake.put(ReplyItem(delivery, self._dead, self.counters))
+
+    def _choose_domain(self, row: OutboxRow, publish: Callable[[OutboxRow], None]) -> None:
+        def on_chosen(domain: str) -> None:
+            drop = self._publisher.finished
+            self._intake.put(DomainItem(row, domain, self.counters, publish=publish, drop=drop))
+
+        self._domain_choice.choose(row, on_chosen)
 
     def _on_result(self, row: OutboxRow, result: Published) -> None:
         self._intake.put(PublishedItem(row, result, self._publisher, self.counters))

@@ -243,7 +243,8 @@ def steps_sent(reader: Reader) -> dict[str, int]:
             continue
         plan = codec.decode_plan(reader.plan(own_id))
         for attempt in waiting:
-            queue = names.worker_queue(plan.step(attempt.step_index, attempt.role).command)
+            command = plan.step(attempt.step_index, attempt.role).command
+            queue = names.worker_queue(command, attempt.domain)
             found[queue] = found.get(queue, 0) + 1
     return found
 

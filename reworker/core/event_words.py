@@ -7,6 +7,7 @@ from reworker.fsm.plan import Role
 
 #: what an event means for the step it is about.
 STEP_WORDS = {
+    "DomainChosen": "domain chosen",
     "DispatchConfirmed": "sent",
     "DispatchUnroutable": "unroutable",
     "DispatchUnknown": "unknown",
@@ -57,6 +58,8 @@ def event_words(event: EventView, *, is_step: bool) -> str:
         words = f"started, late or once more, by {event.actor or 'a worker without a name'}"
     if event.kind == "LocksAwaited":
         words = f"waits for {data['lock'].replace(':', ' ', 1)}, held by {data['holder']}"
+    if event.kind == "DomainChosen":
+        words = f"goes to domain {data['domain']}" if data["domain"] else "goes to workers without a domain"
     if data.get("resumes"):
         words = f"{words}, goes on with {data['resumes']}"
     if data.get("percent") is not None:

@@ -180,7 +180,7 @@ class GuardedService:
             before = self._started(origin)
             if before is not None:
                 return before
-            draft = self._service.library.draft(text, dynamic or {}, source)
+            draft = self._service.library.draft(text, dynamic or {}, source, terms.domains)
             deed.require(Scope.RUN, place_of(draft.plan))
             return self._service.with_note(deed.note).start(draft, origin)
 

@@ -11,6 +11,8 @@ import msgspec
 from reworker.clock import Clock
 from reworker.core import codec, submission
 from reworker.errors import PlaybookNotFound, StaleVersion
+from reworker.fsm.domains import ByCommand
+from reworker.fsm.plan import Plan
 from reworker.fsm.rules import Rules
 from reworker.fsm.rules_json import rules_from_json, rules_to_json
 from reworker.ids import new_id
@@ -134,13 +136,21 @@ class Library:
             f"to {rules.notice.topic}" if rules.notice else "off",
         )
 
-    def draft(self, text: str, dynamic: Mapping[str, Any], source: str) -> submission.Draft:
+    def draft(
+        self, text: str, dynamic: Mapping[str, Any], source: str, domains: ByCommand | None = None
+    ) -> submission.Draft:
         """Return the plan of a playbook's text with the rules of the database.
+
+        Args:
+            text: YAML or JSON.
+            dynamic: values by name.
+            source: name of the playbook for errors.
+            domains: by command; they hold before those of the playbook.
 
         Raises:
             PlaybookInvalid: the playbook is wrong, a value is missing or wrong, or a message is too large.
         """
-        return self.draft_again(text, dynamic, source, None, {})
+        return self._drafted(text, dynamic, source, self.rules(), domains=domains)
 
     def draft_again(
         self,
@@ -148,17 +158,23 @@ class Library:
         dynamic: Mapping[str, Any],
         source: str,
         rules: bytes | None,
-        before: Mapping[str, Any],
+        before: Plan,
     ) -> submission.Draft:
-        """Return the plan of a text with the rules and values of an earlier deployment; see `draft`.
+        """Return the plan of a text with what an earlier deployment was given; see `draft`.
 
         Args:
             text: YAML or JSON.
             dynamic: values that are new.
             source: name of the playbook for errors.
             rules: of the earlier draft; None takes those of the database.
-            before: values of the earlier deployment.
+            before: plan of the earlier deployment: its values and domains hold unless there are new ones.
         """
         found = self.rules() if rules is None else rules_from_json(msgspec.json.decode(rules))
-        plan = submission.plan_of(text, dynamic, source, found, before)
-        return submission.Draft(plan, text, codec.encode(rules_to_json(found)))
+        given = {"before": before.dynamic, "domains": before.domains}
+        return self._drafted(text, dynamic, source, found, **given)
+
+    def _drafted(
+        self, text: str, dynamic: Mapping[str, Any], source: str, rules: Rules, **given: Any
+    ) -> submission.Draft:
+        plan = submission.plan_of(text, dynamic, source, rules, **given)
+        return submission.Draft(plan, text, codec.encode(rules_to_json(rules)))

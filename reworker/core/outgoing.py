@@ -10,6 +10,7 @@ import msgspec
 
 from reworker import messages
 from reworker.bus.contract import Outgoing, Properties
+from reworker.core.domain_keys import key_of
 from reworker.fsm.attempts import HEARTBEAT_SILENCE_S
 from reworker.fsm.commands import DispatchStep, SendControl, SendNotification
 from reworker.fsm.plan import Plan, PlannedStep, Role
@@ -105,7 +106,7 @@ def step_row(cause: Cause, command: DispatchStep, plan: Plan) -> OutboxRow:
         "step",
         Outgoing(
             exchange=names.EXCHANGE,
-            routing_key=names.step_key(step.command),
+            routing_key=key_of(step.command, step.domains),
             body=step_body(plan, step),
             properties=_persistent(
                 cause.at,

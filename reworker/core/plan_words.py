@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 from collections.abc import Iterator, Sequence
 
+from reworker.core.domain_keys import keys_of
 from reworker.fsm.plan import Plan, PlannedStep, Role
 from reworker.fsm.playbook import Notify, OnUnknown, SequenceKind, When
 from reworker.fsm.rules import Rules
@@ -13,7 +14,8 @@ from reworker.topology import names
 
 def message_words(step: PlannedStep) -> str:
     """Return where a step is sent, and with what."""
-    return f"-> {names.EXCHANGE}/{names.step_key(step.command)}  {json.dumps(dict(step.parameters))}"
+    keys = " or ".join(keys_of(step.command, step.domains))
+    return f"-> {names.EXCHANGE}/{keys}  {json.dumps(dict(step.parameters))}"
 
 
 def conditions(step: PlannedStep, rules: Rules | None) -> Iterator[str]:

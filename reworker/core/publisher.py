@@ -14,7 +14,9 @@ from functools import partial
 from reworker.bus.contract import Bus, Outcome, Published
 from reworker.clock import Clock
 from reworker.core.batch import Claim
+from reworker.core.domain_keys import has_choice
 from reworker.core.outgoing import outgoing_of
+from reworker.core.settings import CoreSettings
 from reworker.storage.contract import OutboxRow, Unit
 
 #: seconds between two looks at the outbox when nothing says that there is something.
@@ -26,6 +28,8 @@ DEADLINE_OF_LEASE = 0.7
 LATE = Published(Outcome.TIMED_OUT, is_sent=False, reason="its claim had ended before it could be published")
 
 OnResult = Callable[[OutboxRow, Published], None]
+#: finds the domain of a row that has a choice, then calls with the row that has its final key.
+Choose = Callable[[OutboxRow, Callable[[OutboxRow], None]], None]
 
 
 class Publisher:
@@ -33,26 +37,23 @@ class Publisher:
 
     Args:
         bus: where to.
-        owner: name of this core, for claims.
+        settings: name of this core, for claims; length of a claim; publishes without a result at most.
         on_result: called on the bus's I/O thread with each row's result.
-        exchange: for steps, output and notifications.
-        lease_s: length of a claim.
-        window: publishes without a result at most.
+        choose: for the rows whose domain is still to be chosen.
     """
 
     def __init__(
         self,
         bus: Bus,
         clock: Clock,
-        owner: str,
+        settings: CoreSettings,
         on_result: OnResult,
         *,
-        exchange: str,
-        lease_s: float,
-        window: int,
+        choose: Choose,
     ) -> None:
-        self._bus, self._clock, self._owner, self._on_result = bus, clock, owner, on_result
-        self._exchange, self._lease_s, self._window = exchange, lease_s, window
+        self._bus, self._clock, self._on_result, self._choose = bus, clock, on_result, choose
+        self._owner, self._exchange = settings.name, settings.exchange
+        self._lease_s, self._window = settings.lease_s, settings.window
         self._fresh: deque[OutboxRow] = deque()
         self._in_flight: set[str] = set()
         #: when rows were found first whose claim had ended.
@@ -136,10 +137,23 @@ class Publisher:
             self._in_flight.add(row.id)
             if deadline_s <= 0:
                 self._on_result(row, LATE)
-                continue
-            on_done = partial(self._on_result, row)
-            message = outgoing_of(row, self._exchange, now)
-            self._bus.publish(message, on_done, deadline_s=deadline_s)
+            elif has_choice(row):
+                until_mono_s = self._clock.mono_s() + deadline_s
+                self._choose(row, partial(self._publish_chosen, until_mono_s))
+            else:
+                self._send(row, now, deadline_s)
+
+    def _publish_chosen(self, until_mono_s: float, row: OutboxRow) -> None:
+        """Publish a row whose domain has been chosen, unless that took too long."""
+        left_s = until_mono_s - self._clock.mono_s()
+        if left_s > 0:
+            self._send(row, self._clock.now(), left_s)
+        else:
+            self._on_result(row, LATE)
+
+    def _send(self, row: OutboxRow, now: datetime, deadline_s: float) -> None:
+        message = outgoing_of(row, self._exchange, now)
+        self._bus.publish(message, partial(self._on_result, row), deadline_s=deadline_s)
 
     def finished(self, row: OutboxRow) -> None:
         """Note that the result of a row has been stored."""

@@ -224,7 +224,17 @@ def _execution(plan: Plan) -> dict[int, Sequence]:
 def _digest(step: Step, plan: Plan) -> bytes:
     """Return the SHA-256 of everything that a step does; equal steps, wherever they stand, have the same."""
     used = {name: plan.dynamic.get(name) for name in dynamic_names([step])}
-    return hashlib.sha256(json.dumps([steps_to_json(step), used], sort_keys=True).encode()).digest()
+    said = [_without_domains(steps_to_json(step)), used]
+    return hashlib.sha256(json.dumps(said, sort_keys=True).encode()).digest()
+
+
+def _without_domains(step: Mapping[str, Any]) -> dict[str, Any]:
+    """Return what a step does, wherever it is done: a step of a domain that is gone was done all the same."""
+    kept = {name: value for name, value in step.items() if name != "domains"}
+    for name in ("verify", "rollback"):
+        if name in kept:
+            kept[name] = _without_domains(kept[name])
+    return kept
 
 
 def _hosts(past: Past, plan: Plan, names: tuple[str, ...]) -> frozenset[str] | None:

@@ -305,7 +305,7 @@ class Service(Reads):
             return submission.Draft(plan, before, rules)
         if not text and before is None:
             raise NotResumable(f"the text of deployment {row.id} was not kept; give its playbook as well")
-        return self.library.draft_again(text or before or "", dynamic, source, rules, plan.dynamic)
+        return self.library.draft_again(text or before or "", dynamic, source, rules, plan)
 
     def decide(
         self, deployment_id: str, attempt: int, decision: Decision, *, actor: str = "", reason: str = ""

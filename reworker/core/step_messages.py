@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from reworker.core.domain_keys import has_choice, routed
 from reworker.core.outgoing import Cause, outgoing_of, step_row
 from reworker.core.tasks.filtering import shown
 from reworker.fsm.commands import DispatchStep
@@ -57,6 +58,8 @@ def step_message(
         attempt=row.number, step_index=row.step_index, tries=row.tries, role=role, fence=fence
     )
     made = step_row(Cause(row.deployment_id, 0, row.created_at), command, plan)
+    if has_choice(made):
+        made = routed(made, row.domain)
     message = outgoing_of(made, exchange, row.sent_at or row.created_at)
     properties = msgspec.to_builtins(message.properties)
     return StepMessage(

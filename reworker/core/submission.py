@@ -13,6 +13,7 @@ from reworker.core import parameters
 from reworker.core.outgoing import step_body
 from reworker.core.principal import Principal
 from reworker.errors import ConfigError, KeyReused, MessageError, PlaybookInvalid
+from reworker.fsm.domains import ByCommand
 from reworker.fsm.parsing import parse
 from reworker.fsm.plan import Plan, Role, compile_plan
 from reworker.fsm.playbook import SequenceKind
@@ -68,12 +69,14 @@ class Terms(msgspec.Struct, frozen=True):
         request: what tells requests of one key apart, such as address and body.
         is_unattended: nobody can be asked; a doubt fails the deployment.
         reason: why, in a person's words.
+        domains: by command; they hold before those of the playbook.
     """
 
     idempotency_key: str = ""
     request: bytes = b""
     is_unattended: bool = False
     reason: str = ""
+    domains: ByCommand = {}
 
 
 def asked_by(who: Principal, terms: Terms, playbook_id: str = "") -> Origin:
@@ -147,7 +150,9 @@ def plan_of(
     dynamic: Mapping[str, Any],
     source: str,
     rules: Rules | None = None,
+    *,
     before: Mapping[str, Any] | None = None,
+    domains: ByCommand | None = None,
 ) -> Plan:
     """Return the plan of a playbook's text and what the operator adds, all of whose steps can be sent.
 
@@ -157,6 +162,7 @@ def plan_of(
         source: name of the playbook for errors.
         rules: what the operator adds.
         before: values of an earlier deployment, which hold unless there are new ones.
+        domains: by command; they hold before those of the playbook.
 
     Raises:
         PlaybookInvalid: the playbook is wrong, a value is missing or does not fit, or a step's message is
@@ -165,7 +171,7 @@ def plan_of(
     playbook = parse(text, source=source)
     given = {**parameters.known(playbook, before or {}, rules), **dynamic}
     values = parameters.complete(playbook, given, rules, source=source)
-    plan = compile_plan(playbook, values, rules=rules, source=source)
+    plan = compile_plan(playbook, values, rules=rules, domains=domains, source=source)
     _require_sendable(plan, source)
     return plan
 

@@ -13,6 +13,7 @@ from reworker.fsm.events import (
     DelayEnded,
     DispatchUnknown,
     DispatchUnroutable,
+    DomainChosen,
     Event,
     HeartbeatLost,
     QueueTimedOut,
@@ -70,6 +71,11 @@ def observe(turn: Turn, event: AttemptEvent) -> str:
         return f"{kind.__name__}: attempt {event.attempt} is {attempt.status}"
     if isinstance(event, Refused) and attempt.role is not Role.APPROVAL:
         return f"attempt {event.attempt} needs no approval"
+    if isinstance(event, DomainChosen):
+        attempt = changed(attempt, domain=event.domain)
+        turn.put(attempt)
+        turn.record(attempt, status)
+        return ""
     if isinstance(event, DelayEnded):
         turn.put(turn.stop_timers(attempt))
         flow.go_on(turn)
@@ -284,11 +290,12 @@ def _unmet(expectation: Expectation, event: ReplyCompleted | ReplyFailed, given:
 
 def _usual_reason(turn: Turn, attempt: Attempt, status: AttemptStatus, event: AttemptEvent) -> str:
     step = turn.step_of(attempt)
+    worker = f"worker.{attempt.domain}.{step.command}" if attempt.domain else f"worker.{step.command}"
     expires_s = step.approval.expires_s if step.approval else None
     usual: dict[type[Event], str] = {
-        DispatchUnroutable: f"no queue is bound to worker.{step.command}",
+        DispatchUnroutable: f"no queue is bound to {worker}",
         DispatchUnknown: "the message may or may not have reached the broker",
-        QueueTimedOut: f"no worker took it: is worker.{step.command} running?",
+        QueueTimedOut: f"no worker took it: is {worker} running?",
         RunTimedOut: "the worker did not end within the step's timeout and may still be running",
         HeartbeatLost: f"the worker fell silent for {HEARTBEAT_SILENCE_S:g} s",
         CancelTimedOut: f"the worker did not answer the cancel within {CANCEL_GRACE_S:g} s",

@@ -100,7 +100,10 @@ class SendNotification(Command):
 
 @dataclass(frozen=True, kw_only=True)
 class RecordAttempt(Command):
-    """Write the attempt's row: its new status, and what came with it; `is_new` makes the row."""
+    """Write the attempt's row: its new status, and what came with it; `is_new` makes the row.
+
+    `domain` is where its message goes; empty is none, or not chosen yet.
+    """
 
     attempt: int
     step_index: int
@@ -112,6 +115,7 @@ class RecordAttempt(Command):
     message: str = ""
     data: Any = None
     percent: float | None = None
+    domain: str = ""
 
 
 @dataclass(frozen=True, kw_only=True)

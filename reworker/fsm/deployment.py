@@ -26,7 +26,8 @@ class Attempt:
 
     `is_unconfirmed` says that the doubt is about its publish, so a worker's answer can still end it;
     `approved_by` are the people who consented so far, of an attempt whose role is that; `reason` says what
-    people are asked; `is_queued_again` that a try has ended and the next one waits for a worker.
+    people are asked; `is_queued_again` that a try has ended and the next one waits for a worker; `domain`
+    where its message goes, empty without one, or while that is not chosen.
     """
 
     number: int
@@ -38,6 +39,7 @@ class Attempt:
     approved_by: tuple[str, ...] = ()
     reason: str = ""
     is_queued_again: bool = False
+    domain: str = ""
 
     @property
     def is_for_people(self) -> bool:

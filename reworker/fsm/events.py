@@ -146,6 +146,13 @@ class DelayEnded(AttemptEvent):
 
 
 @dataclass(frozen=True, kw_only=True)
+class DomainChosen(AttemptEvent):
+    """Of the step's domains, the message goes to this one; empty is none."""
+
+    domain: str = ""
+
+
+@dataclass(frozen=True, kw_only=True)
 class DispatchConfirmed(AttemptEvent):
     """The broker has the step message."""
 
@@ -239,7 +246,7 @@ EVENT_KINDS: dict[str, type[Event]] = {
         *(Submitted, LocksGranted, LocksAwaited, LocksDue, DeploymentTimedOut),
         *(PauseRequested, ResumeRequested, CancelRequested, Decided),
         *(Approved, Refused, ApprovalExpired, DelayEnded),
-        *(DispatchConfirmed, DispatchUnroutable, DispatchUnknown),
+        *(DomainChosen, DispatchConfirmed, DispatchUnroutable, DispatchUnknown),
         *(ReplyStarted, ReplyRunning, ReplyCompleted, ReplyFailed, ReplyUnknown, ReplyCancelled),
         *(QueueTimedOut, RunTimedOut, HeartbeatLost, CancelTimedOut),
     )

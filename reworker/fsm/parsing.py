@@ -12,13 +12,17 @@ from typing import Any
 from reworker.errors import PlaybookInvalid
 from reworker.fsm import checks
 from reworker.fsm.document import Node, Problems, TooManyProblems, read_document
+from reworker.fsm.domains import domains
 from reworker.fsm.playbook import Playbook
 from reworker.fsm.sequence_parsing import SequenceReader
 
 #: steps of a playbook, each counted once per host; ten times what the project promises to run.
 MAX_PLANNED_STEPS = 100_000
 
-PLAYBOOK_KEYS = ("group", "name", "execution", "params", "unattended", "environment", "locks", "timeout")
+PLAYBOOK_KEYS = (
+    *("group", "name", "execution", "params", "unattended", "environment"),
+    *("locks", "timeout", "domain"),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -95,6 +99,8 @@ class _Reader:
             given["params"] = self._params(top["params"])
         if "timeout" in top:
             given["timeout_s"] = checks.duration_s(self._problems, top["timeout"], "timeout")
+        if "domain" in top:
+            given["domains"] = domains(self._problems, top["domain"], "domain")
         found = Playbook(
             group=self._line(top, "group"),
             name=self._line(top, "name"),

@@ -16,6 +16,7 @@ from itertools import accumulate
 from typing import Any
 
 from reworker.errors import PlaybookInvalid
+from reworker.fsm import domains as domain_rules
 from reworker.fsm.playbook import (
     OnUnknown,
     Playbook,
@@ -67,6 +68,7 @@ class Plan:
         timeout_s: for the whole deployment from its start; None is without limit.
         notice: whom to tell of start and end.
         environment: where it is done, such as ``production``; who may start it there is decided by it.
+        domains: by command, as they were given for this deployment alone; its steps have them already.
     """
 
     group: str
@@ -78,6 +80,7 @@ class Plan:
     timeout_s: float | None = None
     notice: PhaseNotice | None = None
     environment: str = ""
+    domains: domain_rules.ByCommand = field(default_factory=dict)
 
     @cached_property
     def _ends(self) -> tuple[int, ...]:
@@ -190,22 +193,30 @@ def _in_role(step: Step, role: Role) -> Step:
 
 
 def compile_plan(
-    playbook: Playbook, dynamic: Mapping[str, Any], *, rules: Rules | None = None, source: str = "playbook"
+    playbook: Playbook,
+    dynamic: Mapping[str, Any],
+    *,
+    rules: Rules | None = None,
+    domains: domain_rules.ByCommand | None = None,
+    source: str = "playbook",
 ) -> Plan:
     """Return the plan of a playbook.
 
     Args:
         playbook: what to do.
         dynamic: values for the names that steps list under `dynamic`.
-        rules: what the operator adds to every playbook.
+        rules: what the operator adds to every playbook; where that is done, the playbook does not say.
+        domains: by command; they hold before those of the playbook.
         source: name of the playbook for errors.
 
     Raises:
-        PlaybookInvalid: a dynamic value is missing; the error names all that are.
+        PlaybookInvalid: a dynamic value is missing, and the error names all that are; or a domain is given
+            for a command that no step has.
     """
     rules = rules or Rules()
     execution = tuple(
-        replace(one, steps=with_triggers(one.steps, rules.triggers)) for one in playbook.execution
+        replace(one, steps=with_triggers(one.steps, rules.triggers))
+        for one in domain_rules.placed(playbook, domains or {}, source=source)
     )
     checks, actions = _apart(rules.checks, SequenceKind.CHECK), _apart(rules.actions, SequenceKind.ACTION)
     sequences = tuple(
@@ -225,6 +236,7 @@ def compile_plan(
         timeout_s=playbook.timeout_s,
         notice=rules.notice,
         environment=playbook.environment,
+        domains=dict(domains or {}),
     )
 
 

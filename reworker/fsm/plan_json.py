@@ -28,6 +28,8 @@ def plan_to_json(plan: Plan) -> dict[str, Any]:
     """Return the plan as plain JSON values; its size is linear in steps plus hosts."""
     kept = _plain(_kept(plan))
     kept["sequences"] = [_sequence_to_json(one) for one in plan.sequences]
+    if plan.domains:
+        kept["domains"] = {command: list(names) for command, names in plan.domains.items()}
     if plan.notice is not None:
         kept["notice"] = _plain(_kept(plan.notice))
     return kept
@@ -119,6 +121,7 @@ def _notify_from_json(value: Mapping[str, Any]) -> Notify:
 _PLAN_PARTS: dict[str, Callable[[Any], Any]] = {
     "sequences": tuple,
     "locks": tuple,
+    "domains": lambda one: {command: tuple(names) for command, names in one.items()},
     "notice": lambda one: one and PhaseNotice(**{**one, "targets": tuple(one.get("targets", ()))}),
 }
 _SEQUENCE_PARTS: dict[str, Callable[[Any], Any]] = {
@@ -126,11 +129,13 @@ _SEQUENCE_PARTS: dict[str, Callable[[Any], Any]] = {
     "steps": lambda steps: tuple(step_from_json(step) for step in steps),
     "notify": _notify_from_json,
     "kind": SequenceKind,
+    "domains": tuple,
     "needs": lambda one: one if one is None else tuple(one),
 }
 _STEP_PARTS: dict[str, Callable[[Any], Any]] = {
     "notify": _notify_from_json,
     "dynamic_names": tuple,
+    "domains": tuple,
     "on_unknown": OnUnknown,
     "retry": lambda one: Retry(**one),
     "when": lambda one: When(**one),

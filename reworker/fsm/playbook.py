@@ -84,6 +84,8 @@ class Step:
     `dynamic_names` are the values that must be given at submit; `timeout_s` None means that the step may
     run for ever; `delay_s` passes before its first dispatch. `verify` finds out whether the step took
     effect, `rollback` takes it back. `priority`, 0 to 255, is for queues that hand out the most urgent first.
+    `domains` are where its workers stand, in the order in which they are tried; none is without a domain in a
+    plan, and nothing said about it in a playbook.
     """
 
     key: str
@@ -106,6 +108,7 @@ class Step:
     id: str = ""
     title: str = ""
     priority: int = 0
+    domains: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -114,7 +117,7 @@ class Sequence:
 
     `batch_count` hosts are at work at once, and the next so many begin when all of these have ended. More
     than `max_failure_count` failed hosts fail the deployment. `needs` are the ids of the sequences that come
-    before; None is the one written before it.
+    before; None is the one written before it. `domains` are those of its steps that say nothing themselves.
     """
 
     hosts: tuple[str, ...]
@@ -126,6 +129,7 @@ class Sequence:
     batch_count: int = 1
     max_failure_count: int = 0
     needs: tuple[str, ...] | None = None
+    domains: tuple[str, ...] = ()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -133,7 +137,7 @@ class Playbook:
     """A valid playbook; `params` is a JSON-Schema-like mapping of parameter names, kept as it is.
 
     `takes_locks` keeps other deployments from its hosts, and from its `environment` when it names one;
-    `timeout_s` is for the whole deployment, None is without limit.
+    `timeout_s` is for the whole deployment, None is without limit. `domains` are those of its sequences.
     """
 
     group: str
@@ -144,6 +148,7 @@ class Playbook:
     environment: str = ""
     takes_locks: bool = True
     timeout_s: float | None = None
+    domains: tuple[str, ...] = ()
 
 
 def host_key(name: str) -> str:

@@ -6,11 +6,15 @@ from typing import Any
 
 from reworker.fsm import checks
 from reworker.fsm.document import Node, Problems
+from reworker.fsm.domains import domains
 from reworker.fsm.playbook import Sequence, Step
 from reworker.fsm.references import References
 from reworker.fsm.step_parsing import StepReader
 
-SEQUENCE_KEYS = ("hosts", "steps", "description", "notify", "id", "strategy", "needs", "preflight")
+SEQUENCE_KEYS = (
+    *("hosts", "steps", "description", "notify", "id"),
+    *("strategy", "needs", "preflight", "domain"),
+)
 STRATEGY_KEYS = ("batch", "max_failures")
 
 
@@ -39,6 +43,8 @@ class SequenceReader:
             given["notify"] = checks.notify(self._problems, entries["notify"], f"{path}.notify")
         if "id" in entries:
             given["id"] = checks.word(self._problems, entries["id"], f"{path}.id")
+        if "domain" in entries:
+            given["domains"] = domains(self._problems, entries["domain"], f"{path}.domain")
         if "preflight" in entries:
             reason = (
                 "preflight is not used, as in the Release Engine; pre-deploy checks are set up in the core"

@@ -125,6 +125,7 @@ ATTEMPT_TRANSITIONS: dict[tuple[AttemptStatus, str], AttemptStatus] = {
     (_A.WAITING, "Approved"): _A.COMPLETED,
     (_A.WAITING, "Refused"): _A.FAILED,
     (_A.WAITING, "ApprovalExpired"): _A.TIMED_OUT,
+    (_A.READY, "DomainChosen"): _A.READY,
     (_A.READY, "DispatchConfirmed"): _A.SENT,
     (_A.READY, "DispatchUnroutable"): _A.UNROUTABLE,
     (_A.READY, "DispatchUnknown"): _A.UNKNOWN,

@@ -7,11 +7,12 @@ from typing import Any
 
 from reworker.fsm import checks, control_parsing
 from reworker.fsm.document import Node, Problems
+from reworker.fsm.domains import domains
 from reworker.fsm.playbook import OnUnknown, Step
 
 CONTROL_KEYS = (
     *("timeout", "queue_timeout", "delay", "retry", "idempotent"),
-    *("on_unknown", "when", "verify", "rollback", "id"),
+    *("on_unknown", "when", "verify", "rollback", "id", "domain"),
 )
 _APPROVAL = "approval"
 
@@ -29,8 +30,10 @@ class _Place:
 
 
 _IN_SEQUENCE = _Place("a step", CONTROL_KEYS)
-_AS_VERIFY = _Place("a verify step", ("timeout", "queue_timeout"), may_notify=False)
-_AS_ROLLBACK = _Place("a rollback step", ("timeout", "queue_timeout", "retry", "idempotent", "on_unknown"))
+_AS_VERIFY = _Place("a verify step", ("timeout", "queue_timeout", "domain"), may_notify=False)
+_AS_ROLLBACK = _Place(
+    "a rollback step", ("timeout", "queue_timeout", "retry", "idempotent", "on_unknown", "domain")
+)
 
 
 class StepReader:
@@ -142,6 +145,8 @@ class StepReader:
                 found[f"{key}_s"] = checks.duration_s(self._problems, entries[key], f"{path}.{key}")
         if "id" in entries:
             found["id"] = checks.word(self._problems, entries["id"], f"{path}.id")
+        if "domain" in entries:
+            found["domains"] = domains(self._problems, entries["domain"], f"{path}.domain")
         if "retry" in entries:
             found["retry"] = control_parsing.retry(self._problems, entries["retry"], f"{path}.retry")
         if "when" in entries:

@@ -18,6 +18,7 @@ from reworker.fsm.commands import (
     TimerKind,
 )
 from reworker.fsm.deployment import Attempt, Track
+from reworker.fsm.domains import only
 from reworker.fsm.events import Event
 from reworker.fsm.notices import Notices
 from reworker.fsm.plan import Role
@@ -58,7 +59,14 @@ class Turn(Notices):
     ) -> Attempt:
         """Open the next attempt at a track's step; `ready` dispatches it, anything else has to wait."""
         number = self.deployment.attempt_count + 1
-        attempt = Attempt(number=number, step_index=track.index, role=role, status=status, reason=reason)
+        attempt = Attempt(
+            number=number,
+            step_index=track.index,
+            role=role,
+            status=status,
+            reason=reason,
+            domain=only(self.step(track.index, role).domains),
+        )
         self.change(attempt_count=number, attempts=(*self.deployment.attempts, attempt))
         if status is AttemptStatus.READY:
             self._announce(track, role)
@@ -148,6 +156,7 @@ class Turn(Notices):
                 message=message,
                 data=getattr(event, "data", None),
                 percent=getattr(event, "percent", None),
+                domain=attempt.domain,
             )
         )
 

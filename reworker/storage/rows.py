@@ -119,7 +119,8 @@ class EventRow(msgspec.Struct, frozen=True):
 class AttemptRow(msgspec.Struct, frozen=True):
     """One attempt at a step on a host, as it stands; `id` is its correlation id on the wire.
 
-    `role` says what the step is there for: step, verify, rollback or approval.
+    `role` says what the step is there for: step, verify, rollback or approval; `domain` where its message
+    goes, empty without one.
     """
 
     id: str
@@ -139,6 +140,7 @@ class AttemptRow(msgspec.Struct, frozen=True):
     started_at: datetime | None
     ended_at: datetime | None
     role: str = "step"
+    domain: str = ""
 
 
 class MarkRow(msgspec.Struct, frozen=True):

@@ -138,7 +138,7 @@ def _again(call: Call) -> Response:
     making = made_from(call.site.service.reader, row, plan)
     key = call.request.headers.get("idempotency-key", "")
     request = b"\0".join((call.request.url.path.encode(), call.raw))
-    terms = Terms(key, request, reason=call.body.reason)
+    terms = Terms(key, request, reason=call.body.reason, domains=making.domains)
     text, values = making.text, making.values
     made_id = core.submit(text, values, terms=terms, playbook_id=making.playbook_id, source=making.name)
     return made(deployment_of(core.deployment(made_id)))

@@ -14,6 +14,7 @@ from reworker.core import submission
 from reworker.core.places import SEEING
 from reworker.core.principal import Scope
 from reworker.core.waiting import as_now
+from reworker.fsm.domains import domains_by_command
 from reworker.fsm.states import DeploymentStatus
 from reworker.storage.contract import DeploymentFilter
 from reworker.web.api_v1.paging import PageQuery, page_from, place_of
@@ -26,6 +27,13 @@ Reason = Annotated[
     str,
     Meta(
         max_length=1000, description="Why, in a person's words; kept in the history.", examples=["release 7"]
+    ),
+]
+DomainsByCommand = Annotated[
+    dict[str, str | list[str]],
+    Meta(
+        description="Domains by command, `*` for all; a list is tried in order, `NO_DOMAIN` is without one.",
+        examples=[{"megafrobber": ["blue", "NO_DOMAIN"], "*": "green"}],
     ),
 ]
 Values = Annotated[
@@ -101,6 +109,7 @@ class NewDeployment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
         playbook_id: of a stored playbook, in place of the text.
         version: of the stored playbook; 0 is the newest.
         unattended: nobody can be asked; a doubt fails the deployment.
+        domains: where the workers of commands stand; they hold before what the playbook says.
     """
 
     text: PlaybookYaml = ""
@@ -109,6 +118,7 @@ class NewDeployment(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_
     values: Values = {}
     unattended: bool = False
     reason: Reason = ""
+    domains: DomainsByCommand = {}
 
 
 class PlaybookRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_only=True):
@@ -117,12 +127,14 @@ class PlaybookRun(msgspec.Struct, frozen=True, forbid_unknown_fields=True, kw_on
     Args:
         version: 0 is the newest.
         unattended: nobody can be asked; a doubt fails the deployment.
+        domains: where the workers of commands stand; they hold before what the playbook says.
     """
 
     version: Annotated[int, Meta(ge=0, le=2**31 - 1)] = 0
     values: Values = {}
     unattended: bool = False
     reason: Reason = ""
+    domains: DomainsByCommand = {}
 
 
 def _get(call: Call) -> Deployment:
@@ -181,6 +193,7 @@ def _started(call: Call, text: str, of_playbook: str) -> Response:
         request=b"\0".join((call.request.url.path.encode(), call.raw)),
         is_unattended=body.unattended,
         reason=body.reason,
+        domains=domains_by_command(body.domains, "domains"),
     )
     core = core_of(call)
     own_id = core.submit(text, body.values, terms=terms, playbook_id=of_playbook)

@@ -136,6 +136,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
         host: that it is for; empty for none.
         status: where it is.
         tries: how often a worker has begun with it.
+        domain: where its message went, or goes; empty without one.
         worker: that has it.
         message: what the worker said last.
         percent: how far it is, as the worker says.
@@ -154,6 +155,7 @@ class Attempt(msgspec.Struct, frozen=True, kw_only=True):
     host: str
     status: AttemptStatus
     tries: int
+    domain: str
     worker: str
     message: str
     percent: float | None
@@ -239,6 +241,7 @@ def attempt_of(view: AttemptView) -> Attempt:
         host=row.host,
         status=AttemptStatus(row.status),
         tries=row.tries,
+        domain=row.domain,
         worker=row.worker,
         message=row.message,
         percent=row.percent,

@@ -222,7 +222,7 @@ def _again(visit: Visit) -> Response:
     key = visit.form.text("key")[:KEY_CHARACTERS]
     try:
         making = made_from(visit.site.service.reader, view.row, visit.service.plan(own_id))
-        terms = Terms(key, own_id.encode(), reason=_reason(visit))
+        terms = Terms(key, own_id.encode(), reason=_reason(visit), domains=making.domains)
         text, values, of = making.text, making.values, making.playbook_id
         new_id = visit.service.submit(text, values, terms=terms, playbook_id=of, source=making.name)
     except KeyReused as error:

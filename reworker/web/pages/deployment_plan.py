@@ -7,6 +7,7 @@ from typing import Any
 
 import msgspec
 
+from reworker.core.domain_keys import keys_of
 from reworker.core.plan_words import conditions, failure_words, told_words
 from reworker.core.tasks.filtering import shown
 from reworker.fsm.plan import Plan, PlannedStep
@@ -105,10 +106,11 @@ def _sequence(plan: Plan, number: int, rules: Rules | None) -> SequencePlan:
 
 
 def _step(plan: Plan, step: PlannedStep, back: list[str], rules: Rules | None) -> StepView:
+    keys = " or ".join(keys_of(step.command, step.domains))
     return StepView(
         number=step.index + 1,
         key=step.key,
-        routing_key="" if step.approval else f"{names.EXCHANGE}/{names.step_key(step.command)}",
+        routing_key="" if step.approval else f"{names.EXCHANGE}/{keys}",
         parameters=_json(dict(step.parameters)) if step.parameters else "",
         notes=tuple(_notes(step, rules)),
         follows=tuple(_follows(plan, step, back)),

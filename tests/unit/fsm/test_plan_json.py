@@ -102,6 +102,7 @@ def steps(inner):
         id=words,
         title=words,
         priority=st.integers(0, 255),
+        domains=tuples,
     )
 
 
@@ -116,6 +117,7 @@ sequences = st.builds(
     batch_count=st.integers(1, 9),
     max_failure_count=st.integers(0, 9),
     needs=st.none() | tuples,
+    domains=tuples,
 )
 notices = st.builds(PhaseNotice, topic=words, targets=tuples, url=words)
 plans = st.builds(
@@ -129,6 +131,7 @@ plans = st.builds(
     timeout_s=st.none() | numbers,
     notice=st.none() | notices,
     environment=words,
+    domains=st.dictionaries(words, tuples, max_size=2),
 )
 
 

@@ -98,7 +98,7 @@ def test_problems_gives_all_with_lines_when_there_are_many():
 
 
 def test_problems_gives_the_known_keys_when_nothing_is_near():
-    known = "hosts, steps, description, notify, id, strategy, needs, preflight"
+    known = "hosts, steps, description, notify, id, strategy, needs, preflight, domain"
     assert reasons(build(xyz=1)) == [f"unknown key 'xyz'; known: {known}"]
 
 
