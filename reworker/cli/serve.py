@@ -9,11 +9,12 @@ from typing import TYPE_CHECKING
 
 import click
 
+from reworker.cli.conductor_options import with_ledger
 from reworker.cli.core import START_S, named, required_bus
 from reworker.cli.core_probe import CoreProbe
 from reworker.cli.oidc_options import oidc_options
 from reworker.cli.options import LogChoice, db_option, health_option, log_options, optional_mq_option
-from reworker.cli.web import echo_link, web_options
+from reworker.cli.web import echo_conductor, echo_link, web_options
 from reworker.cli.web_side import running_web
 from reworker.cli.wiring import name_of_database, opened_storage, running_core, secrets_of
 from reworker.core.release_lines import core_log
@@ -63,11 +64,13 @@ def serve(
         core = stack.enter_context(running_core(bus, db, settings, timeout_s=START_S))
         stores = stack.enter_context(opened_storage(db))
         probe = combined([CoreProbe(core)], f"core {settings.name}")
-        web = running_web(stores, web_settings, mq=bus, service=core.service, probe=probe, oidc=oidc)
+        own = with_ledger(web_settings, db)
+        web = running_web(stores, own, mq=bus, service=core.service, probe=probe, oidc=oidc)
         side = stack.enter_context(web)
         stack.enter_context(watched(probe, health or settings.health, environ=os.environ))
         logger.info("core %s runs on %s", settings.name, name_of_database(db))
         click.echo(f"ready: {side.url}")
+        echo_conductor(side)
         echo_link(side)
         stop_request.wait()
         logger.info("stopping")

@@ -11,10 +11,11 @@ from typing import TYPE_CHECKING, Any, NamedTuple
 import click
 
 from reworker.cli.code_side import running_code_worker
+from reworker.cli.conductor_options import with_ledger
 from reworker.cli.core_probe import CoreProbe
 from reworker.cli.oidc_options import oidc_options
 from reworker.cli.options import LogChoice, health_option, log_options
-from reworker.cli.web import echo_link, web_options
+from reworker.cli.web import echo_conductor, echo_link, web_options
 from reworker.cli.web_side import running_web
 from reworker.cli.wiring import LOCAL_WORKERS, local_system, opened_storage
 from reworker.host.health import combined
@@ -67,7 +68,7 @@ def crew_options(function: Callable[..., Any]) -> Callable[..., Any]:
     "--mq-port", default=5672, show_default=True, type=click.IntRange(0, 65535), help="0: a free port."
 )
 @crew_options
-@web_options(None)
+@web_options(None, has_conductor=True)
 @oidc_options
 @health_option
 @log_options
@@ -89,7 +90,7 @@ def up(
         opened_storage(system.db) as stores,
         running_web(
             stores,
-            web_settings,
+            with_ledger(web_settings, system.db),
             mq=system.url,
             service=system.core.service,
             oidc=oidc,
@@ -100,6 +101,7 @@ def up(
     ):
         click.echo(f"ready: broker {system.url}")
         click.echo(f"dashboard and API: {side.url}")
+        echo_conductor(side)
         echo_link(side)
         click.echo(f"run a playbook:  reworker run PLAYBOOK --db {system.db}")
         if crew.code_slot_count:

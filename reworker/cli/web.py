@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 
+from reworker.cli.conductor_options import conductor_options, with_ledger
 from reworker.cli.oidc_options import oidc_options
 from reworker.cli.options import LogChoice, db_option, log_options
 from reworker.cli.web_side import WebSide, running_web
@@ -19,20 +20,23 @@ if TYPE_CHECKING:
     from reworker.web.settings import WebSettings
 
 
-def web_options(default_port: int | None) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
+def web_options(
+    default_port: int | None, *, has_conductor: bool = False
+) -> Callable[[Callable[..., Any]], Callable[..., Any]]:
     """Add the options that say where it listens and whom it trusts, which become ``web_settings``.
 
     Args:
         default_port: None is none: the command chooses.
+        has_conductor: it serves workers that speak Conductor's HTTP unless it is told not to.
     """
 
     def add(function: Callable[..., Any]) -> Callable[..., Any]:
         @wraps(function)
         def command(*, host: str, port: int | None, no_auth: bool, **rest: Any) -> Any:
-            found = {name: rest.pop(name) for name in _TRUST}
+            found = {name: rest.pop(name) for name in (*_TRUST, "conductor")}
             return function(web_settings=_settings(host, port, no_auth, found), **rest)
 
-        return _listening(default_port, _trusting(command))
+        return _listening(default_port, _trusting(conductor_options(command, is_on=has_conductor)))
 
     return add
 
@@ -129,11 +133,18 @@ def web(
     with (
         stop_signals(stop_request.make),
         existing_storage(db) as stores,
-        running_web(stores, web_settings, mq=mq, management=management, oidc=oidc) as side,
+        running_web(stores, with_ledger(web_settings, db), mq=mq, management=management, oidc=oidc) as side,
     ):
         click.echo(f"ready: {side.url}")
+        echo_conductor(side)
         echo_link(side)
         stop_request.wait()
+
+
+def echo_conductor(side: WebSide) -> None:
+    """Print what clients of Conductor are given as their server, if they are served."""
+    if side.conductor_url:
+        click.echo(f"workers of Conductor: {side.conductor_url}")
 
 
 def echo_link(side: WebSide) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import os
 import resource
 from collections.abc import Iterator
-from contextlib import ExitStack, closing, contextmanager
+from contextlib import AbstractContextManager, ExitStack, closing, contextmanager
 from typing import TYPE_CHECKING
 
 from reworker.clock import SystemClock
@@ -16,7 +16,9 @@ if TYPE_CHECKING:
     from reworker.config import MqSettings
     from reworker.core.access import Access
     from reworker.core.service import Service
+    from reworker.gateway.gateway import PollGateway
     from reworker.storage.contract import LogStore, Storage
+    from reworker.web.conductor.settings import ConductorSettings
     from reworker.web.desk import BusDesk
     from reworker.web.oidc.login import OidcLogin
     from reworker.web.oidc.settings import OidcSettings
@@ -28,10 +30,18 @@ CONNECTION_COUNT = 65_536
 
 
 class WebSide:
-    """A server that answers, and the link of the first start, which is to be printed."""
+    """A server that answers, and the link of the first start, which is to be printed.
 
-    def __init__(self, server: WebServer, link: str) -> None:
+    Args:
+        server: that answers.
+        link: empty when somebody has logged in before.
+        prefix: where workers that poll find it; None is nowhere.
+    """
+
+    def __init__(self, server: WebServer, link: str, prefix: str | None) -> None:
         self.url, self.link = server.url, link
+        #: what a client of Conductor is given as its server; empty when none is served.
+        self.conductor_url = "" if prefix is None else f"{server.url}{prefix}"
 
 
 @contextmanager
@@ -50,7 +60,7 @@ def running_web(
     Args:
         stores: the database and the lines of output.
         settings: where it listens, whom it trusts.
-        mq: file, URL or settings of the broker, for queues and dead letters; None is none.
+        mq: file, URL or settings of the broker, for queues, dead letters and workers that poll; None is none.
         management: URL of its management plugin; empty looks for it at its usual port.
         service: of a core in this process, which notices at once what was asked; None makes one.
         probe: of the core in this process; None asks the database.
@@ -58,9 +68,11 @@ def running_web(
 
     Raises:
         ConfigError: the server's dependencies are not installed, or it cannot listen there.
+        CannotConnect: workers that poll are to be served, and the broker is away.
     """
     try:
         from reworker.web.app import create_app
+        from reworker.web.conductor.parts import parts_of
         from reworker.web.context import Site
         from reworker.web.probe import DatabaseProbe
         from reworker.web.server import WebServer
@@ -75,19 +87,37 @@ def running_web(
     _allow_connections()
     with ExitStack() as stack:
         access = stack.enter_context(closing(Access(storage, clock)))
+        probe = probe or DatabaseProbe(storage.reader)
+        gateway = stack.enter_context(_gateway(mq, settings.conductor)) if settings.conductor else None
         site = Site(
             service or Service(storage, logs, clock),
             access,
             clock,
             settings,
             desk=stack.enter_context(_desk(mq, management, storage, access)) if mq else None,
-            probe=probe or DatabaseProbe(storage.reader),
+            probe=_with_gateway(probe, gateway),
             oidc=_oidc(oidc, settings) if oidc else None,
         )
-        app = create_app(site)
-        server = stack.enter_context(WebServer(app, settings, on_stop=app.state.watcher.end))
+        app = create_app(site, conductor=parts_of(site, storage, gateway) if gateway else None)
+        server = stack.enter_context(WebServer(app, settings, on_stop=app.state.end))
         secret = access.first_link() if settings.has_auth else None
-        yield WebSide(server, f"{server.url}/login/{secret}" if secret else "")
+        link = f"{server.url}/login/{secret}" if secret else ""
+        yield WebSide(server, link, settings.conductor.prefixes[0] if settings.conductor else None)
+
+
+def _gateway(mq: str | MqSettings | None, settings: ConductorSettings) -> AbstractContextManager[PollGateway]:
+    # not above: most servers have none, and need no connection to the broker
+    from reworker.cli.gateway_side import running_gateway
+
+    return running_gateway(mq, settings)
+
+
+def _with_gateway(probe: Probe, gateway: PollGateway | None) -> Probe:
+    if gateway is None:
+        return probe
+    from reworker.cli.gateway_side import with_gateway
+
+    return with_gateway(probe, gateway)
 
 
 def _oidc(oidc: OidcSettings, settings: WebSettings) -> OidcLogin:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Sequence
+from functools import partial
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -14,16 +15,23 @@ from starlette.routing import BaseRoute, Mount, Router
 
 from reworker.web import api_v1, ironworker, operators, pages, rerest
 from reworker.web.api_v1 import live
+from reworker.web.conductor.dialect import ConductorDialect
+from reworker.web.conductor.parts import Parts
 from reworker.web.context import Site
 from reworker.web.errors import answer_error
 from reworker.web.headers import SafeHeaders
 from reworker.web.operations import routes_of
 from reworker.web.pages.rendering import error_page
 from reworker.web.routes import require_guarded
+from reworker.web.streams import Watcher
 
 
-def create_app(site: Site) -> Starlette:
+def create_app(site: Site, *, conductor: Parts | None = None) -> Starlette:
     """Return the application.
+
+    Args:
+        site: what it works with.
+        conductor: serves workers that speak Conductor's HTTP; None serves none.
 
     Raises:
         TypeError: a route does not say who may pass; a bug.
@@ -36,15 +44,25 @@ def create_app(site: Site) -> Starlette:
         *pages.ROUTES,
     ]
     require_guarded(routes)
+    # before all others: a worker asks for each task
+    dialect = [Middleware(ConductorDialect, conductor)] if conductor else []
     app = Starlette(
         routes=routes,
-        middleware=[Middleware(SafeHeaders), Middleware(ironworker.ProxyForm)],
+        middleware=[*dialect, Middleware(SafeHeaders), Middleware(ironworker.ProxyForm)],
         exception_handlers={HTTPException: _answer, Exception: _answer},
     )
     app.router.redirect_slashes = False
     app.state.site = site
     app.state.watcher = live.new_watcher(site)
+    app.state.end = partial(_end, app.state.watcher, conductor)
     return app
+
+
+def _end(watcher: Watcher, conductor: Parts | None) -> None:
+    """End answers that have no end of their own: the server stops. The event loop's thread."""
+    watcher.end()
+    if conductor is not None:
+        conductor.end()
 
 
 def _mount(path: str, routes: Sequence[BaseRoute]) -> Mount:

@@ -7,6 +7,7 @@ import ipaddress
 import msgspec
 
 from reworker.errors import ConfigError
+from reworker.web.conductor.settings import ConductorSettings
 
 DEFAULT_HOST, DEFAULT_PORT = "127.0.0.1", 8080
 #: names of this machine for itself.
@@ -26,6 +27,7 @@ class WebSettings(msgspec.Struct, frozen=True):
         trusted_proxies: addresses whose ``X-Forwarded-For`` and `remote_user_header` are believed.
         remote_user_header: header in which a trusted server names the person it has let in; empty is none.
         allowed_hosts: names under which the outside knows us; empty is any.
+        conductor: serves workers that speak Conductor's HTTP; None serves none.
     """
 
     host: str = DEFAULT_HOST
@@ -37,6 +39,7 @@ class WebSettings(msgspec.Struct, frozen=True):
     trusted_proxies: tuple[str, ...] = ()
     remote_user_header: str = ""
     allowed_hosts: tuple[str, ...] = ()
+    conductor: ConductorSettings | None = None
 
     def __post_init__(self) -> None:
         if not self.has_auth and not is_loopback(self.host):

@@ -15,10 +15,12 @@ from reworker.clock import SystemClock
 from reworker.core.access import Access
 from reworker.core.principal import Limits, Scope
 from reworker.core.service import Service
+from reworker.gateway.contract import Gateway
 from reworker.host.health import Report
 from reworker.storage.contract import LogStore, Storage
 from reworker.storage.opening import open_logs, open_storage
 from reworker.web.app import create_app
+from reworker.web.conductor.parts import parts_of
 from reworker.web.context import Site
 from reworker.web.oidc.login import OidcLogin
 from reworker.web.server import WebServer
@@ -76,13 +78,20 @@ class Api:
 
 
 @contextlib.contextmanager
-def serving(folder: Path, url: str = "", oidc: OidcLogin | None = None, **settings: Any) -> Iterator[Api]:
+def serving(
+    folder: Path,
+    url: str = "",
+    oidc: OidcLogin | None = None,
+    gateway: Gateway | None = None,
+    **settings: Any,
+) -> Iterator[Api]:
     """Serve for the block.
 
     Args:
         folder: for the database.
         url: of another database.
         oidc: logins through a provider.
+        gateway: serves workers that speak Conductor's HTTP, as the setting `conductor` says; None is none.
         settings: of the HTTP side.
     """
     place = url or f"sqlite:///{folder / 'api.db'}"
@@ -94,8 +103,8 @@ def serving(folder: Path, url: str = "", oidc: OidcLogin | None = None, **settin
         service = Service(storage, logs, clock)
         web = WebSettings(**{"port": 0, **settings})
         site = Site(service, access, clock, web, probe=lambda: Report("web"), oidc=oidc)
-        app = create_app(site)
-        server = stack.enter_context(WebServer(app, web, on_stop=app.state.watcher.end))
+        app = create_app(site, conductor=parts_of(site, storage, gateway) if gateway else None)
+        server = stack.enter_context(WebServer(app, web, on_stop=app.state.end))
         made = Api(server.url, storage, logs, service, access, app.state.watcher)
         yield made
         for one in made.clients:
