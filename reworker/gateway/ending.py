@@ -103,7 +103,7 @@ def _on_settled(lease: Lease, reply: Reply | None, is_answered: bool) -> None:
         lane.house.counts["results" if is_answered else "unsent_results"] += 1
     if not is_answered and reply is not None:
         lane.keep(lease.attempt, reply)
-    lane.look()
+    lane.note_end()
     for listener in listeners:
         listener(Standing.DONE if is_answered else Standing.UNSENT)
 

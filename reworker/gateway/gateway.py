@@ -28,7 +28,6 @@ from reworker.gateway.keeping import look_after
 from reworker.gateway.lane import Lane
 from reworker.gateway.late import accept_late
 from reworker.gateway.lease import Lease, Phase
-from reworker.gateway.marking import Marker
 from reworker.gateway.settings import GatewaySettings, queue_of
 from reworker.gateway.timers import Timers
 from reworker.ledger import open_ledger
@@ -73,7 +72,6 @@ class PollGateway:
         )
         self._count_messages = count_messages
         self._lanes: dict[str, Lane] = {}
-        self._marker = Marker(self.house)
 
     def start(self) -> None:
         """Begin to keep the time."""
@@ -98,7 +96,6 @@ class PollGateway:
         """Ask for steps; see `contract.Gateway.poll`."""
         lane = self._lane(kind)
         self.house.counts["polls"] += 1
-        self._marker.note(lane.queue)
         return lane.poll(kind, worker_id, on_done, count=count, hold_s=hold_s)
 
     def _lane(self, kind: TaskType) -> Lane:
@@ -229,8 +226,8 @@ class PollGateway:
     def extend(self, task_id: str) -> bool:
         """Let a lease last anew; see `contract.Gateway.extend`."""
         with self.house.lock:
-            lease: Lease | None = self.house.leases.get(task_id)
-            if lease is None or lease.phase is Phase.OVER:
+            lease = self._live(task_id)
+            if lease is None:
                 return False
             lease.hear()
         lease.begin()
@@ -239,12 +236,17 @@ class PollGateway:
     def say(self, task_id: str, lines: Sequence[str]) -> bool:
         """Send lines of output; see `contract.Gateway.say`."""
         with self.house.lock:
-            lease: Lease | None = self.house.leases.get(task_id)
-            if lease is None or lease.phase is Phase.OVER:
+            lease = self._live(task_id)
+            if lease is None:
                 return False
             lease.hear()
         self._send_lines(lease, lines)
         return True
+
+    def _live(self, task_id: str) -> Lease | None:
+        """Return the lease of an id, unless it is over or about to be; the lock is held."""
+        lease: Lease | None = self.house.leases.get(task_id)
+        return None if lease is None or lease.phase in (Phase.ENDING, Phase.OVER) else lease
 
     def _send_lines(self, lease: Lease, lines: Sequence[str]) -> None:
         if lines:

@@ -72,7 +72,7 @@ def _due_mono_s(lease: Lease) -> float:
 def _beat_mono_s(lease: Lease) -> float:
     attempt = lease.attempt
     every_s = attempt.headers.heartbeat_s if attempt.headers is not None else None
-    if every_s is None or not lease.is_begun:
+    if every_s is None:
         return NEVER
     every_s = min(every_s, CUT_BEAT_S) if lease.lane.epoch != lease.began_epoch else every_s
     return (attempt.last_heartbeat_mono_s or attempt.started_mono_s) + every_s
@@ -81,7 +81,8 @@ def _beat_mono_s(lease: Lease) -> float:
 def _beat(lease: Lease, now_mono_s: float) -> None:
     if now_mono_s >= _beat_mono_s(lease) and not lease.attempt.final_status:
         lease.attempt.last_heartbeat_mono_s = now_mono_s
-        lease.attempt.reply(Reply("running"))
+        if lease.is_begun:
+            lease.attempt.reply(Reply("running"))
 
 
 def _ack_mono_s(lease: Lease) -> float:
@@ -153,7 +154,7 @@ def _send_to_others(lease: Lease) -> None:
     }
     copy = copy_of(delivery, delivery.queue, changes, accepted=station.settings.accept_from)
     station.bus.publish(copy, partial(_on_sent_to_others, attempt))
-    lane.look()
+    lane.note_end()
 
 
 def _on_sent_to_others(attempt: Attempt, result: Published) -> None:

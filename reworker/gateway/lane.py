@@ -14,6 +14,7 @@ from reworker.gateway.contract import Poll, TaskType
 from reworker.gateway.house import House
 from reworker.gateway.keeping import look_after
 from reworker.gateway.lease import Lease, Phase
+from reworker.gateway.marking import Marker
 from reworker.gateway.performer import Performer, Room
 from reworker.gateway.request import Request
 from reworker.gateway.settings import lane_settings
@@ -60,6 +61,8 @@ class Lane:
             room=Room(),
         )
         self.quota = house.quota(kind.name)
+        self.quota.on_room.append(self.look)
+        self._marker = Marker(house, self.queue)
         self.waiting: OrderedDict[Request, None] = OrderedDict()
         self.parked: deque[Lease] = deque()
         #: final replies that the broker did not take in time, by the key of their attempt.
@@ -91,6 +94,7 @@ class Lane:
         request = Request(self, kind, worker_id, on_done, count=max(1, count), is_holding=hold_s > 0)
         with house.lock:
             self._raise_failure(now_mono_s)
+            self._marker.note(now_mono_s)
             self.last_polled_mono_s = now_mono_s
             self.last_worker, self.last_polled_s = worker_id, house.clock.now().timestamp()
             self._take_parked(request)
@@ -148,6 +152,14 @@ class Lane:
         """See what is wanted now."""
         if self._consumer is not None:
             self._consumer.look()
+
+    def note_end(self) -> None:
+        """See what is wanted now that a lease is over: where so many may be leased at once, in all lanes."""
+        if self.quota.rules.concurrent_count:
+            for look in list(self.quota.on_room):
+                look()
+        else:
+            self.look()
 
     def wanted_count(self) -> int:
         """See `bus.contract.Demand`."""
@@ -369,6 +381,8 @@ class Lane:
         with self.house.lock:
             self._is_closed = True
             waiting = list(self.waiting)
+            if self.look in self.quota.on_room:
+                self.quota.on_room.remove(self.look)
         for request in waiting:
             request.answer()
         if self._consumer is not None:

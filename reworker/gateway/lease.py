@@ -47,8 +47,8 @@ class Owner(Protocol):
         """Seconds after a delivery in which it is to be settled; None is without limit."""
         ...
 
-    def look(self) -> None:
-        """See what is wanted now."""
+    def note_end(self) -> None:
+        """See what is wanted now that a lease is over."""
         ...
 
     def forget(self, lease: Lease) -> None:

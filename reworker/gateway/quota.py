@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import deque
+from collections.abc import Callable
 
 from reworker.clock import Clock
 from reworker.gateway.contract import TaskRules
@@ -20,6 +21,8 @@ class Quota:
 
     def __init__(self, clock: Clock) -> None:
         self.rules = TaskRules()
+        #: called when there may be room again: once for each lane of the type.
+        self.on_room: list[Callable[[], None]] = []
         self._clock = clock
         self._leased_count = 0
         self._offered_mono_s: deque[float] = deque()
