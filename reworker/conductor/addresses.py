@@ -13,6 +13,7 @@ from typing import Any
 import msgspec
 
 from reworker.config import MQ_VARIABLE, MqSettings, mq_settings
+from reworker.errors import ConfigError
 from reworker.logs import setup, without_url_passwords
 
 logger = logging.getLogger(__name__)
@@ -82,26 +83,29 @@ class Configuration:
 
     @property
     def mq_source(self) -> Mapping[str, Any] | str | MqSettings | None:
-        """What says where the message bus is; None is the variable ``REWORKER_MQ``, or this machine."""
+        """What says where the message bus is; None is the variable ``REWORKER_MQ``."""
         return self._mq if self._mq is not None else self.host if self.host.startswith(_AMQP) else None
 
     def explain(self) -> None:
         """Say in the log where the program connects to, when it named a server that is not used.
 
         Raises:
-            ConfigError: the settings of the message bus are wrong.
+            ConfigError: nothing says where the message bus is, or its settings are wrong.
         """
-        if not self.host or self.host.startswith(_AMQP):
-            return
-        source = self.mq_source
-        settings = source if isinstance(source, MqSettings) else mq_settings(source, os.environ)
-        is_said = source is not None or MQ_VARIABLE in os.environ
-        logger.warning(
-            "%s is not used: tasks come from the message bus at %s%s",
-            without_url_passwords(self.host),
-            settings.masked_url(),
-            "" if is_said else f", as nothing else was said; set {MQ_VARIABLE}, or Configuration(mq=...)",
-        )
+        is_unused = bool(self.host) and not self.host.startswith(_AMQP)
+        server = without_url_passwords(self.host)
+        if self.mq_source is None and not os.environ.get(MQ_VARIABLE):
+            why = f"{server} is no message bus, and is not used; " if is_unused else ""
+            raise ConfigError(
+                f"{why}say where these workers get their tasks: set {MQ_VARIABLE}, or Configuration(mq=...), "
+                "to a file or an amqp:// URL",
+                key="server_api_url" if is_unused else "mq",
+            )
+        if is_unused:
+            source = self.mq_source
+            settings = source if isinstance(source, MqSettings) else mq_settings(source, os.environ)
+            text = "%s is not used: tasks come from the message bus at %s"
+            logger.warning(text, server, settings.masked_url())
 
     def apply_logging_config(self, log_format: str | None = None, level: Any = None) -> None:
         """Set the log of the process up, unless the program has done so; the format is reworker's."""
