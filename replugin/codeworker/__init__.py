@@ -125,8 +125,6 @@ class CodeWorker(Worker):
             argv=argv,
             env=environment_of(order, slot.folder, temporary, self._path, own.server, own.environment),
             cwd=str(slot.folder),
-            uid=slot.uid,
-            limits=own.limits.of_process(self._others_count),
         )
         bounds = Bounds(
             order.timeout_s, own.cancel_grace_s, own.limits, slot.top, splits_output=order.splits_output
@@ -138,7 +136,8 @@ class CodeWorker(Worker):
             shown = _without_token(text, order.token)
             self.send("output", job.id, {"message": shown, "stream": stream, "piece": next(numbers)})
 
-        return TaskRun(slot.keeper(), bounds, send, lambda: job.cancelled, self._clock()).run(request)
+        keeper = slot.keeper(own.limits.of_process(self._others_count))
+        return TaskRun(keeper, bounds, send, lambda: job.cancelled, self._clock()).run(request)
 
     def _prepared(self, job: Job, order: TaskOrder, slot: Slot) -> list[str]:
         """Put the files of a task into its folder; return how its process is called."""

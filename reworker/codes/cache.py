@@ -153,7 +153,7 @@ def size_of(folder: Path) -> int:
     return total_bytes
 
 
-def copy_tree(source: Path, target: Path, uid: int | None) -> None:
+def copy_tree(source: Path | str, target: Path | str, uid: int | None) -> None:
     """Copy files and folders, with permissions, into a folder that is there.
 
     Args:
@@ -162,17 +162,17 @@ def copy_tree(source: Path, target: Path, uid: int | None) -> None:
         uid: whose the copies shall be, user and group; None is ours.
     """
     for entry in list(os.scandir(source)):
-        copy = target / entry.name
+        copy = os.path.join(target, entry.name)
         if not entry.is_dir(follow_symlinks=False):
             _copy_file(entry.path, copy, uid)
             continue
         os.mkdir(copy, 0o700)
-        copy_tree(Path(entry.path), copy, uid)
+        copy_tree(entry.path, copy, uid)
         if uid is not None:
             os.chown(copy, uid, uid)
 
 
-def _copy_file(source: str, target: Path, uid: int | None) -> None:
+def _copy_file(source: str, target: str, uid: int | None) -> None:
     flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
     reader = os.open(source, os.O_RDONLY | os.O_CLOEXEC)
     try:
@@ -192,12 +192,16 @@ def _copy_file(source: str, target: Path, uid: int | None) -> None:
 
 
 def empty(folder: Path) -> None:
-    """Remove all that is in a folder, also from folders that were closed to us."""
-    for entry in list(os.scandir(folder)):
-        if entry.is_dir(follow_symlinks=False):
-            remove_tree(Path(entry.path))
-        else:
-            os.unlink(entry.path)
+    """Remove all that is in a folder, which is no link, also from folders in it that were closed to us."""
+    place = os.open(folder, os.O_RDONLY | os.O_DIRECTORY | os.O_NOFOLLOW | os.O_CLOEXEC)
+    try:
+        for entry in list(os.scandir(place)):
+            if entry.is_dir(follow_symlinks=False):
+                remove_tree(folder / entry.name)
+            else:
+                os.unlink(entry.name, dir_fd=place)
+    finally:
+        os.close(place)
 
 
 def remove_tree(folder: Path) -> None:

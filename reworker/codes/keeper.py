@@ -2,10 +2,10 @@
 
 Run as a script: ``keeper.py LEASH PLACE``, once for each slot of a worker. `LEASH` is the number of a socket
 whose other end only the worker holds, `PLACE` is `keepers.Place` in JSON. It imports none of our modules, so
-that it is small: each task is a fork of it.
+that it is small: each task is a fork of it, or is spawned, which takes less time but not everybody can.
 
 The worker sends ``run`` with three descriptors (a file with `keepers.Request` in JSON, stdout, stderr),
-``term`` and ``kill``; the answers are ``{"ready": problem}``, ``{"started": true}``, ``{"refused": why}`` and
+``term`` and ``kill``; the answers are ``{"ready": problem}``, and for each task ``{"refused": why}`` or
 ``{"ended": code}``. When the leash closes, whatever has ended the worker, all is killed.
 
 With namespaces, the keeper is the first process of a pid namespace: at the end of a task one call kills all
@@ -27,8 +27,11 @@ import sys
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from collections.abc import Iterator
+    from collections.abc import Callable, Iterator
     from typing import Any, NoReturn
+
+    #: starts a task by (request, stdout and stderr, place), and returns its pid.
+    Start = Callable[[dict[str, Any], list[int], dict[str, Any]], int]
 
 #: exit code of a process that could not become what it should.
 NO_START_EXIT_CODE = 127
@@ -38,6 +41,10 @@ REAP_COUNT = 200
 STOP_ROUNDS = 20
 #: how much sooner than others a task is killed when the kernel has no memory left.
 OOM_SCORE = b"500"
+#: the least limits of tasks with which we can live ourselves.
+LEAST_LIMITS = {"RLIMIT_DATA": 64 << 20, "RLIMIT_NOFILE": 64, "RLIMIT_NPROC": 8}
+#: signals that we ignore, or Python does, and that mean to a task what they usually do.
+USUAL = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
 
 # Source: linux/sched.h, linux/mount.h, linux/prctl.h.
 NEW_MOUNTS, NEW_UTS, NEW_IPC, NEW_USERS, NEW_PIDS = 0x20000, 0x4000000, 0x8000000, 0x10000000, 0x20000000
@@ -61,27 +68,37 @@ def main(leash: socket.socket, place: dict[str, Any]) -> NoReturn:
             _enter(place)
         else:
             _prctl(PR_SUBREAPER, 1)
+        _prctl(PR_NO_NEW_PRIVS, 1)
         _prctl(PR_DUMPABLE, 0)
     except OSError as error:
         _tell(leash, {"ready": str(error)})
         os._exit(NO_START_EXIT_CODE)
+    os.umask(0o022)
     reader, writer = os.pipe()
     os.set_blocking(writer, False)
     signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
     signal.signal(signal.SIGCHLD, _noticed)
+    is_spawning = place["namespaces"] and _can_keep(place["limits"])
+    if is_spawning:
+        _limit_all(place["limits"])
     _tell(leash, {"ready": ""})
     while True:
         word, descriptors = _received(leash)
         if word == b"run":
-            _run(leash, reader, descriptors, has_namespaces=place["namespaces"])
+            _run(leash, reader, descriptors, place, _spawned if is_spawning else _forked)
+            if place["namespaces"]:  # what one task leaves in it, the next one must not see
+                _check("unshare", _libc.unshare(NEW_IPC))
 
 
-def _run(leash: socket.socket, reader: int, descriptors: list[int], *, has_namespaces: bool) -> None:
+def _run(
+    leash: socket.socket, reader: int, descriptors: list[int], place: dict[str, Any], start: Start
+) -> None:
     """Run one task to its end."""
+    has_namespaces = place["namespaces"]
     with open(descriptors[0], "rb") as file:
         request = json.load(file)
     try:
-        pid = _started(request, descriptors[1:], has_namespaces=has_namespaces)
+        pid = start(request, descriptors[1:], place)
     except OSError as error:
         _end_all(has_namespaces=has_namespaces)
         _tell(leash, {"refused": str(error)})
@@ -89,7 +106,6 @@ def _run(leash: socket.socket, reader: int, descriptors: list[int], *, has_names
     finally:
         for one in descriptors[1:]:
             os.close(one)
-    _tell(leash, {"started": True})
     code, is_more = None, False
     while code is None:
         ready, _, _ = select.select([leash.fileno(), reader], [], [], 0 if is_more else None)
@@ -203,8 +219,38 @@ def _children_of(pid: int) -> Iterator[int]:
                 yield from map(int, file.read().split())
 
 
-def _started(request: dict[str, Any], outputs: list[int], *, has_namespaces: bool) -> int:
-    """Start a task and return its pid.
+def _spawned(request: dict[str, Any], outputs: list[int], place: dict[str, Any]) -> int:
+    """Start a task by a call that copies nothing of our memory, and return its pid.
+
+    What it inherits we have to be for that moment: in its folder, and its user by our real id. We are the
+    first of a pid namespace, to which others of that user can do nothing.
+
+    Raises:
+        OSError: it cannot be started.
+    """
+    users, groups, uid = os.getresuid(), os.getresgid(), place["uid"]
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    actions = [(os.POSIX_SPAWN_DUP2, one, to) for to, one in enumerate((nothing, *outputs))]
+    argv = request["argv"]
+    try:
+        os.chdir(request["cwd"])
+        if uid is not None:
+            os.setgroups([])
+            os.setresgid(uid, *groups[1:])
+            os.setresuid(uid, *users[1:])
+        return os.posix_spawn(
+            argv[0], argv, request["env"], file_actions=actions, setsid=True, setsigdef=USUAL, resetids=True
+        )
+    finally:
+        os.setresuid(*users)
+        os.setresgid(*groups)
+        os.chdir("/")
+        os.close(nothing)
+        _prctl(PR_DUMPABLE, 0)  # the child had our memory, and changed this by changing its user
+
+
+def _forked(request: dict[str, Any], outputs: list[int], place: dict[str, Any]) -> int:
+    """Start a task as a fork of ours, and return its pid.
 
     Raises:
         OSError: it cannot be started; says at what.
@@ -212,7 +258,7 @@ def _started(request: dict[str, Any], outputs: list[int], *, has_namespaces: boo
     reports, report = os.pipe()
     pid = os.fork()
     if not pid:
-        _leave(report, request, outputs, has_namespaces=has_namespaces)
+        _leave(report, request, outputs, place)
     os.close(report)
     said = b""
     while part := os.read(reports, 4096):
@@ -223,10 +269,10 @@ def _started(request: dict[str, Any], outputs: list[int], *, has_namespaces: boo
     return pid
 
 
-def _leave(report: int, request: dict[str, Any], outputs: list[int], *, has_namespaces: bool) -> NoReturn:
+def _leave(report: int, request: dict[str, Any], outputs: list[int], place: dict[str, Any]) -> NoReturn:
     """Become the task, in a child of ours; say what went wrong, and never come back."""
     try:
-        _become_task(request, outputs, has_namespaces=has_namespaces)
+        _become_task(request, outputs, place)
     except BaseException as error:  # noqa: BLE001  top of the process
         with contextlib.suppress(OSError):
             os.write(report, f"{type(error).__name__}: {error}".encode("utf-8", "replace")[:2000])
@@ -234,24 +280,18 @@ def _leave(report: int, request: dict[str, Any], outputs: list[int], *, has_name
         os._exit(NO_START_EXIT_CODE)
 
 
-def _become_task(request: dict[str, Any], outputs: list[int], *, has_namespaces: bool) -> None:
+def _become_task(request: dict[str, Any], outputs: list[int], place: dict[str, Any]) -> None:
     os.setsid()
-    for name in ("SIGPIPE", "SIGXFSZ", "SIGTERM", "SIGINT", "SIGHUP", "SIGCHLD"):
-        signal.signal(getattr(signal, name), signal.SIG_DFL)
-    nothing = os.open(os.devnull, os.O_RDONLY)
-    for number, descriptor in enumerate((nothing, *outputs)):
+    for one in USUAL:
+        signal.signal(one, signal.SIG_DFL)
+    for number, descriptor in enumerate((os.open(os.devnull, os.O_RDONLY), *outputs)):
         os.dup2(descriptor, number)
-    os.umask(0o022)
-    if has_namespaces:
-        _check("unshare", _libc.unshare(NEW_IPC))  # what one task leaves in it, the next one must not see
-    for name, value in request["limits"].items():
-        _limit(getattr(resource, name), value)
-    if request["uid"] is not None:
+    _limit_all(place["limits"])
+    if place["uid"] is not None:
         os.setgroups([])
-        os.setresgid(*[request["uid"]] * 3)
-        os.setresuid(*[request["uid"]] * 3)
-    _prctl(PR_NO_NEW_PRIVS, 1)
-    if not has_namespaces:
+        os.setresgid(*[place["uid"]] * 3)
+        os.setresuid(*[place["uid"]] * 3)
+    if not place["namespaces"]:
         _prctl(PR_PDEATHSIG, signal.SIGKILL)
     os.chdir(request["cwd"])
     os.execve(request["argv"][0], request["argv"], request["env"])
@@ -263,11 +303,18 @@ def _prefer_for_oom() -> None:
         file.write(OOM_SCORE)
 
 
-def _limit(number: int, value: int) -> None:
-    """Set a limit, as far as we may."""
-    most = resource.getrlimit(number)[1]
-    value = value if most == resource.RLIM_INFINITY else min(value, most)
-    resource.setrlimit(number, (value, value))
+def _can_keep(limits: dict[str, int]) -> bool:
+    """Tell whether we could still do our work with these limits, of which we may never have more again."""
+    return all(limits.get(name, least) >= least for name, least in LEAST_LIMITS.items())
+
+
+def _limit_all(limits: dict[str, int]) -> None:
+    """Set limits, as far as we may."""
+    for name, value in limits.items():
+        number = getattr(resource, name)
+        most = resource.getrlimit(number)[1]
+        value = value if most == resource.RLIM_INFINITY else min(value, most)
+        resource.setrlimit(number, (value, value))
 
 
 def _enter(place: dict[str, Any]) -> None:

@@ -18,7 +18,7 @@ import msgspec
 from reworker.codes import keeper
 from reworker.errors import JobError, JobFailed
 
-#: seconds that a keeper may take for its first word, and to start a task.
+#: seconds that a keeper may take for a word.
 START_S = 20.0
 #: bytes of an answer at most.
 _ANSWER_BYTES = 8_192
@@ -34,6 +34,8 @@ class Place(msgspec.Struct, frozen=True):
         top: the slot's folder; where there are namespaces, of all folders only this one can be written.
         private: (place, folder) pairs: what is seen there instead.
         hidden: files and folders that are seen empty.
+        uid: user and group of tasks; None stays who we are.
+        limits: of each process of a task: values of resource limits, by their names.
     """
 
     namespaces: bool = False
@@ -42,6 +44,8 @@ class Place(msgspec.Struct, frozen=True):
     top: str = ""
     private: list[tuple[str, str]] = []
     hidden: list[str] = []
+    uid: int | None = None
+    limits: dict[str, int] = {}
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -51,15 +55,11 @@ class Request(msgspec.Struct, frozen=True):
         argv: program, as an absolute path, and arguments.
         env: all of its environment.
         cwd: working folder.
-        uid: of user and group; None stays who we are.
-        limits: values of resource limits, by their names.
     """
 
     argv: list[str]
     env: dict[str, str]
     cwd: str
-    uid: int | None = None
-    limits: dict[str, int] = {}
 
 
 class KeeperLost(JobError):
@@ -117,10 +117,9 @@ class Keeper:
         return self._leash.fileno()
 
     def run(self, request: Request, stdout: int, stderr: int) -> None:
-        """Start a task.
+        """Have a task started; `exit_code` says whether it could be.
 
         Raises:
-            JobFailed: it cannot be started.
             KeeperLost: the keeper has ended.
         """
         file = os.memfd_create("request")
@@ -132,9 +131,6 @@ class Keeper:
             raise KeeperLost(f"the keeper of this slot was lost: {error}") from error
         finally:
             os.close(file)
-        answer = self._answer(START_S)
-        if "started" not in answer:
-            raise JobFailed(f"the task cannot be started: {answer.get('refused')}")
 
     def signal(self, number: signal.Signals) -> None:
         """Tell the task to end, by SIGTERM, or end all of it by SIGKILL."""
@@ -145,9 +141,13 @@ class Keeper:
         """Return the exit code of the task, as a shell gives it, when there is news.
 
         Raises:
+            JobFailed: the task could not be started.
             KeeperLost: the keeper has ended.
         """
-        return int(self._answer(timeout_s)["ended"])
+        answer = self._answer(timeout_s)
+        if "ended" not in answer:
+            raise JobFailed(f"the task cannot be started: {answer.get('refused')}")
+        return int(answer["ended"])
 
     def close(self) -> None:
         """End it and its task. Safe twice."""

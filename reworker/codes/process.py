@@ -6,6 +6,7 @@ only look at the first one.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
@@ -70,8 +71,9 @@ def write_files(order: TaskOrder, folder: Path, uid: int | None) -> None:
     """Write payload and configuration, byte for byte, into the folder of a task."""
     texts = {PAYLOAD_NAME: order.payload} | ({CONFIG_NAME: order.config} if order.config else {})
     for name, text in texts.items():
-        path = folder / name
-        path.unlink(missing_ok=True)
+        path = os.path.join(folder, name)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(path)
         file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
         with os.fdopen(file, "wb") as out:
             out.write(text.encode("utf-8", "surrogatepass"))
@@ -86,12 +88,12 @@ def arguments_of(order: TaskOrder, folder: Path, runtimes: Runtimes) -> list[str
         PackageInvalid: there is no such file, or nothing here that can run it.
     """
     entry = _entry(order, folder)
-    path = folder / entry
-    path.chmod(path.stat().st_mode & 0o777 | 0o700)
+    path = os.path.join(folder, entry)
+    os.chmod(path, os.stat(path).st_mode & 0o777 | 0o700)
     words = [*runtimes.command(order.runtime, entry), "-d", f"{folder}/", "-e", "production"]
-    words += ["-id", order.task_id, "-payload", str(folder / PAYLOAD_NAME)]
+    words += ["-id", order.task_id, "-payload", os.path.join(folder, PAYLOAD_NAME)]
     if order.config:
-        words += ["-config", str(folder / CONFIG_NAME)]
+        words += ["-config", os.path.join(folder, CONFIG_NAME)]
     if order.schedule_id and _RUNNER.fullmatch(entry):
         words += ["-schedule_id", order.schedule_id]
     return words
@@ -102,7 +104,7 @@ def _entry(order: TaskOrder, folder: Path) -> str:
     if not order.file_name:
         raise PackageInvalid("the package does not say which file is to be run; upload it with a file_name")
     name = "/".join(part for part in order.file_name.split("/") if part not in ("", "."))
-    if name and ".." not in name.split("/") and (folder / name).is_file():
+    if name and ".." not in name.split("/") and os.path.isfile(os.path.join(folder, name)):
         return name
     paths = [
         os.path.relpath(os.path.join(place, one), folder)
@@ -131,8 +133,8 @@ def environment_of(
     own = {
         "TASK_ID": order.task_id,
         "TASK_DIR": f"{folder}/",
-        "PAYLOAD_FILE": str(folder / PAYLOAD_NAME),
-        **({"CONFIG_FILE": str(folder / CONFIG_NAME)} if order.config else {}),
+        "PAYLOAD_FILE": os.path.join(folder, PAYLOAD_NAME),
+        **({"CONFIG_FILE": os.path.join(folder, CONFIG_NAME)} if order.config else {}),
         **({"SCHEDULE_ID": order.schedule_id} if order.schedule_id else {}),
     }
     usual = {"PATH": path, "HOME": str(folder), "TMPDIR": temporary, "LANG": "C.UTF-8"}

@@ -9,6 +9,8 @@ import secrets
 from collections.abc import Sequence
 from pathlib import Path
 
+import msgspec
+
 from reworker.clock import SystemClock
 from reworker.codes.cache import empty, remove_tree
 from reworker.codes.isolation import Isolation
@@ -35,6 +37,10 @@ class Slot:
         uids: of which one is taken that nobody on this machine has; counts only for root.
         hidden: files and folders that tasks see empty.
 
+    Attributes:
+        folder: of the task, its working folder.
+        temporary: folder for what the task does not keep, seen as /tmp where that is possible.
+
     Raises:
         ConfigError: the folder cannot be used, or all users are taken.
     """
@@ -42,6 +48,7 @@ class Slot:
     def __init__(self, work: Path, isolation: Isolation, uids: Sequence[int], hidden: Sequence[str]) -> None:
         self.isolation, self._hidden, self._work = isolation, hidden, work
         self._keeper: Keeper | None = None
+        self._is_clear = False
         self._locks = contextlib.ExitStack()
         try:
             _make_way(work)
@@ -50,23 +57,19 @@ class Slot:
             self.top = self._made()
         except OSError as error:
             raise ConfigError(f"cannot be used: {error}", key="work_dir") from error
+        self.folder, self.temporary = self.top / "task", self.top / "tmp"
 
-    @property
-    def folder(self) -> Path:
-        """The folder of the task, its working folder."""
-        return self.top / "task"
+    def keeper(self, limits: dict[str, int]) -> Keeper:
+        """Return the keeper of this slot; it is started when there is none.
 
-    @property
-    def temporary(self) -> Path:
-        """The folder for what the task does not keep, seen as /tmp where that is possible."""
-        return self.top / "tmp"
-
-    def keeper(self) -> Keeper:
-        """Return the keeper of this slot; it is started when there is none."""
+        Args:
+            limits: of its tasks, which are the same for all of them; see `keepers.Place`.
+        """
         if self._keeper is None:
             private = [(place, str(self.temporary)) for place in _PRIVATE if _can_be_private(place, self.top)]
             hidden = [*self._hidden, str(self._work)]
-            self._keeper = Keeper(self.isolation.place(str(self.top), private, hidden))
+            place = self.isolation.place(str(self.top), private, hidden)
+            self._keeper = Keeper(msgspec.structs.replace(place, uid=self.uid, limits=limits))
         return self._keeper
 
     def renew(self) -> None:
@@ -75,7 +78,9 @@ class Slot:
         Raises:
             OSError: what is left of the last one cannot be removed.
         """
-        self.clear()
+        if not self._is_clear:
+            self.clear()
+        self._is_clear = False
         os.mkdir(self.folder, 0o700)
         os.chmod(self.temporary, 0o1777 if self.uid is not None else 0o700)
         if self.uid is not None:
@@ -85,8 +90,14 @@ class Slot:
         """Remove what a task has left."""
         os.chmod(self.temporary, 0o700)
         empty(self.temporary)
-        if self.folder.exists():
+        try:
+            empty(self.folder)
+            os.rmdir(self.folder)
+        except FileNotFoundError:  # there was no task yet
+            pass
+        except PermissionError:
             remove_tree(self.folder)
+        self._is_clear = True
 
     def end_keeper(self) -> None:
         """End the keeper and all that it has started; the next task gets a new one."""

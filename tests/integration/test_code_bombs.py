@@ -14,6 +14,7 @@ from collections.abc import Iterator
 from contextlib import closing, suppress
 from pathlib import Path
 
+import msgspec
 import pytest
 
 from reworker.codes.isolation import isolation_here
@@ -57,20 +58,19 @@ def of_user(uid: int) -> Iterator[str]:
 
 @pytest.fixture(params=["proc", pytest.param("namespaces", marks=needs_namespaces)])
 def place(request: pytest.FixtureRequest) -> Iterator[Place]:
+    own = Place(uid=UID, limits={"RLIMIT_NPROC": PROCESS_COUNT})
     if request.param == "proc":
-        yield Place()
+        yield own
         return
     with tempfile.TemporaryDirectory() as top:
-        yield Place(namespaces=True, own_proc=isolation_here().own_proc, top=top)
+        yield msgspec.structs.replace(own, namespaces=True, own_proc=isolation_here().own_proc, top=top)
 
 
 def test_bomb_is_bounded_and_ended_at_the_first_word(place: Place) -> None:
     environment = {"PATH": PATH}
     program = shutil.which("python3", path=PATH)
     assert program
-    request = Request(
-        [program, "-I", "-S", "-c", BOMB], environment, "/", UID, {"RLIMIT_NPROC": PROCESS_COUNT}
-    )
+    request = Request([program, "-I", "-S", "-c", BOMB], environment, "/")
     with closing(Keeper(place)) as keeper, open(os.devnull, "wb") as nothing:
         keeper.run(request, nothing.fileno(), nothing.fileno())
         wait_until(lambda: len(list(of_user(UID))) >= PROCESS_COUNT // 2, END_S, "the bomb to burn")
@@ -80,7 +80,5 @@ def test_bomb_is_bounded_and_ended_at_the_first_word(place: Place) -> None:
         keeper.signal(signal.SIGKILL)
         assert keeper.exit_code(END_S) == 128 + signal.SIGKILL
         assert list(of_user(UID)) == []
-        keeper.run(
-            Request(["/bin/true"], environment, "/", UID, request.limits), nothing.fileno(), nothing.fileno()
-        )
+        keeper.run(Request(["/bin/true"], environment, "/"), nothing.fileno(), nothing.fileno())
         assert keeper.exit_code(END_S) == 0

@@ -5,14 +5,17 @@ from __future__ import annotations
 import json
 import os
 import re
+import signal
 import subprocess
 import sys
 import threading
 from pathlib import Path
+from typing import Any
 
 import pytest
 
 from reworker.codes.isolation import isolation_here
+from reworker.codes.keeper import LEAST_LIMITS
 from reworker.errors import ConfigError
 from reworker.testing import Transcript
 from tests.integration.code_support import DOWNLOAD, Bed, log_of, package
@@ -221,6 +224,57 @@ def test_keeper_that_is_killed_takes_its_task_along(bed: Bed) -> None:
     assert found[0].data == {"status": "killed", "exit_code": None}
     assert living("sleep\x002718") == []
     assert bed.shell("echo again").data == {"exit_code": 0}
+
+
+#: says what a process is and has, and what it may use.
+WHO = """
+import json, os, resource
+about = dict(line.split(":", 1) for line in open("/proc/self/status").read().splitlines())
+own = {name: about[name].split() for name in about if name[:3] in ("Uid", "Gid", "Gro", "Cap", "Sig", "NoN")}
+own["umask"], own["leads"], own["folder"] = os.umask(0), os.getsid(0) == os.getpid(), os.getcwd()
+own["files"] = {one: os.readlink(f"/proc/self/fd/{one}").split(":")[0] for one in range(3)}
+own["opened"], own["parent"] = len(os.listdir("/proc/self/fd")) - 1, os.getppid()
+limits = {name: getattr(resource, name) for name in dir(resource) if "IT_" in name and name != "RLIMIT_OFILE"}
+own["limits"] = {name: resource.getrlimit(number) for name, number in limits.items()}
+print(json.dumps(own))
+"""
+
+
+#: SIGPIPE and SIGXFSZ, which the program itself ignores.
+IGNORED_BY_PYTHON = 1 << signal.SIGPIPE - 1 | 1 << signal.SIGXFSZ - 1
+
+
+def who(bed: Bed) -> dict[str, Any]:
+    found: dict[str, Any] = json.loads(log_of(python(bed, WHO)))
+    return found
+
+
+@needs_namespaces
+def test_process_is_the_same_whether_it_is_spawned_or_forked(bed: Bed) -> None:
+    fewest = LEAST_LIMITS["RLIMIT_NOFILE"]
+    forking = Bed(bed.top, bed.server)
+    bed.config["limits"], forking.config["limits"] = {"open_files": fewest}, {"open_files": fewest - 1}
+    before = os.umask(0o027)
+    try:
+        spawned, again, forked = who(bed), who(bed), who(forking)
+        for own, limit in ((spawned, fewest), (again, fewest), (forked, fewest - 1)):
+            user = bed.harness.worker._slot if own is not forked else forking.harness.worker._slot
+            uid = str(os.getuid() if user.uid is None else user.uid)
+            assert own.pop("folder") == str(user.folder)
+            assert own.pop("Uid") == [uid] * 4
+            assert own.pop("Gid") == [uid] * 4
+            assert own["limits"].pop("RLIMIT_NOFILE") == [limit, limit]
+            (ignored,) = own.pop("SigIgn")  # glibc keeps signals 32 and 33 for itself
+            assert int(ignored, 16) & 0x7FFFFFFF == IGNORED_BY_PYTHON
+        assert spawned == again == forked
+        assert {*forked["CapPrm"], *forked["CapEff"], *forked["CapAmb"]} == {"0" * 16}
+        assert (forked["NoNewPrivs"], forked["umask"], forked["leads"]) == (["1"], 0o022, True)
+        assert (forked["opened"], forked["parent"]) == (3, 1)
+        keeper = Path(f"/proc/{bed.harness.worker._slot._keeper.pid}/status").read_text()
+        assert f"Uid:\t{os.getuid()}\t{os.getuid()}\t{os.getuid()}\t{os.getuid()}\n" in keeper
+    finally:
+        os.umask(before)
+        forking.close()
 
 
 def test_slots_of_one_machine_have_users_and_folders_of_their_own(bed: Bed) -> None:
