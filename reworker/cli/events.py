@@ -11,6 +11,7 @@ from reworker.core.service import AttemptView, EventView
 from reworker.fsm.plan import Role
 from reworker.fsm.states import AttemptStatus
 from reworker.logs import escaped
+from reworker.topology.names import step_key
 
 
 def event_line(event: EventView, attempts: Mapping[int, AttemptView]) -> str:
@@ -22,6 +23,9 @@ def event_line(event: EventView, attempts: Mapping[int, AttemptView]) -> str:
     if attempt is not None:
         name = step_name(attempt.row.step, attempt.row.role)
         place = f"{attempt.row.host or '-'}  {name}  "
+        if event.kind == "DispatchConfirmed" and attempt.row.domain:
+            key = step_key(attempt.row.step.partition(":")[0], attempt.row.domain)
+            note = f" with the key {key}{note}"
     return escaped(f"{at}  {place}{event_words(event, is_step=attempt is not None)}{note}")
 
 

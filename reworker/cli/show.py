@@ -144,6 +144,7 @@ def attempt_object(view: AttemptView) -> dict[str, Any]:
         "step": row.step,
         "status": row.status,
         "tries": row.tries,
+        "domain": row.domain,
         "worker": row.worker,
         "message": row.message,
         "data": view.data,

@@ -57,4 +57,5 @@ class Untaken:
         )
 
     def _worker(self, attempt: Attempt) -> str:
-        return self._plan.step(attempt.step_index, attempt.role).key.partition(":")[0]
+        command = self._plan.step(attempt.step_index, attempt.role).key.partition(":")[0]
+        return f"{attempt.domain}.{command}" if attempt.domain else command

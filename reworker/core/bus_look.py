@@ -220,8 +220,7 @@ def work_by_queue(queues: Iterable[str], work: Iterable[WorkRow]) -> dict[str, l
     readers = {command: name for name in queues if kind_of(name) == "worker" for command in commands_on(name)}
     found: dict[str, list[WorkRow]] = defaultdict(list)
     for row in work:
-        command = row.step.partition(":")[0]
-        found[readers.get(command) or names.worker_queue(command)].append(row)
+        found[readers.get(row.command) or names.worker_queue(row.command)].append(row)
     return found
 
 

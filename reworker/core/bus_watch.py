@@ -211,7 +211,7 @@ class BusWatch:
             return list(dict.fromkeys(wanted))
         wanted += sorted(self._found)
         known = {command for queue in wanted for command in commands_on(queue)}
-        commands = sorted({row.step.partition(":")[0] for row in work} - known)
+        commands = sorted({row.command for row in work} - known)
         wanted += (names.worker_queue(f"{one}{suffix}") for one in commands for suffix in ("worker", ""))
         if self._clock.mono_s() - self._ladder_at_mono_s >= LADDER_S:
             self._ladder_at_mono_s = self._clock.mono_s() if self._found else float("-inf")

@@ -55,7 +55,7 @@ class DomainChoice:
     """Asks the broker who works where. Threads: `choose` from any; answers come on the bus's I/O thread.
 
     A domain counts when a queue of the command there has a consumer, or when somebody polls it over HTTP:
-    then there is its marker. Of several that wait for the same answer, one asks.
+    then there is a message in its marker. Of several that wait for the same answer, one asks.
     """
 
     def __init__(self, bus: Looker, clock: Clock) -> None:
@@ -129,7 +129,8 @@ def _looked_at(command: str, domain: str) -> Iterator[str]:
 
 
 def _is_alive(queue: str, state: QueueState) -> bool:
-    return state.is_there and (queue.startswith(names.POLLED_PREFIX) or state.consumer_count > 0)
+    is_marker = queue.startswith(names.POLLED_PREFIX)
+    return (state.message_count if is_marker else state.consumer_count) > 0
 
 
 class DomainItem:

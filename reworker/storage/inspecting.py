@@ -59,10 +59,10 @@ def _work(deployment_ids: Collection[str], since: datetime) -> Select[Any]:
             *(_A.c.step, _A.c.status, _A.c.worker, func.count()),
             *(func.min(_A.c.sent_at), func.min(_A.c.started_at)),
             func.max(func.coalesce(_A.c.ended_at, _A.c.started_at)),
-            *(count(_A.c.sent_at), count(_A.c.started_at)),
+            *(count(_A.c.sent_at), count(_A.c.started_at), _A.c.domain),
         )
         .where(_A.c.deployment_id.in_(deployment_ids), _A.c.role != "approval")
-        .group_by(_A.c.step, _A.c.status, _A.c.worker)
+        .group_by(_A.c.step, _A.c.status, _A.c.worker, _A.c.domain)
     )
 
 

@@ -22,6 +22,7 @@ class WorkRow(msgspec.Struct, frozen=True):
         newest_at: when the last of them was started or ended.
         sent_count: how many were sent since the moment that was asked for.
         started_count: how many were started since then.
+        domain: where they were sent; empty is without one.
     """
 
     step: str
@@ -33,6 +34,13 @@ class WorkRow(msgspec.Struct, frozen=True):
     newest_at: datetime | None
     sent_count: int
     started_count: int
+    domain: str = ""
+
+    @property
+    def command(self) -> str:
+        """What the queues of its workers are called by: the command, behind its domain."""
+        command = self.step.partition(":")[0]
+        return f"{self.domain}.{command}" if self.domain else command
 
 
 class WorkReader(Protocol):

@@ -21,7 +21,7 @@ OUTPUT_KEY = "output"
 PING_KEY = "ping"
 NOTIFY_PREFIX = "notify."
 WORKER_PREFIX = "worker."
-#: before the queue's name in that of its marker: a queue that says that somebody polls it over HTTP.
+#: before the queue's name in that of its marker, which says that somebody polls it over HTTP.
 POLLED_PREFIX = f"{EXCHANGE}.polled."
 #: seconds for which a marker outlives the last poll; our choice, longer than clients wait between two polls.
 POLLED_EXPIRES_S = 15
@@ -55,7 +55,8 @@ def is_own(queue: str) -> bool:
 def polled_queue(queue: str) -> str:
     """Return the marker of a queue whose workers poll over HTTP: the broker knows no consumers of it.
 
-    It is durable, never holds a message, and expires by itself (`x-expires`) when nobody polls any more.
+    It is a queue with one message in it, which lives as long as a poll counts. That the queue is there says
+    nothing: whoever looks at it renews its own expiry, on RabbitMQ.
     """
     return f"{POLLED_PREFIX}{queue}"
 

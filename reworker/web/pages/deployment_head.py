@@ -145,7 +145,8 @@ def _untaken(state: Deployment, plan: Plan) -> Iterator[Wait]:
         return
     for attempt in [one for one in state.attempts if one.status is AttemptStatus.SENT][:WAIT_COUNT]:
         step = plan.step(attempt.step_index, attempt.role)
-        text = f"{step.key}{place(step.host)} lies in its queue, and no worker has taken it yet."
+        where = f" of domain {attempt.domain}" if attempt.domain else ""
+        text = f"{step.key}{place(step.host)} lies in its queue{where}, and no worker has taken it yet."
         detail = f"Does one run, and is it free? The step waits for {step.queue_timeout_s:g} s at most."
         yield Wait(text, attempt=attempt.number, detail=detail)
 

@@ -7,9 +7,11 @@ import logging
 import msgspec
 import pytest
 
-from reworker.bus.contract import QueueSpec, TopologySpec
+from reworker.bus.contract import Outgoing, Properties, QueueSpec, TopologySpec
 from reworker.bus.memory import MemoryBroker, MemoryBus
 from reworker.bus.queue_state import OnFound, QueueState
+from reworker.core.bus_look import work_by_queue
+from reworker.core.bus_watch import recent_work
 from reworker.core.domain_choice import FRESH_S, DomainChoice
 from reworker.core.domain_keys import has_choice, key_of, keys_of, routed
 from reworker.storage.contract import OutboxRow
@@ -32,12 +34,14 @@ class DomainWorker(Worker):
 
 
 def make_unread(world: World, queue: str, *, is_polled: bool = False) -> None:
-    """Make a queue without a consumer; with a marker when somebody polls it."""
+    """Make a queue without a consumer; its marker holds a message when somebody polls it."""
     bus = MemoryBus(world.broker, is_threaded=False, name="gateway")
     bus.open(timeout_s=1)
     bus.declare(worker_topology(queue, [queue]))
+    marker = names.polled_queue(queue)
+    bus.declare(TopologySpec(queues=(QueueSpec(marker),)))
     if is_polled:
-        bus.declare(TopologySpec(queues=(QueueSpec(names.polled_queue(queue)),)))
+        bus.publish(Outgoing("", marker, b"", Properties()))
 
 
 def sent_to(world: World, text: str | None = None) -> tuple[str, str]:
@@ -157,6 +161,15 @@ def test_core_that_may_not_wait_longer_publishes_nothing(world: World) -> None:
     assert (world.status(own_id), len(plain.steps)) == ("completed", 1)
 
 
+def test_work_in_a_domain_is_that_of_its_queue(world: World) -> None:
+    DomainWorker(world.broker, "blue").script = ()
+    assert sent_to(world) == ("blue", "sent")
+    work = recent_work(world.storage.reader, world.clock.now())
+    assert [one.command for one in work] == ["blue.noop"]
+    assert list(work_by_queue(["worker.noop", "worker.blue.noopworker"], work)) == ["worker.blue.noopworker"]
+    assert list(work_by_queue(["worker.noop"], work)) == ["worker.blue.noop"]
+
+
 def row_of(key: str, kind: str = "step") -> OutboxRow:
     given = dict.fromkeys(OutboxRow.__struct_fields__)
     return OutboxRow(**{**given, "kind": kind, "routing_key": key})
@@ -198,8 +211,8 @@ def test_steps_that_wait_for_the_same_answer_ask_once() -> None:
     assert (len(bus.asked), found) == (1, [])
     assert bus.answer(QueueState(is_there=False)) == "worker.blue.noopworker"
     assert bus.answer(QueueState(is_there=True, message_count=3)) == "worker.blue.noop"
-    assert bus.answer(QueueState(is_there=False)) == "re.polled.worker.blue.noopworker"
-    assert bus.answer(QueueState(is_there=True)) == "re.polled.worker.blue.noop"
+    assert bus.answer(QueueState(is_there=True)) == "re.polled.worker.blue.noopworker"
+    assert bus.answer(QueueState(is_there=True, message_count=1)) == "re.polled.worker.blue.noop"
     assert (found, bus.asked) == (["blue"] * 3, [])
 
 
