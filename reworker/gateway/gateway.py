@@ -22,6 +22,7 @@ from reworker.gateway.contract import (
     Update,
     Updated,
 )
+from reworker.gateway.control import Desk
 from reworker.gateway.ending import end, fail, reply_of
 from reworker.gateway.house import House
 from reworker.gateway.keeping import look_after
@@ -72,9 +73,16 @@ class PollGateway:
         )
         self._count_messages = count_messages
         self._lanes: dict[str, Lane] = {}
+        self.desk = Desk(self.house, self._lanes)
+        self.house.on_new_lane = self.desk.listen_for
 
     def start(self) -> None:
-        """Begin to keep the time."""
+        """Begin to keep the time and to listen to control messages; waits for the broker.
+
+        Raises:
+            TopologyMismatch: the broker does not let us listen.
+        """
+        self.desk.open()
         self.timers.start()
         self._sweep()
 
@@ -306,10 +314,11 @@ class PollGateway:
             self.house.is_closing = True
             lanes = list(self._lanes.values())
             unwritten = [one for one in self.house.leases.values() if one.phase is Phase.OFFERED]
-        for lease in unwritten:
-            lease.lane.give_back(lease)
         for lane in lanes:
             lane.close()
+        for lease in unwritten:
+            lease.lane.give_back(lease)
+        self.desk.say_goodbye()
         self.timers.close()
         self._executor.shutdown(wait=True, cancel_futures=True)
         self.house.ledger.close()

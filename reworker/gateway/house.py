@@ -55,6 +55,8 @@ class House:
         quotas: by task type.
         counts: of what has happened.
         worker_id: beginning of the ids of all workers that poll here.
+        is_closing: nothing is handed out any more.
+        on_new_lane: called with a lane before its queue is declared; may wait for the broker.
     """
 
     bus: Bus
@@ -72,6 +74,7 @@ class House:
     counts: Counter[str] = field(default_factory=Counter)
     worker_id: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
     is_closing: bool = False
+    on_new_lane: Callable[[Any], None] = lambda lane: None
 
     def quota(self, name: str) -> Quota:
         """Return what may be handed out of a task type."""

@@ -24,6 +24,7 @@ from reworker.jobs.senders import SenderGate
 from reworker.jobs.station import Station
 from reworker.jobs.trying import limit
 from reworker.messages import Reply
+from reworker.topology import names
 
 #: workers of one type whose names are kept with their stations.
 WORKERS_COUNT = 1_000
@@ -73,12 +74,19 @@ class Lane:
         self.last_polled_mono_s = house.clock.mono_s()
         self.last_worker, self.last_polled_s = "", 0.0
         self.performer = Performer(house.logger)
-        self._gate = SenderGate(self.station, house.bus) if settings.accept_from else None
+        self.gate = SenderGate(self.station, house.bus) if settings.accept_from else None
         self._stations: OrderedDict[str, Station] = OrderedDict()
         self._consumer: OnDemandConsumer | None = None
         self._failure: tuple[float, BusError] | None = None
         self._is_opening = self._is_closed = self._is_told_rate = False
         self._wanted_count = self._reserved_count = self._reclaim_count = 0
+
+    @property
+    def commands(self) -> tuple[str, ...]:
+        """What control messages call it: by its name, and with the domain."""
+        own = names.commands_of(self.kind.name)
+        domain = self.kind.domain
+        return (*own, *(f"{domain}.{one}" for one in own)) if domain else own
 
     # ---- polls
 
@@ -200,8 +208,8 @@ class Lane:
 
     def on_delivery(self, delivery: Delivery) -> None:
         """Take a step that the consumer has found."""
-        if self._gate is not None and not self._gate.is_welcome(delivery):
-            self._gate.before(self._take)(delivery)
+        if self.gate is not None and not self.gate.is_welcome(delivery):
+            self.gate.before(self._take)(delivery)
         elif delivery.redelivered or has_past(delivery):
             with self.house.lock:
                 self._reserved_count += 1
@@ -351,6 +359,7 @@ class Lane:
     def _declare(self) -> None:
         bus, settings, failure = self.house.bus, self.station.settings, None
         try:
+            self.house.on_new_lane(self)
             bus.declare(settings.topology(), settings.declare)
         except ConnectionLost:
             pass  # it is declared when the connection is back

@@ -3,18 +3,20 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Any
 
 from reworker.bus.contract import Delivery, Outgoing, Properties, QueueSpec, TopologySpec, Verdict
 from reworker.bus.memory import MemoryBroker, MemoryBus
 from reworker.gateway.contract import Completed, Offer, Poll, Result, TaskType, Update, Updated
 from reworker.gateway.gateway import PollGateway
+from reworker.gateway.lane import Lane
 from reworker.gateway.settings import GatewaySettings
 from reworker.messages import StepHeaders, encode, headers_of_step
 from reworker.testing.clock import FakeClock
 from tests.support.waiting import wait_until
 
+MakeWorld = Callable[..., "World"]
 LEVEL_2 = StepHeaders()
 IDEMPOTENT = StepHeaders(is_idempotent=True)
 FROB = TaskType("frob")
@@ -43,8 +45,8 @@ class Polled:
 class World:
     """The gateway's world; `clock` goes on only by `advance`."""
 
-    def __init__(self, **settings: Any) -> None:
-        self.broker, self.clock = MemoryBroker(), FakeClock()
+    def __init__(self, broker: MemoryBroker | None = None, **settings: Any) -> None:
+        self.broker, self.clock = broker or MemoryBroker(), FakeClock()
         self.core = MemoryBus(self.broker, name="core")
         self.core.open(timeout_s=1)
         self.core.declare(TopologySpec(queues=(QueueSpec("re.replies"), QueueSpec("re.output"))))
@@ -54,7 +56,9 @@ class World:
         self.bus.open(timeout_s=1)
         self.settings = GatewaySettings(**settings)
         self.gateway = PollGateway(self.bus, self.settings, clock=self.clock)
-        self.empty()
+        self.gateway.desk.open()
+        if broker is None:
+            self.empty()
 
     def empty(self, kind: TaskType = FROB) -> None:
         """Poll once in vain, so that the queue is there."""
@@ -85,6 +89,16 @@ class World:
         self.core.publish(Outgoing("re", key, body, properties))
         return attempt
 
+    def send_raw(self, body: bytes, **properties: Any) -> None:
+        """Publish anything to the queue."""
+        own = Properties(reply_to="re.replies", headers=headers_of_step(LEVEL_2), **properties)
+        self.core.publish(Outgoing("re", "worker.frob", body, own))
+
+    def declare_otherwise(self, queue: str) -> None:
+        """Declare a queue as no worker does."""
+        with self.broker.changed:
+            self.broker.model.declare_queue(QueueSpec(queue, durable=False), None)
+
     def ask(self, kind: TaskType = FROB, worker: str = "a", *, count: int = 1, hold_s: float = 0.0) -> Asked:
         """Poll."""
         polled = Asked()
@@ -112,9 +126,10 @@ class World:
         return told[0]
 
     def bodies(self, attempt: str) -> list[dict[str, Any]]:
-        """Return the replies that have arrived for an attempt."""
+        """Return the replies that have arrived for an attempt; like a core, drop those of one message id."""
         mine = [one for one in list(self.replies) if one.properties.correlation_id == attempt]
-        return [json.loads(one.body) for one in mine]
+        found = {one.properties.message_id or number: one for number, one in enumerate(mine)}
+        return [json.loads(one.body) for one in found.values()]
 
     def statuses(self, attempt: str) -> list[str]:
         return [one["status"] for one in self.bodies(attempt)]
@@ -122,6 +137,10 @@ class World:
     def wait(self, attempt: str, *statuses: str) -> None:
         """Wait until an attempt has been answered so."""
         wait_until(lambda: self.statuses(attempt) == list(statuses), message=f"{statuses} of {attempt}")
+
+    def lane(self, kind: TaskType = FROB) -> Lane:
+        """Return the part of the gateway that has the queue of a type."""
+        return self.gateway._lanes[self.queue(kind)]
 
     def advance(self, seconds: float) -> None:
         """Let time pass, and do what is due."""

@@ -1,0 +1,213 @@
+"""A broker that goes away and comes back, while steps are leased and results are on their way."""
+
+from __future__ import annotations
+
+import logging
+
+import pytest
+
+from reworker.errors import ConfigError, TopologyMismatch
+from reworker.gateway.contract import Completed, Failed, Standing, TaskRules, TaskType
+from reworker.messages import StepHeaders
+from tests.support.waiting import wait_until
+from tests.unit.gateway.kit import FROB, HOLD_S, IDEMPOTENT, LEVEL_2, MakeWorld, World
+
+
+@pytest.mark.parametrize("headers", [LEVEL_2, IDEMPOTENT, None])
+def test_lease_goes_on_when_the_connection_was_lost(world: World, headers: StepHeaders | None) -> None:
+    attempt = world.send(headers=headers)
+    offer = world.take()
+    world.broker.drop_connections()
+    wait_until(lambda: world.waiting_count() == 0, message="the lease to have its message again")
+    assert world.ask(worker="b").offers == ()
+    assert world.complete(offer).standing is Standing.DONE
+    world.wait(attempt, "started", "completed")
+    wait_until(lambda: world.waiting_count() == 0)
+
+
+def test_message_of_others_is_left_when_ours_are_looked_for(world: World) -> None:
+    attempt, other = world.send(1), world.send(2)
+    offer = world.take()
+    wait_until(lambda: world.waiting_count() == 1)
+    world.broker.drop_connections()
+    wait_until(lambda: world.waiting_count() == 1)
+    assert world.complete(offer).standing is Standing.DONE
+    world.wait(attempt, "started", "completed")
+    assert world.take("b").attempt_id == other
+    world.wait(other, "started")
+
+
+@pytest.mark.parametrize("headers", [LEVEL_2, None])
+def test_result_is_sent_once_when_the_broker_comes_back(world: World, headers: StepHeaders | None) -> None:
+    attempt = world.send(headers=headers)
+    offer = world.take()
+    world.wait(attempt, "started")
+    world.broker.stop()
+    told = world.report(offer, Completed({}))
+    world.advance(8.1)
+    wait_until(lambda: told)
+    assert told[0].standing is Standing.UNSENT
+    again = world.report(offer, Completed({}))
+    world.broker.start()
+    wait_until(lambda: again)
+    assert again[0].standing is Standing.DONE
+    world.wait(attempt, "started", "completed")
+    assert world.report(offer, Completed({}))[0].standing is Standing.DROPPED
+    wait_until(lambda: world.waiting_count() == 0)
+    assert world.ask().offers == ()
+    assert world.statuses(attempt) == ["started", "completed"]
+
+
+@pytest.mark.parametrize("headers", [LEVEL_2, None])
+def test_result_is_sent_when_its_publish_had_been_given_up(world: World, headers: StepHeaders | None) -> None:
+    attempt = world.send(headers=headers)
+    offer = world.take()
+    world.wait(attempt, "started")
+    world.broker.stop()
+    told = world.report(offer, Completed({}))
+    world.advance(31)
+    wait_until(lambda: told)
+    wait_until(lambda: world.gateway.find(offer.task_id) is None, message="the end of the publish")
+    assert world.report(offer, Completed({}))[0].standing is Standing.DROPPED
+    world.broker.start()
+    world.wait(attempt, "started", "completed")
+    wait_until(lambda: world.waiting_count() == 0)
+
+
+def test_result_is_kept_while_the_broker_blocks(world: World) -> None:
+    attempt = world.send()
+    offer = world.take()
+    world.wait(attempt, "started")
+    world.broker.block()
+    told = world.report(offer, Completed({}))
+    world.advance(31)
+    wait_until(lambda: told)
+    assert told[0].standing is Standing.UNSENT
+    world.broker.block(False)
+    world.wait(attempt, "started", "completed")
+
+
+def test_failed_step_waits_for_the_broker_before_it_waits_for_its_next_try(world: World) -> None:
+    world.gateway.rule("frob", TaskRules(retry_count=1, retry_delay_s=1))
+    world.send(headers=None)
+    offer = world.take()
+    world.broker.stop()
+    told = world.report(offer, Failed("no", {}))
+    world.broker.start()
+    wait_until(lambda: world.gateway.timers.run_due() or world.clock.advance(1) or told)
+    wait_until(lambda: world.broker.message_count("worker.frob.retry.1s") == 1)
+
+
+def test_polls_wait_on_when_the_connection_was_lost(world: World) -> None:
+    polled = world.ask(hold_s=HOLD_S)
+    world.broker.drop_connections()
+    attempt = world.send()
+    assert polled.offers[0].attempt_id == attempt
+
+
+def test_repeated_delivery_of_a_finished_step_is_answered_again(world: World) -> None:
+    attempt = world.send()
+    offer = world.take()
+    world.wait(attempt, "started")
+    world.broker.hold_confirms()
+    world.report(offer, Completed({}))
+    world.broker.drop_connections()
+    world.broker.hold_confirms(False)
+    world.wait(attempt, *["started"], *["completed"] * len(world.statuses(attempt)[1:]))
+    wait_until(lambda: world.waiting_count() == 0)
+    ids = {one.properties.message_id for one in world.replies}
+    assert len(ids) == 2
+
+
+def test_step_that_another_gateway_has_lost_is_unknown(make_world: MakeWorld) -> None:
+    first = make_world()
+    attempt = first.send()
+    first.take()
+    first.bus.close()
+    second = make_world(broker=first.broker)
+    assert second.ask(hold_s=0).offers == ()
+    first.wait(attempt, "started", "unknown")
+
+
+def test_leases_end_with_the_bus_and_what_was_not_written_goes_back_at_once(make_world: MakeWorld) -> None:
+    world = make_world()
+    begun, unwritten = world.send(1, IDEMPOTENT), world.send(2)
+    world.take()
+    polled = world.ask(hold_s=HOLD_S)
+    waiting = world.ask(hold_s=HOLD_S)
+    assert polled.offers
+    world.gateway.close()
+    assert waiting.offers == ()
+    wait_until(lambda: world.waiting_count() == 1)
+    assert world.ask().offers == ()
+    world.bus.close()
+    other = make_world(broker=world.broker)
+    found = {other.take().attempt_id, other.take().attempt_id}
+    assert found == {begun, unwritten}
+    other.wait(unwritten, "started")
+
+
+@pytest.mark.parametrize("name", ["a b", "#", "*", "", "a\x00", "\u202e", "x" * 201, "f.retry.5s", ".."])
+def test_names_that_no_queue_can_have_are_refused(world: World, name: str) -> None:
+    for kind in (TaskType(name), TaskType("frob", name)) if name else (TaskType(name),):
+        with pytest.raises(ConfigError):
+            world.ask(kind)
+
+
+def test_names_that_are_too_long_with_their_domain_are_refused(world: World) -> None:
+    with pytest.raises(ConfigError, match="longer than the"):
+        world.ask(TaskType("x" * 150, "y" * 150))
+
+
+def test_so_many_types_are_polled_at_most_and_idle_ones_make_room(make_world: MakeWorld) -> None:
+    world = make_world(max_types=2)
+    world.gateway._sweep()
+    blue, red = TaskType("frob", "blue"), TaskType("frob", "red")
+    world.ask(blue)
+    world.send()
+    world.take()
+    with pytest.raises(ConfigError, match="2 task types"):
+        world.ask(red)
+    world.advance(631)
+    world.ask(red)
+    assert {one.type for one in world.gateway.polled("frob")} == {FROB, red}
+
+
+def test_queue_that_cannot_be_declared_is_told_and_tried_again(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.ERROR)
+    kind = TaskType("odd")
+    world.declare_otherwise("worker.odd")
+    assert world.ask(kind, hold_s=HOLD_S).offers == ()
+    assert "worker.odd cannot be polled" in caplog.text
+    with pytest.raises(TopologyMismatch):
+        world.ask(kind)
+    world.broker.delete_queue("worker.odd")
+    world.clock.advance(6)
+    world.empty(kind)
+
+
+def test_polled_queue_is_marked_with_a_message(world: World) -> None:
+    marker = "re.polled.worker.frob"
+    wait_until(lambda: world.broker.message_count(marker) == 1)
+    world.ask()
+    world.clock.advance(5)
+    world.ask()
+    wait_until(lambda: world.broker.message_count(marker) == 2)  # this broker has no x-max-length
+
+
+def test_malformed_and_duplicate_messages_are_not_offered(world: World) -> None:
+    world.send_raw(b"not json", correlation_id="1.1")
+    first = world.send(5)
+    offer = world.take()
+    assert offer.attempt_id == first
+    world.send(5)
+    world.send(5)
+    wait_until(lambda: world.waiting_count() == 2)
+    assert world.ask(worker="b").offers == ()
+    world.complete(offer)
+    world.wait(first, "started", "completed")
+    world.wait("1.1", "failed")
+    assert world.waiting_count() == 0
+    assert world.broker.message_count("re.dead") == 1
