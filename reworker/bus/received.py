@@ -5,6 +5,9 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Protocol
 
+#: stands for the property of that name, in messages of tools that cannot set it.
+CORRELATION_HEADER = "x-correlation-id"
+
 
 class PropertiesView(Protocol):
     """Properties as received: the attributes of `Properties`, on whatever object the bus has."""
@@ -48,3 +51,11 @@ class PropertiesView(Protocol):
     def user_id(self) -> str | None:
         """User that sent it: brokers refuse a message that names another than that of its connection."""
         ...
+
+
+def correlation_of(properties: PropertiesView) -> str | None:
+    """Return the correlation id of a message to the core, also from a tool that sets only headers."""
+    if properties.correlation_id or not properties.headers:
+        return properties.correlation_id
+    found = properties.headers.get(CORRELATION_HEADER)
+    return found if isinstance(found, str) else None

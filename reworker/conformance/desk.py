@@ -18,6 +18,7 @@ from reworker.bus.contract import (
     Verdict,
     publish_and_tell,
 )
+from reworker.bus.received import correlation_of
 from reworker.clock import Clock
 from reworker.conformance.talk import Heard, Talk
 from reworker.errors import MessageError
@@ -93,7 +94,7 @@ class Desk:
 
     def _on_line(self, delivery: Delivery) -> None:
         delivery.settle(Verdict.ACK)
-        talk = self.talks.get(delivery.properties.correlation_id or "")
+        talk = self.talks.get(correlation_of(delivery.properties) or "")
         with self._news, suppress(MessageError):
             if talk is not None:
                 talk.lines.append(str(decode_object(delivery.body).get("message")))
@@ -108,7 +109,7 @@ def heard_in(delivery: Delivery, at_mono_s: float) -> Heard:
         value = decode_object(delivery.body, properties.content_encoding)
     return Heard(
         value=value,
-        correlation_id=properties.correlation_id,
+        correlation_id=correlation_of(properties),
         message_id=properties.message_id,
         app_id=properties.app_id,
         headers=properties.headers or {},

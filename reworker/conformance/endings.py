@@ -14,6 +14,8 @@ from reworker.errors import ConfigError
 from reworker.messages import StepHeaders
 
 ACK_LAST = "acknowledge a step after the broker has confirmed its final reply"
+#: seconds for a process that takes no more steps to end, so that what it has not settled comes back.
+GRACE_S = 1.0
 GIVE_PID = "give --kill-pid or --stop-pid, the process of a worker that is alone on its queue"
 
 
@@ -42,6 +44,8 @@ def stopped(stand: Stand, pid: int | None) -> Answer:
     if isinstance(talk, Answer):
         return talk
     stand.wait_for_end(talk, stand.long_wait_s)
+    stand.wait_for_counts(consumers=False)
+    stand.desk.wait(lambda: False, GRACE_S)
     found = stand.wait_for_counts(consumers=False)
     if talk.end != "completed":
         return missing(talk.summary(), "on SIGTERM take no more steps, finish what runs, then end")

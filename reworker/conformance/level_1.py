@@ -121,7 +121,11 @@ def _goes_on(stand: Stand, talk: Talk, word: str) -> Answer:
 
 def large_step(stand: Stand) -> Answer:
     """A step may have 1 MiB."""
-    return well_ended(stand, stand.ask(largest_body(stand.orders)))
+    talk = stand.begin(None)
+    body = largest_body(stand.orders, stand.address(talk, None))
+    stand.publish(stand.message(talk, body))
+    stand.wait_for_end(talk)
+    return well_ended(stand, talk)
 
 
 def output(stand: Stand) -> Answer:
@@ -173,7 +177,10 @@ def order(stand: Stand) -> Answer:
             return missing(
                 ", ".join(one.status for one in talk.heard), "send replies in order, on one channel"
             )
-    return supported("started first, the final reply last")
+    ended = [talk for talk in _single(stand) if talk.end and talk.started_count]
+    return (
+        supported("started first, the final reply last") if ended else untried("no step was begun and ended")
+    )
 
 
 def one_of_each(stand: Stand) -> Answer:

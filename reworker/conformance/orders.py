@@ -76,16 +76,26 @@ class Letter(msgspec.Struct, frozen=True, kw_only=True):
         return Outgoing(names.EXCHANGE, self.routing_key, body, properties)
 
 
-def step_body(orders: Orders, parameters: Mapping[str, Any], **dynamic: Any) -> bytes:
-    """Return the body of a step; a host is added where none is given."""
+def step_body(
+    orders: Orders, parameters: Mapping[str, Any], address: Mapping[str, Any], **dynamic: Any
+) -> bytes:
+    """Return the body of a step; a host is added where none is given.
+
+    Args:
+        orders: name the command.
+        parameters: of the step.
+        address: `attempt` of the body, see docs/messages.md; empty is left out.
+        dynamic: its dynamic values.
+    """
     whole = {"hosts": ["localhost"], "command": orders.command, **parameters}
-    return encode(Step(group="conformance", parameters=whole, dynamic=dynamic), kind="step")
+    step = Step(group="conformance", parameters=whole, dynamic=dynamic)
+    return encode({**msgspec.structs.asdict(step), **({"attempt": address} if address else {})}, kind="step")
 
 
-def largest_body(orders: Orders) -> bytes:
+def largest_body(orders: Orders, address: Mapping[str, Any]) -> bytes:
     """Return the good step at the limit of the protocol, filled with a dynamic value."""
-    room = STEP_LIMIT_BYTES - len(step_body(orders, orders.good, filler=""))
-    return step_body(orders, orders.good, filler="x" * room)
+    room = STEP_LIMIT_BYTES - len(step_body(orders, orders.good, address, filler=""))
+    return step_body(orders, orders.good, address, filler="x" * room)
 
 
 def cancel_message(orders: Orders, own_id: str) -> Outgoing:

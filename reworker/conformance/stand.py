@@ -125,7 +125,8 @@ class Stand:
         has_reply_to: bool = True,
     ) -> Outgoing:
         """Return the message of a step."""
-        body = parameters if isinstance(parameters, bytes) else step_body(self.orders, parameters)
+        address = self.address(talk, headers) if has_reply_to else {}
+        body = parameters if isinstance(parameters, bytes) else step_body(self.orders, parameters, address)
         letter = Letter(
             own_id=talk.own_id,
             reply_to=self.desk.reply_to if has_reply_to else None,
@@ -134,6 +135,16 @@ class Stand:
             routing_key=self.routing_key,
         )
         return letter.carry(body)
+
+    def address(self, talk: Talk, headers: StepHeaders | None) -> Mapping[str, Any]:
+        """Return what the body of a step says of its properties, for tools that show nothing but bodies."""
+        headers = headers or StepHeaders()
+        return {
+            "id": talk.own_id,
+            "reply_to": self.desk.reply_to,
+            "idempotent": headers.is_idempotent,
+            **({"heartbeat_s": headers.heartbeat_s} if headers.heartbeat_s else {}),
+        }
 
     def publish(self, message: Outgoing) -> Published:
         """Publish a step; straight to the queue where the binding is missing."""

@@ -14,6 +14,7 @@ from typing import Protocol
 
 from reworker import messages
 from reworker.bus.contract import Delivery, Outcome, Published, Verdict
+from reworker.bus.received import correlation_of
 from reworker.core.batch import Applied, Batch, Request
 from reworker.core.counters import Counters
 from reworker.core.dead_letters import DeadLetters
@@ -240,7 +241,7 @@ def reply_request(delivery: Delivery, now: datetime) -> Request:
     body, properties = delivery.body, delivery.properties
     if len(body) > messages.REPLY_LIMIT_BYTES:
         raise UndecodableMessage(f"reply has {len(body)} bytes, the limit is {messages.REPLY_LIMIT_BYTES}")
-    own = parse_attempt_id(properties.correlation_id)
+    own = parse_attempt_id(correlation_of(properties))
     if own is None:
         raise UndecodableMessage("reply has no attempt's id as its correlation id", body)
     deployment_id, number = own

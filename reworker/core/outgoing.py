@@ -20,6 +20,7 @@ from reworker.topology import names
 
 #: seconds between `running` replies that we ask for: a few may be lost before the silence counts.
 HEARTBEAT_S = HEARTBEAT_SILENCE_S / 4
+_LONGEST_ID = attempt_id("f" * 24, 999_999_999)
 PERSISTENT = 2
 
 _properties = msgspec.json.Decoder(Properties)
@@ -62,8 +63,15 @@ def _limited(properties: Properties, now: datetime) -> Properties:
     return msgspec.structs.replace(properties, headers=table)
 
 
-def step_body(plan: Plan, step: PlannedStep) -> bytes:
+def step_body(plan: Plan, step: PlannedStep, own_id: str = _LONGEST_ID) -> bytes:
     """Return the body of a step message.
+
+    Some tools show their worker nothing but the body: it has what they need of the properties in `attempt`.
+
+    Args:
+        plan: that the step is of.
+        step: to be sent.
+        own_id: of the attempt; else one of the largest size, to see whether a step may be sent.
 
     Raises:
         MessageError: JSON cannot carry it, or it is over the limit.
@@ -80,7 +88,14 @@ def step_body(plan: Plan, step: PlannedStep) -> bytes:
         dynamic=dict(plan.dynamic),
         notify=_plain(step.notify),
     )
-    return messages.encode(message, kind="step", limit_bytes=messages.STEP_LIMIT_BYTES)
+    address = {
+        "id": own_id,
+        "reply_to": names.REPLY_QUEUE,
+        "idempotent": step.is_idempotent,
+        "heartbeat_s": HEARTBEAT_S,
+    }
+    body = {**msgspec.structs.asdict(message), "attempt": address}
+    return messages.encode(body, kind="step", limit_bytes=messages.STEP_LIMIT_BYTES)
 
 
 #: tells apart what belongs to one step in its idempotency key.
@@ -107,7 +122,7 @@ def step_row(cause: Cause, command: DispatchStep, plan: Plan) -> OutboxRow:
         Outgoing(
             exchange=names.EXCHANGE,
             routing_key=key_of(step.command, step.domains),
-            body=step_body(plan, step),
+            body=step_body(plan, step, own_id),
             properties=_persistent(
                 cause.at,
                 own_id,

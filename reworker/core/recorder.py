@@ -14,6 +14,7 @@ import msgspec
 
 from reworker import messages
 from reworker.bus.contract import Delivery, Verdict
+from reworker.bus.received import correlation_of
 from reworker.clock import Clock
 from reworker.core.counters import Counters
 from reworker.core.dead_letters import DeadLetters
@@ -116,7 +117,7 @@ class Recorder:
             if is_room:
                 self._waiting_bytes += size_bytes
             elif len(self._dropped) < REMEMBERED_COUNT:
-                self._dropped[delivery.properties.correlation_id or ""] += 1
+                self._dropped[correlation_of(delivery.properties) or ""] += 1
         if is_room:
             self._queue.put(delivery)
         else:
@@ -178,7 +179,7 @@ class Recorder:
     def _lines_in(self, delivery: Delivery) -> list[_Line] | None:
         """Return the lines of a delivery; one that cannot be used goes to the dead letters."""
         try:
-            own = _owner_of(delivery.properties.correlation_id)
+            own = _owner_of(correlation_of(delivery.properties))
             if own is None:
                 raise UndecodableMessage("output has no attempt's id as its correlation id", delivery.body)
             encoding = delivery.properties.content_encoding
