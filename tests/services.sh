@@ -9,14 +9,32 @@ set -u
 PYTHON=${PYTHON:-python3}
 missing=""
 
-# The Node client of IronWorker stands in a cache folder, as no program needs it but a test.
+# The Node client of IronWorker, and the schema of AsyncAPI documents, stand in a cache folder, as no program
+# needs them but a test.
 get_clients() {
+    get_from_npm iron_worker 0.1.8
+    get_from_npm @asyncapi/specs 6.11.1
+}
+
+get_from_npm() {
     clients=${XDG_CACHE_HOME:-$HOME/.cache}/reworker/npm
-    [ "${what:-}" = servers ] && [ ! -d "$clients/node_modules/iron_worker" ] || return 0
-    echo "tests/services.sh: installing iron_worker from npm"
+    [ "${what:-}" = servers ] && [ ! -d "$clients/node_modules/$1" ] || return 0
+    echo "tests/services.sh: installing $1 from npm"
     mkdir -p "$clients" && npm install --prefix "$clients" --no-audit --no-fund --silent \
-        iron_worker@0.1.8 </dev/null >/dev/null 2>&1 ||
-        echo "tests/services.sh: could not install iron_worker from npm" >&2
+        "$1@$2" </dev/null >/dev/null 2>&1 ||
+        echo "tests/services.sh: could not install $1 from npm" >&2
+}
+
+# Clients of Conductor have an environment of their own: they bring other versions of what our tests use.
+get_conductor() {
+    clients=${XDG_CACHE_HOME:-$HOME/.cache}/reworker/conductor
+    [ "${what:-}" = servers ] && [ ! -e "$clients/complete" ] || return 0
+    echo "tests/services.sh: installing swift-conductor-client and conductor-python from PyPI"
+    rm -rf "$clients" && "$PYTHON" -m venv "$clients" &&
+        "$clients/bin/python" -m pip install -q --disable-pip-version-check \
+            swift-conductor-client==1.2.0 conductor-python==2.0.0 </dev/null >/dev/null 2>&1 &&
+        touch "$clients/complete" ||
+        { rm -rf "$clients"; echo "tests/services.sh: could not install clients of Conductor from PyPI" >&2; }
 }
 
 what=${1:-servers}
@@ -41,12 +59,14 @@ fi
 missing="${missing# }"
 if [ -z "$missing" ]; then
     get_clients
+    get_conductor
     exit 0
 fi
 
 give_up() {
     echo "tests/services.sh: could not install $missing: $1" >&2
     get_clients
+    get_conductor
     exit 0
 }
 
@@ -84,3 +104,4 @@ if ! install; then
 fi
 rm -f "$log"
 get_clients
+get_conductor

@@ -115,16 +115,20 @@ class AddressBook:
             method: of HTTP.
             raw_path: as it came, with what is encoded in it.
         """
-        for prefix in self._prefixes:
-            if len(raw_path) <= PATH_CHARACTERS and raw_path.startswith(f"{prefix}/"):
+        for prefix in self._prefixes if len(raw_path) <= PATH_CHARACTERS else ():
+            if raw_path.startswith(f"{prefix}/"):
                 words = [unquote(one) for one in raw_path[len(prefix) + 1 :].split("/")]
-                for address in self._table.get((method, len(words)), ()):
-                    path = _parts_of(address, words, has_prefix=bool(prefix))
-                    if path is not None:
-                        return Found(address, path)
-                if prefix and words[0] in ROOTS:
-                    return Found(None, {})
+                found = self._below(method, words, has_prefix=bool(prefix))
+                if found is not None:
+                    return found
         return None
+
+    def _below(self, method: str, words: list[str], *, has_prefix: bool) -> Found | None:
+        for address in self._table.get((method, len(words)), ()):
+            path = _parts_of(address, words, has_prefix=has_prefix)
+            if path is not None:
+                return Found(address, path)
+        return Found(None, {}) if has_prefix and words[0] in ROOTS else None
 
 
 def _parts_of(address: Address, words: list[str], *, has_prefix: bool) -> dict[str, str] | None:
