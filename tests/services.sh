@@ -9,11 +9,12 @@ set -u
 PYTHON=${PYTHON:-python3}
 missing=""
 
-# The Node client of IronWorker, and the schema of AsyncAPI documents, stand in a cache folder, as no program
-# needs them but a test.
+# The Node client of IronWorker, the schema of AsyncAPI documents, and AMQP for Node stand in a cache folder, as
+# no program needs them but a test.
 get_clients() {
     get_from_npm iron_worker 0.1.8
     get_from_npm @asyncapi/specs 6.11.1
+    get_from_npm amqplib 2.3.1
 }
 
 get_from_npm() {
@@ -54,6 +55,11 @@ else
     command -v ruby >/dev/null 2>&1 || missing="$missing ruby"
     command -v node >/dev/null 2>&1 || missing="$missing nodejs"
     command -v npm >/dev/null 2>&1 || missing="$missing npm"
+    # Workers in other languages: AMQP for Go and for the shell, which reads JSON with jq.
+    [ -d /usr/share/gocode/src/github.com/rabbitmq/amqp091-go ] ||
+        missing="$missing golang-github-rabbitmq-amqp091-go-dev"
+    command -v amqp-consume >/dev/null 2>&1 || missing="$missing amqp-tools"
+    command -v jq >/dev/null 2>&1 || missing="$missing jq"
 fi
 
 missing="${missing# }"

@@ -94,4 +94,4 @@ class Talk:
         if not self.finals:
             return f"{said}, and nothing more"
         words = self.finals[0].words if self.end != "completed" else ""
-        return f"{said} in {self.took_s:.2f} s" + (f": {words}" if words else "")
+        return f"{said} in {self.took_s:.1f} s" + (f": {words}" if words else "")

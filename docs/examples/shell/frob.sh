@@ -67,7 +67,7 @@ run() {
 
 serve() { # one message per connection, so that it can stop between two
     export FROB_PID=$$
-    trap 'stop=yes; [ -e "$state/busy.$$" ] || kill $!' TERM
+    trap 'stop=yes; [ -e "$state/busy.$$" ] || kill $! 2>/dev/null' TERM
     echo "consuming $queue"
     until [ "$stop" ]; do
         amqp-consume -u "$url" -q "$queue" -c 1 "$0" "$url" "$queue" step &
