@@ -135,9 +135,10 @@ def _wait(attempt: Attempt, delay_s: float, reply: Reply, error: BaseException) 
         NOT_AFTER_HEADER: _not_after(attempt, at_s, end_s),
         LOST_HEADER: None,
     }
-    what = f"try {failures_of(attempt) + 1} ended" if is_failure else "not over"
+    again = f"again in {wait_s:g} s"
+    what = f"try {failures_of(attempt) + 1} ended, {again}: {why}" if is_failure else f"{why}, {again}"
     if attempt.headers is not None:
-        attempt.reply(Reply("running", message=f"{what}, again in {wait_s:g} s: {why}", again_in_s=wait_s))
+        attempt.reply(Reply("running", message=what, again_in_s=wait_s))
     try:
         result = _send(attempt, wait_s, headers, _changed_body(attempt, error))
     except (BusError, MessageError, TypeError, ValueError) as cause:
@@ -145,7 +146,7 @@ def _wait(attempt: Attempt, delay_s: float, reply: Reply, error: BaseException) 
     if result.outcome is Outcome.CONFIRMED:
         attempt.station.counts["retried"] += is_failure
         level = logging.WARNING if is_failure else logging.INFO
-        attempt.station.logger.log(level, "%s: %s: %s", attempt.correlation_id, what, why)
+        attempt.station.logger.log(level, "%s: %s", attempt.correlation_id, what)
         return None
     is_doubtful = result.is_sent and result.outcome in (Outcome.LOST, Outcome.TIMED_OUT)
     text = f"could not be tried again: {result.outcome.value} {result.reason}".rstrip() + f"; {why}"

@@ -166,7 +166,7 @@ def test_task_waits_at_the_broker_and_is_executed_again_when_it_is_in_progress(a
     assert copy.routing_key == "worker.frob.retry.10s"
     assert first.replies == [
         {"status": "started"},
-        {"status": "running", "message": "not over, again in 10 s: in progress", "again_in_s": 10.0},
+        {"status": "running", "message": "in progress, again in 10 s", "again_in_s": 10.0},
     ]
     worker.answer = COMPLETED
     second = harness.run(harness.delivery_of(copy))
