@@ -227,11 +227,14 @@ class PikaBus:
         Raises:
             ValueError, TypeError: AMQP cannot carry a name or a property; nothing was queued.
         """
-        method = self._method_frame(message.exchange, message.routing_key)
-        header = self._header_frame(CHANNEL_NUMBER, len(message.body), message.properties)
-        self._engine.add_publish(
-            Pending(message, method + header, on_done, self._clock.mono_s() + deadline_s)
-        )
+        body, rest = message.body, b""
+        encoded = self._method_frame(message.exchange, message.routing_key)
+        encoded += self._header_frame(CHANNEL_NUMBER, len(body), message.properties)
+        if len(body) <= frames.SURE_BODY_BYTES:
+            encoded += frames.sure_body_frame(CHANNEL_NUMBER, body)
+        else:  # the size of frames may be another one by the time it is sent
+            rest = body
+        self._engine.add_publish(Pending(message, encoded, on_done, self._clock.mono_s() + deadline_s, rest))
 
     def health(self) -> Health:
         """Return the present state; see `contract.Bus.health`."""

@@ -37,6 +37,8 @@ _MANDATORY = 1
 _MULTIPLE, _REQUEUE = 1, 2
 #: bytes of a content header before its properties: class, weight, size of the body, flags.
 _HEADER_FIXED_BYTES = 14
+#: bytes of a body that one frame holds, whatever size was negotiated. Source: AMQP 0-9-1, frame-min-size.
+SURE_BODY_BYTES = 4096 - FRAME_OVERHEAD_BYTES
 
 #: encoded names kept, so that each is encoded once.
 CACHED_TEXT_COUNT = 1024
@@ -63,9 +65,6 @@ _pack_text_head = struct.Struct(">BL").pack
 _pack_double = struct.Struct(">Bd").pack
 _pack_int32 = struct.Struct(">Bl").pack
 _unpack_length = struct.Struct(">L").unpack_from
-_unpack_int32 = struct.Struct(">l").unpack_from
-_unpack_double = struct.Struct(">d").unpack_from
-_unpack_int64 = struct.Struct(">q").unpack_from
 _unpack_tag = struct.Struct(">QB").unpack_from
 _unpack_flags = struct.Struct(">H").unpack_from
 _unpack_timestamp = struct.Struct(">Q").unpack_from
@@ -119,9 +118,10 @@ def _table(values: Mapping[str, Any]) -> bytes:
 def _headers(values: Mapping[str, Any]) -> bytes:
     if type(values) is not FixedHeaders:
         return _table(values)
-    if not values.encoded:
-        values.encoded = _table(values)
-    return values.encoded
+    encoded = values.encoded
+    if not encoded:
+        encoded = values.encoded = _table(values)
+    return encoded
 
 
 #: by property, in the order of `Properties` and of the wire.
@@ -147,8 +147,7 @@ _values_of = msgspec.structs.astuple
 #: places of the properties that replies, output and most other messages have, all of them and no others.
 _USUAL = (0, 2, 3, 5, 6, 8, 12)
 _usual = itemgetter(*_USUAL)
-_unusual = itemgetter(*(place for place in range(len(_ENCODERS)) if place not in _USUAL))
-_NOTHING_UNUSUAL = (None,) * (len(_ENCODERS) - len(_USUAL))
+_UNUSUAL_COUNT = len(_ENCODERS) - len(_USUAL)
 _USUAL_FLAGS = sum(_ENCODERS[place][1] for place in _USUAL)
 
 
@@ -194,19 +193,25 @@ def header_frame(channel: int, body_size_bytes: int, properties: Properties) -> 
 def _content(values: tuple[Any, ...]) -> tuple[int, bytes]:
     """Return the flags of the properties that are there, and these encoded, with the end of the frame."""
     usual = _usual(values)
-    if None in usual or _unusual(values) != _NOTHING_UNUSUAL:
+    if None in usual or values.count(None) != _UNUSUAL_COUNT:
         return _any_content(values)
     kind, headers, mode, correlation_id, reply_to, message_id, sender = usual
-    pieces = (
-        _cached_short(kind),
-        _headers(headers),
-        _OCTETS[mode],
-        _short(correlation_id),
-        _cached_short(reply_to),
-        _short(message_id),
-        _cached_short(sender),
-        FRAME_END,
-    )
+    try:
+        of_attempt, own = correlation_id.encode(), message_id.encode()
+        pieces = (
+            _cached_short(kind),
+            _headers(headers),
+            _OCTETS[mode],
+            _OCTETS[len(of_attempt)],
+            of_attempt,
+            _cached_short(reply_to),
+            _OCTETS[len(own)],
+            own,
+            _cached_short(sender),
+            FRAME_END,
+        )
+    except (UnicodeEncodeError, IndexError):  # no UTF-8, or too long: the general way says which
+        return _any_content(values)
     return _USUAL_FLAGS, b"".join(pieces)
 
 
@@ -221,11 +226,14 @@ def _any_content(values: tuple[Any, ...]) -> tuple[int, bytes]:
     return flags, b"".join(pieces)
 
 
+def sure_body_frame(channel: int, body: bytes) -> bytes:
+    """Return a body of at most `SURE_BODY_BYTES` as a frame; empty for an empty body."""
+    return _pack_frame_head(BODY, channel, len(body)) + body + FRAME_END if body else b""
+
+
 def body_frames(channel: int, body: bytes, frame_max_bytes: int) -> bytes:
     """Return a body as frames of at most the negotiated size; empty for an empty body."""
     limit = frame_max_bytes - FRAME_OVERHEAD_BYTES
-    if 0 < len(body) <= limit:
-        return _pack_frame_head(BODY, channel, len(body)) + body + FRAME_END
     starts = range(0, len(body), limit)
     return b"".join(frame(BODY, channel, body[start : start + limit]) for start in starts)
 
@@ -252,16 +260,35 @@ class ReceivedProperties(pika.spec.BasicProperties):  # type: ignore[misc]  # pi
         """Leave every property to the class; the parent would set fourteen attributes."""
 
 
+def _text(data: bytes) -> str:
+    """Return a text, also what is no UTF-8; see `_bytes`."""
+    return data.decode("utf-8", "surrogateescape")
+
+
 def _read_short(data: bytes, place: int) -> tuple[str, int]:
     start = place + 1
     stop = start + data[place]
-    return data[start:stop].decode("utf-8", "surrogateescape"), stop
+    return _text(data[start:stop]), stop
+
+
+#: values in tables that always take the same bytes: how to read one, and how many.
+_FIXED: dict[int, tuple[Callable[[bytes, int], tuple[Any, ...]], int]] = {
+    _INT32: (struct.Struct(">l").unpack_from, 4),
+    _BOOL: (struct.Struct(">?").unpack_from, 1),
+    _DOUBLE: (struct.Struct(">d").unpack_from, 8),
+    _INT64: (struct.Struct(">q").unpack_from, 8),
+}
 
 
 @functools.lru_cache(CACHED_TEXT_COUNT)
-def _name(data: bytes) -> str:
-    """Return the name of a header: there are few, and each comes again and again."""
-    return data.decode("utf-8", "surrogateescape")
+def _entry_of(head: bytes) -> tuple[str, int, Callable[[bytes, int], tuple[Any, ...]] | None, int]:
+    """Return (name, type, how to read a value of this type, its bytes) of an entry of a table.
+
+    Args:
+        head: length, name and type. There are few, and each comes again and again.
+    """
+    kind = head[-1]
+    return _text(head[1:-1]), kind, *_FIXED.get(kind, (None, 0))
 
 
 def _read_octet(data: bytes, place: int) -> tuple[int, int]:
@@ -279,29 +306,17 @@ def _read_table(data: bytes, place: int) -> tuple[dict[str, Any], int]:
     place += 4
     values: dict[str, Any] = {}
     while place < stop:
-        start = place + 1
-        place = start + data[place]
-        name = _name(data[start:place])
-        kind = data[place]
-        if kind == _LONG_STRING:
-            start = place + 5
-            place = start + _unpack_length(data, place + 1)[0]
-            values[name] = data[start:place].decode("utf-8", "surrogateescape")
-        elif kind == _INT32:
-            values[name] = _unpack_int32(data, place + 1)[0]
-            place += 5
-        elif kind == _BOOL:
-            values[name] = data[place + 1] != 0
-            place += 2
-        elif kind == _DOUBLE:
-            values[name] = _unpack_double(data, place + 1)[0]
-            place += 9
-        elif kind == _INT64:
-            values[name] = _unpack_int64(data, place + 1)[0]
-            place += 9
+        start = place + 2 + data[place]
+        name, kind, read, size = _entry_of(data[place:start])
+        if read is not None:
+            (values[name],) = read(data, start)
+            place = start + size
+        elif kind == _LONG_STRING:
+            place = start + 4 + _unpack_length(data, start)[0]
+            values[name] = _text(data[start + 4 : place])
         else:
             try:
-                values[name], place = pika.data.decode_value(data, place)
+                values[name], place = pika.data.decode_value(data, start - 1)
             except _UNREADABLE as error:
                 # The message would come again on the next connection, and end that one too.
                 logger.warning("header %.60r and those after it cannot be read: %r", name, error)
@@ -328,14 +343,14 @@ def read_properties(data: bytes, place: int) -> ReceivedProperties:
     readers = _readers_of(_unpack_flags(data, place)[0])
     place += 2
     properties = ReceivedProperties()
-    values = properties.__dict__
     for name, read in readers:
         if read is _read_short:  # most are
             start = place + 1
             place = start + data[place]
-            values[name] = data[start:place].decode("utf-8", "surrogateescape")
+            value: Any = data[start:place].decode("utf-8", "surrogateescape")
         else:
-            values[name], place = read(data, place)
+            value, place = read(data, place)
+        setattr(properties, name, value)
     return properties
 
 

@@ -74,13 +74,13 @@ class PublishChannel:
             return
         if connection.unwritten_bytes > UNWRITTEN_LIMIT_BYTES:
             return
-        write, frame_max_bytes = connection.write_raw, connection.frame_max_bytes
+        pieces: list[bytes] = []
         for pending in self._publisher.take(self._clock.mono_s()):
-            body = pending.message.body
-            if body:
-                write(pending.frames + frames.body_frames(CHANNEL_NUMBER, body, frame_max_bytes))
-            else:
-                write(pending.frames)
+            pieces.append(pending.frames)
+            if pending.rest:
+                pieces.append(frames.body_frames(CHANNEL_NUMBER, pending.rest, connection.frame_max_bytes))
+        if pieces:
+            connection.write_raw(b"".join(pieces))
 
     def _on_return(self, _channel: Any, method: Any, properties: Any, body: bytes) -> None:
         result = Published(Outcome.RETURNED, reply_code=method.reply_code, reason=method.reply_text)

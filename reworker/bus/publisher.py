@@ -7,7 +7,9 @@ from __future__ import annotations
 
 import re
 from collections import deque
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
+
+import msgspec
 
 from reworker.bus.contract import Outcome, Outgoing, Published
 
@@ -25,22 +27,25 @@ _SIZE_IN_TEXT = re.compile(r"message size (\d+)")
 CONFIRMED = Published(Outcome.CONFIRMED)
 
 
-class Pending:
-    """A publish without its outcome. `frames` is everything of it that is encoded in advance."""
+class Pending(msgspec.Struct, eq=False):
+    """A publish without its outcome.
 
-    __slots__ = ("deadline_mono_s", "frames", "is_done", "is_sent", "message", "on_done", "returned")
+    Args:
+        message: as it was given to us.
+        frames: everything of it that is encoded in advance.
+        on_done: called with the outcome.
+        deadline_mono_s: when it ends at the latest.
+        rest: a body that is not among the frames.
+    """
 
-    def __init__(
-        self,
-        message: Outgoing,
-        frames: bytes,
-        on_done: Callable[[Published], None] | None,
-        deadline_mono_s: float,
-    ) -> None:
-        self.message, self.frames, self.on_done = message, frames, on_done
-        self.deadline_mono_s = deadline_mono_s
-        self.is_sent = self.is_done = False
-        self.returned: Published | None = None
+    message: Outgoing
+    frames: bytes
+    on_done: Callable[[Published], None] | None
+    deadline_mono_s: float
+    rest: bytes = b""
+    is_sent: bool = False
+    is_done: bool = False
+    returned: Published | None = None
 
     def is_like(self, exchange: str, routing_key: str, message_id: str | None, body: bytes) -> bool:
         """Tell whether a returned message is this one."""
@@ -72,7 +77,8 @@ class Publisher:
         self._first_tag = 1
         self._done_count = 0
         self._alone: Pending | None = None
-        self._next_deadline_mono_s = float("inf")
+        #: when the first of those ends that were there at the last look; whether there may be others.
+        self._next_deadline_mono_s, self._has_news = float("inf"), False
 
     @property
     def pending_count(self) -> int:
@@ -83,33 +89,27 @@ class Publisher:
         """Queue a publish; any thread."""
         self._incoming.append(pending)
 
-    def _collect(self) -> None:
-        incoming, waiting = self._incoming, self._waiting
-        while incoming:
-            pending = incoming.popleft()
-            waiting.append(pending)
-            if pending.deadline_mono_s < self._next_deadline_mono_s:
-                self._next_deadline_mono_s = pending.deadline_mono_s
-
-    def take(self, now_mono_s: float) -> Iterator[Pending]:
-        """Give the waiting publishes, in order, to be written at once; those too late end instead."""
-        self._collect()
-        waiting, unconfirmed = self._waiting, self._unconfirmed
-        while waiting and len(unconfirmed) < WINDOW_COUNT:
-            pending = waiting[0]
-            is_large = len(pending.message.body) > ALONE_BYTES
-            if (is_large or self._alone is not None) and not self._may_go(pending, is_large):
-                return
-            waiting.popleft()
+    def take(self, now_mono_s: float) -> list[Pending]:
+        """Return the waiting publishes, in order, to be written at once; those too late end instead."""
+        taken: list[Pending] = []
+        incoming, waiting, unconfirmed = self._incoming, self._waiting, self._unconfirmed
+        while (source := waiting or incoming) and len(unconfirmed) < WINDOW_COUNT:
+            pending = source[0]
+            if (pending.rest or self._alone is not None) and not self._may_go(pending):
+                break
+            source.popleft()
             if pending.deadline_mono_s <= now_mono_s:
                 self._time_out(pending, "its deadline passed before it could be sent")
                 continue
             pending.is_sent = True
             unconfirmed.append(pending)
-            yield pending
+            taken.append(pending)
+        self._has_news = True
+        return taken
 
-    def _may_go(self, pending: Pending, is_large: bool) -> bool:
+    def _may_go(self, pending: Pending) -> bool:
         """Tell whether nothing has to be confirmed before this one is written."""
+        is_large = len(pending.rest) > ALONE_BYTES
         if self._alone is not None and not self._alone.is_done:
             return False
         if is_large and len(self._unconfirmed) > self._done_count:
@@ -213,9 +213,12 @@ class Publisher:
 
     def expire(self, now_mono_s: float) -> None:
         """End what is past its deadline, sent or not."""
-        self._collect()
-        if now_mono_s < self._next_deadline_mono_s:
+        while self._incoming:
+            self._waiting.append(self._incoming.popleft())
+            self._has_news = True
+        if now_mono_s < self._next_deadline_mono_s and not self._has_news:
             return
+        self._has_news = False
         for pending in [one for one in self._unconfirmed if _is_late(one, now_mono_s)]:
             self._time_out(pending, "no confirm before its deadline")
             self._done_count += 1

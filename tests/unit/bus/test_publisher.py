@@ -22,7 +22,7 @@ class Desk:
     ) -> None:
         for name in names:
             message = Outgoing(exchange, "key", name.encode(), Properties(message_id=name), may_resend)
-            self.publisher.add(Pending(message, b"", self._note(name), deadline_s))
+            self.publisher.add(Pending(message, b"", self._note(name), deadline_s, rest=message.body))
 
     def _note(self, name: str) -> Callable[[Published], None]:
         return lambda result: self.ended.append((name, result))
