@@ -174,7 +174,7 @@ def start(worker: Performer, attempt: Attempt) -> bool:
     if reply is not None:
         report(attempt, reply)
         return False
-    if is_early(attempt) or (losses and is_sent_round(attempt, losses)):
+    if (attempt.has_past and is_early(attempt)) or (losses and is_sent_round(attempt, losses)):
         return False
     if attempt.owes_status:
         attempt.station.open_attempts[attempt.key] = attempt
@@ -306,6 +306,8 @@ def _answer_to(worker: Performer, attempt: Attempt, losses: int) -> Reply | None
 
 
 def _too_late(attempt: Attempt) -> Reply | None:
+    if attempt.headers is None or attempt.headers.not_after_s is None:
+        return None
     late_s = _late_s(attempt)
     if late_s <= 0:
         return None

@@ -135,6 +135,9 @@ class Pong(msgspec.Struct, frozen=True):
 
 #: headers of a step that say until when it may begin: how long after its publish, and the moment itself.
 QUEUE_TIMEOUT_HEADER, NOT_AFTER_HEADER = "x-queue-timeout-s", "x-not-after"
+_LIMIT_HEADERS = frozenset(
+    ("x-deadline-s", "x-heartbeat-s", QUEUE_TIMEOUT_HEADER, NOT_AFTER_HEADER, "traceparent")
+)
 
 
 class StepHeaders(msgspec.Struct, frozen=True, gc=False):
@@ -319,11 +322,17 @@ def step_headers_of(table: Mapping[str, Any] | None) -> StepHeaders | None:
     """Return the level 2 headers, or None when the message is level 1; odd values count as absent."""
     if not table or table.get("x-reworker") != 2:
         return None
+    number, fence = table.get("x-attempt", 1), table.get("x-fence", 0)
+    plain = (
+        number if type(number) is int else 1,
+        table.get("x-idempotent") is True,
+        str(table.get("x-idempotency-key") or ""),
+        fence if type(fence) is int else 0,
+    )
+    if _LIMIT_HEADERS.isdisjoint(table):  # a short step that nobody traces
+        return StepHeaders(*plain)
     return StepHeaders(
-        attempt=_int_of(table.get("x-attempt"), 1),
-        is_idempotent=table.get("x-idempotent") is True,
-        idempotency_key=str(table.get("x-idempotency-key") or ""),
-        fence=_int_of(table.get("x-fence"), 0),
+        *plain,
         deadline_s=seconds_in(table, "x-deadline-s"),
         heartbeat_s=seconds_in(table, "x-heartbeat-s"),
         queue_timeout_s=seconds_in(table, QUEUE_TIMEOUT_HEADER),
@@ -356,10 +365,6 @@ def _schema(kind: type) -> dict[str, Any]:
 def seconds_in(table: Mapping[str, Any] | None, header: str) -> float | None:
     """Return the seconds that a header holds, as text or number; odd values count as absent."""
     return _seconds_of(table[header]) if table and header in table else None
-
-
-def _int_of(value: Any, default: int) -> int:
-    return value if isinstance(value, int) and not isinstance(value, bool) else default
 
 
 def _seconds_of(value: Any) -> float | None:

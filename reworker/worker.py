@@ -6,7 +6,6 @@ import logging
 import os
 import sys
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import nullcontext
 from importlib import import_module
 from typing import TYPE_CHECKING, Any, ClassVar, Self
 
@@ -303,8 +302,11 @@ class Worker(ClassicHooks):
         delivery = attempt.delivery
         self._attempt = attempt
         try:
-            with prints_to(output) if self._settings.capture_stdout else nullcontext():
+            if not self._settings.capture_stdout:
                 self.process(self._channel, delivery, delivery.properties, attempt.body, output)
+            else:
+                with prints_to(output):
+                    self.process(self._channel, delivery, delivery.properties, attempt.body, output)
         finally:
             self._attempt = None
 

@@ -25,7 +25,7 @@ from reworker.jobs.early import ANSWER_DEADLINE_S, acknowledge
 from reworker.jobs.envelopes import meant_id, plain_properties, reply_properties
 from reworker.jobs.interrupt import Interrupt
 from reworker.jobs.retry import Retry
-from reworker.jobs.returning import LOST_HEADER, TRIES_HEADER, has_past, key_of, number_in
+from reworker.jobs.returning import LOST_HEADER, PAST_HEADERS, TRIES_HEADER, key_of, number_in
 from reworker.jobs.settling import settle
 from reworker.jobs.station import Station
 from reworker.jobs.steps import StepMethod
@@ -96,9 +96,10 @@ class Attempt:
         self.station, self.delivery = station, delivery
         self.correlation_id = properties.correlation_id
         self.reply_to = properties.reply_to if properties.reply_to != NO_REPLY else None
-        self.headers = headers = step_headers_of(properties.headers)
+        table = properties.headers
+        self.headers = headers = step_headers_of(table)
         #: whether a worker has left its marks on this message.
-        self.has_past = has_past(delivery)
+        self.has_past = bool(table) and not PAST_HEADERS.isdisjoint(table or ())
         self.owes_status = owes_status(key_of(delivery) if self.has_past else delivery.routing_key)
         #: whether another worker may have had this message before, and was lost.
         self.is_redelivered = delivery.redelivered or (self.has_past and number_in(delivery, LOST_HEADER) > 0)
@@ -230,10 +231,8 @@ class Attempt:
 
     def finish(self) -> None:
         """The job is over: settle now, or when the last reply has been answered for."""
-        with self._lock:
-            self._is_over = True
-            is_ready = not self._pending
-        if is_ready:
+        self._is_over = True  # before the look: who ends the last publish looks the other way round
+        if not self._pending:
             self._settle()
 
     def limit(self, timeout_s: float | None) -> None:
@@ -264,7 +263,7 @@ class Attempt:
         return not self._wakeup.wait(seconds)
 
     def _post_reply(self, status: str, body: bytes) -> None:
-        if status == "started" and self.headers is None and number_in(self.delivery, TRIES_HEADER):
+        if self.headers is None and status == "started" and number_in(self.delivery, TRIES_HEADER):
             return  # a core of 2014 was told at the first try, and takes a second one for the next step's
         is_final = status in FINAL_STATUSES
         with self._lock:
@@ -343,10 +342,8 @@ class Attempt:
     def _on_sent(self, mark: object, result: Published) -> None:
         if result.outcome is not Outcome.CONFIRMED:
             self._note_unsent(result)
-        with self._lock:
-            self._pending.discard(mark)
-            is_ready = self._is_over and not self._pending
-        if is_ready:
+        self._pending.discard(mark)
+        if self._is_over and not self._pending:
             self._settle()
 
     def _note_unsent(self, result: Published) -> None:
@@ -367,7 +364,9 @@ class Attempt:
             del self.station.open_attempts[self.key]
         verdict = Verdict.ACK if self._is_left else self._verdict or Verdict.ACK
         for delivery in deliveries:
-            if self._is_answered:
+            if verdict is Verdict.ACK and self._is_answered:
+                delivery.settle(verdict)
+            elif self._is_answered:
                 settle(self.station, delivery, verdict, self._refusal)
             else:
                 delivery.settle(Verdict.REQUEUE)

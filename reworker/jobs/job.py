@@ -31,7 +31,7 @@ class Job:
     def __init__(self, attempt: Attempt, step: Step, output: Output) -> None:
         self._attempt, self._step = attempt, step
         self.output = output
-        self._reported_mono_s = attempt.station.clock.mono_s()
+        self._reported_mono_s = attempt.started_mono_s
 
     @property
     def id(self) -> str:

@@ -18,6 +18,8 @@ F = TypeVar("F", bound=Callable[..., Any])
 #: parameters of every step that are not a step method's own.
 RESERVED = frozenset({"command", "subcommand", "hosts", "notify", "dynamic"})
 _MARK = "_reworker_step"
+#: types whose values need no conversion; most parameters are of these.
+_PLAIN = frozenset((str, int, float, bool))
 #: name of a step that takes every subcommand without a step of its own.
 ANY = "*"
 
@@ -130,6 +132,9 @@ def arguments_of(method: StepMethod, message: Step) -> tuple[dict[str, Any], lis
             problems += [f"{name}: missing"] if parameter.is_required else []
             continue
         value = dynamic[name] if is_dynamic else given[name]
+        if type(value) is parameter.kind and parameter.kind in _PLAIN:
+            values[name] = value
+            continue
         try:
             values[name] = msgspec.convert(value, parameter.kind, strict=not is_dynamic)
         except msgspec.ValidationError as error:

@@ -143,10 +143,12 @@ class Instance:
     def _hold(self, attempt: Attempt | None) -> bool:
         """Take nothing until a job is over: it would lie here for as long. Tell whether the job runs."""
         with self._lock:
+            was_held, self._is_held = self._is_held, True  # before the look: the thread looks afterwards
             if attempt is None or self.station.current is not attempt:  # over: nobody would end the hold
+                self._is_held = was_held
                 return False
             consumer, self._consumer = self._consumer, None
-            self._is_held, self._prefetch = True, 1
+            self._prefetch = 1
         if consumer is not None:
             consumer.cancel()
         self.give_back_waiting()
@@ -207,8 +209,10 @@ class Instance:
                 self._after_job()
             except Exception:  # top of the thread: one message must not end it
                 self.worker.app_logger.exception("%s could not be dealt with", _words(item))
-            self._release()
-            self._set_pace(self.station.clock.mono_s() - begin_mono_s, may_repeat=may_repeat)
+            duration_s = self.station.clock.mono_s() - begin_mono_s
+            if self._is_held:
+                self._release()
+            self._set_pace(duration_s, may_repeat=may_repeat)
 
     def _set_pace(self, duration_s: float, *, may_repeat: bool) -> None:
         if duration_s >= LONG_JOB_S or not may_repeat:

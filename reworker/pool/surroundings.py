@@ -34,7 +34,8 @@ class Folder:
 
     def restore(self) -> None:
         """Go back when a job has gone somewhere else; only on one thread."""
-        found = self._found()
+        buffer = self._buffer
+        found = buffer.value if self._getcwd(buffer, _PATH_BYTES) else b""
         if found != self._path:
             with contextlib.suppress(OSError):  # ours may be gone too
                 os.chdir(self._path)
