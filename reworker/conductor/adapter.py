@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import inspect
 import logging
 from collections.abc import Callable, Iterable, Mapping, Sequence
@@ -16,6 +17,7 @@ from reworker.conductor.loops import ProcessLoop
 from reworker.conductor.models import Task
 from reworker.conductor.outcomes import data_in, reason_of, result_in
 from reworker.conductor.tasks import task_of
+from reworker.errors import JobFailed
 from reworker.jobs.attempt import Attempt
 from reworker.jobs.retry import Retry, class_of
 from reworker.task_errors import JobGoesOn
@@ -55,6 +57,8 @@ class Adapter(Worker):
 
     style: ClassVar[Style]
     task_type: ClassVar[str]
+    #: in code; the style's own attributes are told what the settings say.
+    own_domain: ClassVar[str | None]
     loop: ClassVar[ProcessLoop]
     listeners: ClassVar[Listeners] = Listeners()
 
@@ -66,15 +70,24 @@ class Adapter(Worker):
         **kwargs: Any,
     ) -> None:
         super().__init__(mq_config, config_file, logger, **{**properties_of(self), **kwargs})
-        settings, style = self._settings, self.style
-        # What the environment or a file says is what the worker's own methods answer.
-        style.domain = settings.domain or None
-        style.poll_interval = settings.polling_interval_ms or style.poll_interval
+        # What the environment or a file says is what the methods of the style answer.
+        with contextlib.suppress(AttributeError):
+            self.style.domain = self._settings.domain or None
+        if self._settings.polling_interval_ms is not None:
+            with contextlib.suppress(AttributeError):
+                self.style.poll_interval = self._settings.polling_interval_ms
 
     def problems_in(self, subcommand: str, values: Mapping[str, Any], hosts: Sequence[str]) -> Iterable[str]:
-        """Say what of the input does not fit the function of the worker."""
+        """Fail a step whose input does not fit the function of the worker.
+
+        Raises:
+            JobFailed: it does not.
+        """
         asked: Callable[[Task], Iterable[str]] | None = getattr(self.style, "problems_in", None)
-        return asked(self._task()) if asked is not None else ()
+        found = "; ".join(asked(self._task())) if asked is not None else ""
+        if found:
+            raise JobFailed(f"wrong input for {self.task_type}: {found}")
+        return ()
 
     @step("*")
     def perform(self, job: Job, **_: Any) -> dict[str, Any]:
@@ -133,6 +146,7 @@ def adapter_of(style: Style, task_type: str, listeners: Listeners = Listeners())
     own = {
         "style": style,
         "task_type": task_type,
+        "own_domain": style.get_domain(),
         "listeners": listeners,
         "loop": ProcessLoop(f"loop of {task_type}"),
         "__module__": type(style).__module__,
@@ -144,7 +158,7 @@ def adapter_of(style: Style, task_type: str, listeners: Listeners = Listeners())
 def properties_of(adapter: Adapter) -> dict[str, Any]:
     """Return what a worker says of itself in code, as properties."""
     style = adapter.style
-    found = {"queue": adapter.task_type, "instances": style.thread_count, "domain": style.get_domain()}
+    found = {"queue": adapter.task_type, "instances": style.thread_count, "domain": adapter.own_domain}
     if is_paused(style):
         found["paused"] = True
     return {name: value for name, value in found.items() if value is not None}

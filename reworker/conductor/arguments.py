@@ -23,7 +23,7 @@ class Signature(NamedTuple):
 
     Args:
         parameters: in their order.
-        hints: by name, as far as they can be resolved.
+        hints: what the hints mean, by name.
     """
 
     parameters: tuple[inspect.Parameter, ...]
@@ -31,17 +31,23 @@ class Signature(NamedTuple):
 
     def kind_of(self, parameter: inspect.Parameter) -> Any:
         """Return what a parameter's hint means."""
-        return self.hints.get(parameter.name, parameter.annotation)
+        return self.hints[parameter.name]
 
 
 def signature_of(function: Callable[..., Any]) -> Signature:
     """Return what a function, or another object that can be called, takes."""
     plain = function if inspect.isroutine(function) else getattr(function, "func", type(function).__call__)
+    parameters = tuple(inspect.signature(function).parameters.values())
+    names = getattr(inspect.unwrap(plain), "__globals__", {})
+    return Signature(parameters, {one.name: _meaning(one.annotation, names) for one in parameters})
+
+
+def _meaning(hint: Any, names: dict[str, Any]) -> Any:
+    """Return what a hint means; one that only a type checker understands stays text."""
     try:
-        hints = typing.get_type_hints(plain)
-    except (NameError, TypeError, AttributeError):  # names that only a type checker sees
-        hints = {}
-    return Signature(tuple(inspect.signature(function).parameters.values()), hints)
+        return typing.get_type_hints(types.SimpleNamespace(__annotations__={"hint": hint}), names)["hint"]
+    except (NameError, TypeError, AttributeError, SyntaxError):
+        return hint
 
 
 def arguments_of(signature: Signature, task: Task) -> tuple[dict[str, Any], list[str]]:

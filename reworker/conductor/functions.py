@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import functools
 import inspect
 import sys
 from collections.abc import Awaitable, Callable, Iterator
@@ -31,8 +30,8 @@ UNUSED_OPTIONS = frozenset(
         "register_schema",
     }
 )
-#: attribute by which a decorated function says what worker it is.
-MARK = "reworker_task"
+#: attribute in which a decorated function has its workers.
+MARK = "reworker_tasks"
 
 
 class Worker(WorkerAbc):
@@ -148,14 +147,9 @@ def worker_task(
 
     def decorated(function: F) -> F:
         worker = Worker(task_definition_name, function, interval, domain, worker_id, thread_count, **options)
-
-        @functools.wraps(function)
-        def call(*args: Any, **kwargs: Any) -> Any:
-            return function(*args, **kwargs)
-
-        setattr(call, MARK, worker)
-        call.worker_class = worker.worker_class  # type: ignore[attr-defined]  # host files name functions, too
-        return call  # type: ignore[return-value]  # it is called like the function
+        setattr(function, MARK, [*workers_in(function), worker])
+        function.worker_class = worker.worker_class  # type: ignore[attr-defined]  # host files name functions, too
+        return function
 
     return decorated
 
@@ -164,21 +158,18 @@ def worker_task(
 WorkerTask = worker_task
 
 
-def worker_in(value: object) -> WorkerAbc | None:
-    """Return the worker that an object is, or that its decorator has made of it."""
-    found = value if isinstance(value, WorkerAbc) else getattr(value, MARK, None)
-    return found if isinstance(found, WorkerAbc) else None
+def workers_in(value: object) -> list[WorkerAbc]:
+    """Return the worker that an object is, or those that decorators have made of it."""
+    if isinstance(value, WorkerAbc):
+        return [value]
+    found = getattr(value, MARK, ())
+    return [one for one in found if isinstance(one, WorkerAbc)] if isinstance(found, list) else []
 
 
 def decorated_workers() -> list[WorkerAbc]:
     """Return the workers of all decorated functions that stand in imported modules, each once."""
-    found: dict[int, WorkerAbc] = {}
-    for module in list(sys.modules.values()):
-        for value in _functions_in(module):
-            worker = worker_in(value)
-            if worker is not None:
-                found.setdefault(id(worker), worker)
-    return list(found.values())
+    functions = (one for module in list(sys.modules.values()) for one in _functions_in(module))
+    return list({id(worker): worker for one in functions for worker in workers_in(one)}.values())
 
 
 def _functions_in(module: object) -> Iterator[FunctionType]:

@@ -17,7 +17,7 @@ from typing import Any, Self
 from reworker.conductor.adapter import Adapter, adapter_of, is_paused
 from reworker.conductor.addresses import Configuration, MetricsSettings
 from reworker.conductor.events import Listeners
-from reworker.conductor.functions import decorated_workers, worker_in
+from reworker.conductor.functions import decorated_workers, workers_in
 from reworker.conductor.pausing import PauseWatch
 from reworker.conductor.workers import WorkerAbc
 from reworker.errors import ConfigError
@@ -224,7 +224,7 @@ class ScanningHost(WorkerHost):
             import_module(name)
         found = _listed(workers)
         if scan_for_annotated_workers:
-            own = {id(worker_in(one)) for one in found}
+            own = {id(worker) for one in found for worker in workers_in(one)}
             found += [one for one in decorated_workers() if id(one) not in own]
         super().__init__(found, configuration, metrics_settings, event_listeners)
 
@@ -247,13 +247,15 @@ def _kinds_of(workers: Iterable[Any], listeners: Listeners) -> list[type[Adapter
     """
     found: list[type[Adapter]] = []
     for one in workers:
-        worker = worker_in(one)
-        if worker is None:
+        meant = workers_in(one)
+        if not meant:
             reason = (
                 f"expected an object with execute(task), or a function with worker_task; found {one!r:.80}"
             )
             raise ConfigError(reason, key="workers")
-        found += [adapter_of(worker, name, listeners) for name in worker.task_definition_names]
+        found += [
+            adapter_of(worker, name, listeners) for worker in meant for name in worker.task_definition_names
+        ]
     return found
 
 

@@ -76,7 +76,7 @@ def test_each_result_is_the_end_of_its_step_on_each_broker(
     }
     found = {name: final(core, attempt) for name, attempt in sent.items()}
     assert found["sum"]["data"]["sum"] == 3
-    assert found["text"]["message"] == "wrong parameters for *: a: Expected `int`, got `str`"
+    assert found["text"]["message"] == "wrong input for adding: a: Expected `int`, got `str`"
     assert found["async"]["data"] == {"result": "waited"}
     assert found["later"]["data"] == found["later at level 1"]["data"] == {"seen": [1, 2], "polls": 3}
     assert core.statuses(sent["later at level 1"]) == ["started", "completed"]

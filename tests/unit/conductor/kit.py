@@ -6,7 +6,7 @@ from collections.abc import Callable
 from typing import Any
 
 from reworker.conductor import Task, TaskResult, TaskResultStatus, WorkerAbc, worker_task
-from reworker.conductor.functions import worker_in
+from reworker.conductor.functions import workers_in
 from reworker.messages import StepHeaders, headers_of_step
 from reworker.testing import Harness
 
@@ -46,8 +46,7 @@ COMPLETED = result(TaskResultStatus.COMPLETED, output_data={"done": 1})
 
 def station_of(worker: Any, **options: Any) -> Harness:
     """Return a worker's adapter, ready to be given messages."""
-    found = worker_in(worker)
-    assert found is not None
+    (found,) = workers_in(worker)
     return Harness(found.worker_class(), **options)
 
 

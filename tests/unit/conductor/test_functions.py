@@ -24,7 +24,7 @@ from reworker.conductor import (
     WorkerTask,
     get_task_context,
 )
-from reworker.conductor.functions import decorated_workers, worker_in
+from reworker.conductor.functions import decorated_workers, workers_in
 from reworker.errors import ConfigError, JobFailed
 from tests.unit.conductor.kit import LEVEL_2, Styled, body, function, performed, station_of
 
@@ -142,13 +142,20 @@ def test_function_gets_what_its_parameters_say(called: Any, given: Any, expected
 def test_step_fails_before_it_begins_when_the_input_does_not_fit(called: Any, given: Any, text: str) -> None:
     transcript = performed(Worker("frob", called), **given)
     assert transcript.statuses == ["failed"]
-    assert transcript.message.startswith("wrong parameters for *: ")
+    assert transcript.message.startswith("wrong input for frob: ")
     assert text in transcript.message
 
 
 def test_execute_says_what_does_not_fit_when_a_test_calls_it() -> None:
     with pytest.raises(JobFailed, match="wrong input for frob: speed: missing"):
         Worker("frob", by_name).execute(Task(task_def_name="frob", input_data={}))
+
+
+def test_hint_that_cannot_be_understood_leaves_the_others_alone() -> None:
+    def local(task: Task, speed: int, other: Unknown) -> Missing:  # type: ignore[name-defined]  # noqa: F821  on purpose
+        return [task.task_def_name, speed, other]
+
+    assert performed(Worker("frob", local), speed="3", other="x").data == {"result": ["frob", 3, "x"]}
 
 
 # what becomes of what it returns
@@ -257,24 +264,33 @@ def test_decorated_function_can_be_called_as_before() -> None:
 
     assert doubled(4) == 8
     assert doubled.__doc__ == "Double it."
-    worker = worker_in(doubled)
-    assert worker is not None
+    (worker,) = workers_in(doubled)
     assert (worker.thread_count, worker.domain, worker.poll_interval) == (3, "eu", 5)
     assert doubled.worker_class().__name__ == "frobWorker"
 
 
+def test_function_decorated_twice_is_of_two_types() -> None:
+    @function()
+    @WorkerTask("again")
+    def both() -> None:
+        pass
+
+    assert [one.task_definition_names for one in workers_in(both)] == [["again"], ["frob"]]
+
+
 def test_older_names_of_the_interval_are_known() -> None:
-    assert worker_in(WorkerTask("a", poll_interval=7)(without)).poll_interval == 7  # type: ignore[union-attr]  # it is a worker
-    assert worker_in(WorkerTask("a", poll_interval_seconds=2)(without)).poll_interval == 2000  # type: ignore[union-attr]  # it is a worker
+    assert workers_in(WorkerTask("a", poll_interval=7)(lambda: None))[0].poll_interval == 7
+    assert workers_in(WorkerTask("a", poll_interval_seconds=2)(lambda: None))[0].poll_interval == 2000
 
 
 def test_decorated_functions_of_imported_modules_are_found_once(monkeypatch: pytest.MonkeyPatch) -> None:
     one, other = types.ModuleType("one_of_test"), types.ModuleType("other_of_test")
-    one.decorated = other.imported = function()(without)  # type: ignore[attr-defined]  # they are modules of a test
+    one.decorated = other.imported = function()(lambda: None)  # type: ignore[attr-defined]  # they are modules of a test
     monkeypatch.setitem(sys.modules, one.__name__, one)
     monkeypatch.setitem(sys.modules, other.__name__, other)
     found = decorated_workers()
-    assert found.count(worker_in(one.decorated)) == 1  # type: ignore[arg-type]  # it is a worker
+    (worker,) = workers_in(one.decorated)
+    assert found.count(worker) == 1
 
 
 @pytest.mark.parametrize("kind", [Worker, WorkerImpl])

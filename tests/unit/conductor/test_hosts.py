@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from reworker.conductor import Configuration, TaskHandler, WorkerHost
-from reworker.conductor.functions import worker_in
+from reworker.conductor.functions import workers_in
 from reworker.conductor.pausing import PauseWatch
 from reworker.errors import ConfigError
 from reworker.host.plugins import load_worker
@@ -103,7 +103,7 @@ def test_host_cannot_be_started_after_it_was_stopped() -> None:
 
 def test_name_of_a_decorated_function_is_that_of_a_worker() -> None:
     kind = load_worker(f"{__name__}:decorated")
-    assert kind.style is worker_in(decorated)  # type: ignore[attr-defined]  # of adapters
+    assert kind.style is workers_in(decorated)[0]  # type: ignore[attr-defined]  # of adapters
 
 
 # paused()
