@@ -14,7 +14,7 @@ DRAFT = "http://json-schema.org/draft-07/schema#"
 #: statuses of level 1, in the order in which they come.
 _LEVEL_1 = ("started", "completed", "failed")
 
-#: what the struct of a message cannot say of its fields.
+#: what the struct of a message does not say: of its fields, and which there are beside them.
 _FIELDS: dict[str, dict[str, dict[str, Any]]] = {
     "Step": {
         "group": {"description": "group of the playbook"},
@@ -33,6 +33,17 @@ _FIELDS: dict[str, dict[str, dict[str, Any]]] = {
         },
         "dynamic": {"description": "values that were given for this deployment"},
         "notify": {"description": "whom to tell: phase, transport, targets"},
+        "attempt": {
+            "type": "object",
+            "description": "what properties and headers say, for tools that show their worker the body alone",
+            "properties": {
+                "id": {"type": "string", "description": "the correlation id"},
+                "reply_to": {"type": "string", "description": "where replies go"},
+                "idempotent": {"type": "boolean", "description": "the step may safely run twice"},
+                "heartbeat_s": {"type": "number", "description": "seconds between two `running` replies"},
+            },
+            "required": ["id", "reply_to"],
+        },
     },
     "Reply": {
         "status": {"description": f"final are {', '.join(sorted(FINAL_STATUSES))}"},
@@ -90,12 +101,12 @@ def standalone(name: str) -> dict[str, Any]:
 
 
 def _described(name: str, schema: dict[str, Any]) -> dict[str, Any]:
-    """Return a schema of `messages` with a description of each field that needs one."""
+    """Return a schema of `messages` with what else is to be said of its fields."""
     found: dict[str, Any] = json.loads(json.dumps(schema))
     found.pop("$schema")
     found["description"] = " ".join(inspect.cleandoc(found["description"]).split())
     for field, said in _FIELDS.get(name, {}).items():
-        found["properties"][field] |= said
+        found["properties"][field] = {**found["properties"].get(field, {}), **said}
     for part in found.get("definitions", {}).values():
         part["description"] = " ".join(inspect.cleandoc(part["description"]).split())
     return found
