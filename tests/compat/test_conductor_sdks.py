@@ -35,8 +35,9 @@ PYTHON_TYPES = (
 SWIFT_TYPES = ("task_1", "task_2", "sw_careless", "sw_function")
 #: names in the message of a step.
 RAW = ["attempt", "dynamic", "group", "notify", "parameters"]
+pytestmark = pytest.mark.timeout(240)  # each worker of a client is a process, which take their time to start
 #: seconds in which all steps end.
-STEPS_S = 60.0
+STEPS_S = 90.0
 
 
 @pytest.fixture

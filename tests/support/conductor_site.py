@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 from collections.abc import Iterable, Mapping
@@ -86,7 +87,14 @@ class ConductorSite:
         with opened_storage(self.db) as (storage, logs):
             service = Service(storage, logs, SystemClock())
             ids = {name: service.submit(text) for name, text in texts.items()}
-            wait_until(lambda: all(service.deployment(one).is_over for one in ids.values()), timeout_s)
+
+            def open_ones() -> dict[str, str]:
+                views = {name: service.deployment(own_id) for name, own_id in ids.items()}
+                return {name: str(view.state.status) for name, view in views.items() if not view.is_over}
+
+            with contextlib.suppress(TimeoutError):
+                wait_until(lambda: not open_ones(), timeout_s)
+            assert not (left := open_ones()), f"these have not ended in {timeout_s:g} s: {left}"
             return {name: service.attempts(own_id)[-1] for name, own_id in ids.items()}
 
     def events(self, deployment_id: str) -> list[str]:
