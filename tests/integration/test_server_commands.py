@@ -79,6 +79,42 @@ def test_events_are_the_same_over_a_server_as_on_the_database(up: Up, shell: She
     assert over_server == on_database
 
 
+@pytest.mark.parametrize("place", ["server", "database"])
+def test_domains_are_given_for_one_deployment_and_kept_when_it_goes_on(
+    up: Up, shell: Shell, place: str
+) -> None:
+    environment = {"REWORKER_SERVER": "", "REWORKER_DB": up.db} if place == "database" else {}
+    ran = shell("run", "good.yaml", "--domain", "noop=nowhere", "--detach", **environment)
+    assert ran.returncode == 0, ran.stderr
+    own_id = ran.stdout.strip()
+    assert shell("watch", own_id, **environment).returncode == 1
+    assert "no queue is bound to worker.nowhere.noop" in shell("show", own_id, **environment).stdout
+    continued = shell("retry", own_id, **environment).stdout.strip()
+    assert shell("watch", continued, **environment).returncode == 1
+    chosen = shell("run", "good.yaml", "--domain", "nowhere,elsewhere,NO_DOMAIN", **environment)
+    assert chosen.returncode == 0, chosen.stderr
+    assert "goes to workers without a domain" in chosen.stdout
+    attempts = [
+        json.loads(shell("show", one, "-o", "json", **environment).stdout)["attempts"][0]["domain"]
+        for one in (own_id, continued, chosen.stdout.strip().splitlines()[-1].split()[0])
+    ]
+    assert attempts == ["nowhere", "nowhere", ""]
+
+
+@pytest.mark.parametrize(
+    ("domain", "reason"),
+    [
+        ("a b", "--domain: 'a b' is no domain"),
+        ("nop=blue", "a domain is given for 'nop', a command that no step has; did you mean 'noop'?"),
+        ("noop=no-domain", "did you mean 'NO_DOMAIN'?"),
+    ],
+)
+def test_domain_that_is_none_starts_nothing(shell: Shell, domain: str, reason: str) -> None:
+    ran = shell("run", "good.yaml", "--domain", domain)
+    assert ran.returncode == 2
+    assert reason in ran.stderr
+
+
 def test_same_key_starts_one_deployment(shell: Shell) -> None:
     first, second = (shell("run", "good.yaml", "--detach", "--key", "once").stdout for _ in range(2))
     assert first == second != ""
