@@ -8,7 +8,7 @@ import msgspec
 import pytest
 
 from reworker.bus.contract import Properties
-from reworker.core.outgoing import Cause, outgoing_of, step_row
+from reworker.core.outgoing import HEARTBEAT_S, Cause, outgoing_of, step_row
 from reworker.fsm.commands import DispatchStep
 from reworker.fsm.plan import Plan
 from reworker.fsm.playbook import Sequence, Step
@@ -29,3 +29,14 @@ def test_message_is_as_urgent_as_its_step(priority, sent):
     row = row_with(priority)
     assert msgspec.json.decode(row.properties, type=Properties).priority == sent
     assert outgoing_of(row, "re", AT).properties.priority == sent
+
+
+def test_body_says_where_to_answer():
+    body = msgspec.json.decode(row_with(0).body)
+    own_id = f"{'0' * 24}.1"
+    assert body["attempt"] == {
+        "id": own_id,
+        "reply_to": "re.replies",
+        "idempotent": False,
+        "heartbeat_s": HEARTBEAT_S,
+    }
