@@ -87,7 +87,7 @@ def try_again(attempt: Attempt, error: BaseException, reply: Reply) -> Reply | N
         return reply
     tries = failures_of(attempt) + is_failure
     most = policy.attempts if policy is not None else MAX_TRIES
-    if attempt.is_cancelled or (is_failure and tries >= most):
+    if attempt.is_cancelled or tries >= most:
         return _given_up(reply, tries) if tries > 1 else reply
     delay_s = error.delay_after_s(max(tries, 1)) if isinstance(error, JobRetry) else 0.0
     if policy is not None and not delay_s:

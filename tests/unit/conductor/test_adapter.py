@@ -102,7 +102,7 @@ def test_step_is_failed_with_reason_and_output_when_the_status_says_so() -> None
     ],
 )
 def test_step_is_failed_for_good_when_no_other_try_would_help(answer: Any) -> None:
-    harness = station_of(Styled(answer), retry_attempts=5)
+    harness = station_of(Styled(answer), retry_attempts=5, retry_on=["JobFailed", "Exception"])
     transcript = harness.run(harness.delivery(body(), headers=LEVEL_2))
     assert transcript.statuses == ["started", "failed"]
     assert (transcript.message, transcript.data["terminal"]) == ("never", True)
