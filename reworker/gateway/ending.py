@@ -111,7 +111,7 @@ def _on_settled(lease: Lease, reply: Reply | None, is_answered: bool) -> None:
 def _send_to_wait(lease: Lease, reply: Reply) -> None:
     """On a thread that may wait."""
     house, attempt = lease.lane.house, lease.attempt
-    if not house.bus.health().is_connected and not house.is_closing:
+    if not house.bus.health().is_connected:  # at the end of this process the message comes back to the queue
         house.timers.after(RECONNECT_LOOK_S, partial(house.submit, partial(_send_to_wait, lease, reply)))
         return
     tries = tries_of(attempt) + 1

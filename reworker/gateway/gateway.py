@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from concurrent.futures import ThreadPoolExecutor
 from functools import partial
+from itertools import groupby
+from logging import getLogger
 
 from reworker.bus.contract import Bus
 from reworker.clock import Clock, SystemClock
@@ -29,6 +31,7 @@ from reworker.gateway.keeping import look_after
 from reworker.gateway.lane import Lane
 from reworker.gateway.late import accept_late
 from reworker.gateway.lease import Lease, Phase
+from reworker.gateway.lease_book import LeaseBook, LeaseRow
 from reworker.gateway.settings import GatewaySettings, queue_of
 from reworker.gateway.timers import Timers
 from reworker.ledger import open_ledger
@@ -68,8 +71,10 @@ class PollGateway:
         settings, clock = settings or GatewaySettings(), clock or SystemClock()
         self._executor = ThreadPoolExecutor(WAITERS_COUNT, "gateway")
         self.timers = Timers(clock)
+        logger = getLogger("reworker.gateway")
+        book = LeaseBook(settings.ledger, logger, self._soon)
         self.house = House(
-            bus, settings, self.timers, self._submit, clock=clock, ledger=open_ledger(settings.ledger)
+            bus, settings, self.timers, self._submit, book, clock, open_ledger(settings.ledger), logger
         )
         self._count_messages = count_messages
         self._lanes: dict[str, Lane] = {}
@@ -83,8 +88,20 @@ class PollGateway:
             TopologyMismatch: the broker does not let us listen.
         """
         self.desk.open()
+        self.restore()
         self.timers.start()
         self._sweep()
+
+    def restore(self) -> None:
+        """Look for the steps that were leased before a restart; their workers may report on them."""
+        rows = sorted(self.house.book.load(self.house.clock.now().timestamp()), key=_kind_of)
+        for (name, domain), of_kind in groupby(rows, _kind_of):
+            self._lane(TaskType(name, domain)).intake.remember(of_kind)
+        if rows:
+            self.house.logger.info("%d leases of before are looked for", len(rows))
+
+    def _soon(self, delay_s: float, call: Callable[[], None]) -> None:
+        self.timers.after(delay_s, partial(self._submit, call))
 
     def _submit(self, call: Callable[[], None]) -> None:
         if not self.house.is_closing:
@@ -137,6 +154,9 @@ class PollGateway:
     def update(self, update: Update, on_done: Callable[[Updated], None]) -> None:
         """Take a result; see `contract.Gateway.update`."""
         lease = self._held(update)
+        if lease is None and update.task_id in self.house.remembered:
+            on_done(Updated(Standing.UNSENT))  # its message has not come back yet: to be said again
+            return
         if lease is None:
             self._take_late(update, on_done)
             return
@@ -225,6 +245,7 @@ class PollGateway:
             lease.phase, lease.output = Phase.PARKED, later.output
             lease.again_mono_s = house.clock.mono_s() + after_s
             lease.hear()
+            lease.note()
             house.counts["call_later"] += 1
         if not after_s:
             lease.lane.offer_again(lease)
@@ -236,8 +257,9 @@ class PollGateway:
         with self.house.lock:
             lease = self._live(task_id)
             if lease is None:
-                return False
+                return task_id in self.house.remembered
             lease.hear()
+            lease.note()
         lease.begin()
         return True
 
@@ -320,5 +342,10 @@ class PollGateway:
             lease.lane.give_back(lease)
         self.desk.say_goodbye()
         self.timers.close()
-        self._executor.shutdown(wait=True, cancel_futures=True)
+        self._executor.shutdown()
+        self.house.book.close()
         self.house.ledger.close()
+
+
+def _kind_of(row: LeaseRow) -> tuple[str, str]:
+    return row.name, row.domain

@@ -16,6 +16,7 @@ from typing import Any
 from reworker.bus.contract import Bus
 from reworker.clock import Clock, SystemClock
 from reworker.gateway.contract import TaskRules
+from reworker.gateway.lease_book import LeaseBook, LeaseRow
 from reworker.gateway.quota import Quota
 from reworker.gateway.settings import GatewaySettings
 from reworker.gateway.timers import Timers
@@ -45,12 +46,14 @@ class House:
         settings: of the gateway.
         timers: for everything that comes at its time.
         submit: has a call made on a thread that may wait for the broker.
+        book: remembers leases over a restart.
         clock: for times.
         ledger: of finished attempts.
         logger: of the gateway.
         lock: guards all that lanes, requests and leases hold; never held while somebody is called back.
         leases: that are not over, by task id.
         late: leases that ended with their step going back to its queue, by task id.
+        remembered: leases from before a restart that are looked for, by task id.
         previous: id of the try before, by the key of its attempt.
         quotas: by task type.
         counts: of what has happened.
@@ -63,12 +66,14 @@ class House:
     settings: GatewaySettings
     timers: Timers
     submit: Callable[[Callable[[], None]], None]
+    book: LeaseBook
     clock: Clock = field(default_factory=SystemClock)
     ledger: Ledger = field(default_factory=MemoryLedger)
     logger: Logger = field(default_factory=lambda: getLogger("reworker.gateway"))
     lock: threading.RLock = field(default_factory=threading.RLock)
     leases: dict[str, Any] = field(default_factory=dict)
     late: Remembered = field(default_factory=Remembered)
+    remembered: dict[str, LeaseRow] = field(default_factory=dict)
     previous: Remembered = field(default_factory=Remembered)
     quotas: dict[str, Quota] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)

@@ -5,21 +5,19 @@ from __future__ import annotations
 import dataclasses
 from collections import OrderedDict, deque
 from collections.abc import Callable
-from typing import Any
 
-from reworker.bus.contract import Delivery, OnDemandConsumer, Verdict
-from reworker.errors import BusError, ConnectionLost, TopologyMismatch
-from reworker.execution import decode, report, start
 from reworker.gateway.contract import Poll, TaskType
 from reworker.gateway.house import House
+from reworker.gateway.intake import Intake
 from reworker.gateway.keeping import look_after
 from reworker.gateway.lease import Lease, Phase
+from reworker.gateway.lease_book import LeaseRow
 from reworker.gateway.marking import Marker
 from reworker.gateway.performer import Performer, Room
 from reworker.gateway.request import Request
 from reworker.gateway.settings import lane_settings
 from reworker.jobs.attempt import Attempt
-from reworker.jobs.returning import has_past, return_to_queue
+from reworker.jobs.returning import return_to_queue
 from reworker.jobs.senders import SenderGate
 from reworker.jobs.station import Station
 from reworker.jobs.trying import limit
@@ -30,12 +28,10 @@ from reworker.topology import names
 WORKERS_COUNT = 1_000
 #: seconds for an answer that is not to wait, when the broker does not give any.
 NO_HOLD_S = 1.0
-#: seconds after which a queue that could not be declared is tried again.
-DECLARE_AGAIN_S = 5.0
 
 
 class Lane:
-    """Hands out the steps of one queue; see `bus.contract.Demand`. Any thread.
+    """Hands out the steps of one queue to those who poll. Any thread.
 
     End of life: `close`; leases that are not over stay with the broker, which delivers them again.
 
@@ -66,20 +62,16 @@ class Lane:
         self._marker = Marker(house, self.queue)
         self.waiting: OrderedDict[Request, None] = OrderedDict()
         self.parked: deque[Lease] = deque()
-        #: final replies that the broker did not take in time, by the key of their attempt.
-        self.unsent: dict[str, Reply] = {}
         self.is_paused = False
-        self.epoch = 0
         self.lease_count = 0
         self.last_polled_mono_s = house.clock.mono_s()
         self.last_worker, self.last_polled_s = "", 0.0
         self.performer = Performer(house.logger)
         self.gate = SenderGate(self.station, house.bus) if settings.accept_from else None
         self._stations: OrderedDict[str, Station] = OrderedDict()
-        self._consumer: OnDemandConsumer | None = None
-        self._failure: tuple[float, BusError] | None = None
-        self._is_opening = self._is_closed = self._is_told_rate = False
-        self._wanted_count = self._reserved_count = self._reclaim_count = 0
+        self._wanted_count = 0
+        self.is_closed = self._is_told_rate = False
+        self.intake = Intake(self)
 
     @property
     def commands(self) -> tuple[str, ...]:
@@ -101,18 +93,18 @@ class Lane:
         house, now_mono_s = self.house, self.house.clock.mono_s()
         request = Request(self, kind, worker_id, on_done, count=max(1, count), is_holding=hold_s > 0)
         with house.lock:
-            self._raise_failure(now_mono_s)
+            self.intake.raise_failure(now_mono_s)
             self._marker.note(now_mono_s)
             self.last_polled_mono_s = now_mono_s
             self.last_worker, self.last_polled_s = worker_id, house.clock.now().timestamp()
             self._take_parked(request)
-            is_over = house.is_closing or self._is_closed or (hold_s <= 0 and not self._may_offer())
+            is_over = house.is_closing or self.is_closed or (hold_s <= 0 and not self._may_offer())
             if not request.leases and not is_over:
                 self._wait(request, now_mono_s + (hold_s if hold_s > 0 else NO_HOLD_S))
         if request.leases or is_over:
             request.answer()
         else:
-            self._open()
+            self.intake.open()
             self.look()
         return request
 
@@ -154,31 +146,19 @@ class Lane:
     def _may_offer(self) -> bool:
         return not self.is_paused and self.quota.room_count() > 0
 
-    # ---- what the consumer asks and tells, on the I/O thread
-
-    def look(self) -> None:
-        """See what is wanted now."""
-        if self._consumer is not None:
-            self._consumer.look()
-
-    def note_end(self) -> None:
-        """See what is wanted now that a lease is over: where so many may be leased at once, in all lanes."""
-        if self.quota.rules.concurrent_count:
-            for look in list(self.quota.on_room):
-                look()
-        else:
-            self.look()
-
-    def wanted_count(self) -> int:
-        """See `bus.contract.Demand`."""
+    def is_wanted(self) -> bool:
+        """Tell whether a step could be handed out now."""
         with self.house.lock:
-            count = self._wanted_count - self._reserved_count
-            if count <= 0 or self.is_paused or self._is_closed:
-                return self._reclaim_count
-            room_count = self.quota.room_count()
-            if not room_count:
-                self._look_when_rate_lets()
-            return max(min(count, room_count), self._reclaim_count)
+            return bool(self.waiting) and self._may_offer()
+
+    def polls_count(self) -> int:
+        """Return how many steps could be handed out now; the lock is held."""
+        if self._wanted_count <= 0 or self.is_paused or self.is_closed:
+            return 0
+        room_count = self.quota.room_count()
+        if not room_count:
+            self._look_when_rate_lets()
+        return min(self._wanted_count, room_count)
 
     def _look_when_rate_lets(self) -> None:
         next_mono_s = self.quota.next_mono_s()
@@ -190,89 +170,54 @@ class Lane:
         self._is_told_rate = False
         self.look()
 
-    def on_empty(self) -> None:
-        """See `bus.contract.Demand`."""
+    def answer_empty(self) -> None:
+        """Answer who has something, and who does not wait: there is nothing more now."""
         with self.house.lock:
-            self._reclaim_count = 0
-            if self._reserved_count:
-                return
             done = [one for one in self.waiting if one.leases or not one.is_holding]
         for request in done:
             request.answer()
 
-    def on_begun(self, lost_count: int) -> None:
-        """See `bus.contract.Demand`: what was lost is in the queue, and its leases go on."""
+    def answer_all(self) -> None:
+        """Answer everybody who waits with what there is."""
         with self.house.lock:
-            self.epoch += 1
-            self._reclaim_count += lost_count
+            waiting = list(self.waiting)
+        for request in waiting:
+            request.answer()
 
-    def on_delivery(self, delivery: Delivery) -> None:
-        """Take a step that the consumer has found."""
-        if self.gate is not None and not self.gate.is_welcome(delivery):
-            self.gate.before(self._take)(delivery)
-        elif delivery.redelivered or has_past(delivery):
-            with self.house.lock:
-                self._reserved_count += 1
-            self.house.submit(lambda: self._take_reserved(delivery))
+    def look(self) -> None:
+        """See what is wanted now."""
+        self.intake.look()
+
+    def note_end(self) -> None:
+        """See what is wanted now that a lease is over: where so many may be leased at once, in all lanes."""
+        if self.quota.rules.concurrent_count:
+            for look in list(self.quota.on_room):
+                look()
         else:
-            self._take(delivery)
-
-    def _take_reserved(self, delivery: Delivery) -> None:
-        """Take a step that has been with somebody before: that may take the broker's answer."""
-        try:
-            self._take(delivery)
-        finally:
-            with self.house.lock:
-                self._reserved_count -= 1
             self.look()
-
-    def _take(self, delivery: Delivery) -> None:
-        attempt = Attempt(self.station, delivery)
-        with self.house.lock:
-            reply = self.unsent.pop(attempt.key, None)
-            is_reclaimed = self._reclaim_count > 0
-            self._reclaim_count = max(0, self._reclaim_count - 1)
-        if reply is not None:
-            self._answer_again(attempt, reply)
-        elif is_reclaimed and attempt.key not in self.station.open_attempts and not self._is_wanted():
-            self._put_back(delivery)
-        else:
-            self._begin(attempt)
-
-    def _begin(self, attempt: Attempt) -> None:
-        """Hand out a step, or answer it at once: a duplicate, one that is malformed, too late, cancelled."""
-        try:
-            if decode(self.performer, attempt) and attempt.step is None:
-                attempt.refuse("it is no step: nobody owes an answer to it")
-            elif attempt.step is not None and start(self.performer, attempt):
-                self._place(Lease(self, attempt, self.kind))
-                return
-        except Exception as error:
-            self.house.logger.exception("%s could not be handed out", attempt.correlation_id)
-            text = f"the gateway could not deal with it: {type(error).__name__}: {error}"
-            report(attempt, Reply("failed", message=text))
-        attempt.finish()
-
-    def _put_back(self, delivery: Delivery) -> None:
-        """Leave to others what was only looked at to find steps of ours that came back."""
-        with self.house.lock:
-            self._reclaim_count = 0
-        if delivery.redelivered:
-            delivery.settle(Verdict.REQUEUE)
-        else:
-            return_to_queue(self.station.bus, delivery, accepted=self.station.settings.accept_from)
-
-    def _is_wanted(self) -> bool:
-        with self.house.lock:
-            return bool(self.waiting) and self._may_offer()
 
     # ---- leases
 
-    def _place(self, lease: Lease) -> None:
-        """Give a step to whoever has waited longest; back to the queue when nobody waits any more."""
-        limit(lease.attempt)
+    def restore(self, attempt: Attempt, row: LeaseRow) -> None:
+        """Go on with a lease from before a restart, now that its message is here."""
+        lease = Lease(self, attempt, TaskType(row.name, row.domain), row.task_id)
+        with self.house.lock:
+            self.quota.take()
+            self.lease_count += 1
+            lease.restore(row, self._station_of(row.worker_id))
+            self.house.leases[lease.task_id] = lease
+            self.station.open_attempts[attempt.key] = attempt
+        limit(attempt)
         if lease.rules.timeout_s:
-            lease.attempt.limit(lease.rules.timeout_s)
+            attempt.limit(lease.rules.timeout_s)
+        look_after(lease)
+
+    def place(self, attempt: Attempt) -> None:
+        """Give a step to whoever has waited longest; back to the queue when nobody waits any more."""
+        lease = Lease(self, attempt, self.kind)
+        limit(attempt)
+        if lease.rules.timeout_s:
+            attempt.limit(lease.rules.timeout_s)
         with self.house.lock:
             request = next(iter(self.waiting), None) if self._may_offer() else None
             self.quota.take()
@@ -320,6 +265,7 @@ class Lane:
         """Note that a lease is over; the lock is held."""
         lease.phase = Phase.OVER
         self.house.leases.pop(lease.task_id, None)
+        self.house.book.drop(lease.attempt.key)
         self.lease_count -= 1
         self.quota.end()
         if lease in self.parked:
@@ -327,72 +273,32 @@ class Lane:
         if lease.timer is not None:
             lease.timer.cancel()
 
-    def _answer_again(self, attempt: Attempt, reply: Reply) -> None:
-        """Answer a step whose result we have, but could not send before its message came back."""
-        if decode(self.performer, attempt):
-            self.station.open_attempts[attempt.key] = attempt
-            attempt.on_settled = lambda is_answered: None if is_answered else self.keep(attempt, reply)
-            attempt.reply(reply)
-        attempt.finish()
-
     def keep(self, attempt: Attempt, reply: Reply) -> None:
         """Keep a final reply that the broker did not take, until the message comes back to be answered."""
-        with self.house.lock:
-            self.unsent[attempt.key] = reply
-            self._reclaim_count += 1
-        self.look()
+        self.intake.keep(attempt.key, reply)
 
-    # ---- opening and closing
+    # ---- its end
 
     @property
     def ack_within_s(self) -> float | None:
         """Seconds after a delivery in which it is to be settled; None is without limit."""
-        return self._consumer.ack_within_s if self._consumer is not None else None
+        return self.intake.ack_within_s
 
-    def _open(self) -> None:
-        with self.house.lock:
-            if self._is_opening or self._consumer is not None:
-                return
-            self._is_opening = True
-        self.house.submit(self._declare)
-
-    def _declare(self) -> None:
-        bus, settings, failure = self.house.bus, self.station.settings, None
-        try:
-            self.house.on_new_lane(self)
-            bus.declare(settings.topology(), settings.declare)
-        except ConnectionLost:
-            pass  # it is declared when the connection is back
-        except TopologyMismatch as error:
-            failure = self.house.clock.mono_s() + DECLARE_AGAIN_S, error
-            self.house.logger.error("%s cannot be polled: %s", self.queue, error)
-        consumer: Any = None
-        if failure is None:
-            consumer = bus.consume_on_demand(self.queue, self.on_delivery, self, longest_s=None)
-        with self.house.lock:
-            self._consumer, self._failure, self._is_opening = consumer, failure, False
-            given_up = list(self.waiting) if failure is not None else []
-        for request in given_up:
-            request.answer()
-        self.look()
-
-    def _raise_failure(self, now_mono_s: float) -> None:
-        if self._failure is not None and now_mono_s < self._failure[0]:
-            raise self._failure[1]
+    @property
+    def epoch(self) -> int:
+        """How often the queue was found, or found again."""
+        return self.intake.epoch
 
     def is_idle_since(self, mono_s: float) -> bool:
         """Tell whether nobody has polled since, and nothing is leased or kept; the lock is held."""
-        is_used = self.waiting or self.lease_count or self.unsent or self._reserved_count
+        is_used = self.waiting or self.lease_count or self.intake.is_busy
         return self.last_polled_mono_s < mono_s and not is_used
 
     def close(self) -> None:
         """Answer who waits, and take no more; what is leased stays so as long as the bus."""
         with self.house.lock:
-            self._is_closed = True
-            waiting = list(self.waiting)
+            self.is_closed = True
             if self.look in self.quota.on_room:
                 self.quota.on_room.remove(self.look)
-        for request in waiting:
-            request.answer()
-        if self._consumer is not None:
-            self._consumer.cancel()
+        self.answer_all()
+        self.intake.close()

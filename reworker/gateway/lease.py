@@ -6,8 +6,10 @@ import enum
 from collections.abc import Callable, Mapping
 from typing import Any, Protocol
 
+from reworker.clock import Clock
 from reworker.gateway.contract import Offer, Standing, TaskRules, TaskType
 from reworker.gateway.house import House, new_task_id
+from reworker.gateway.lease_book import LeaseRow
 from reworker.gateway.performer import Performer
 from reworker.gateway.timers import Timer
 from reworker.jobs.attempt import Attempt
@@ -17,6 +19,8 @@ from reworker.messages import Reply
 
 #: seconds of silence beyond what a worker was told, and the share of it that counts when that is more.
 GRACE_S, GRACE_SHARE = 2.0, 0.2
+#: seconds for which a lease that nobody has is remembered at least: a day.
+PARKED_S = 86_400.0
 _STARTED = Reply("started")
 
 
@@ -40,7 +44,11 @@ class Owner(Protocol):
     house: House
     station: Station
     performer: Performer
-    epoch: int
+
+    @property
+    def epoch(self) -> int:
+        """How often the queue was found, or found again."""
+        ...
 
     @property
     def ack_within_s(self) -> float | None:
@@ -152,8 +160,42 @@ class Lease:
             self.phase = Phase.HELD
             is_first, self.is_begun = not self.is_begun, True
             self.hear()
+            self.note()
         if is_first:
             say_begun(self.attempt)
+
+    def note(self) -> None:
+        """Remember it as it is now, beyond the end of this process."""
+        house = self.lane.house
+        if house.book.is_kept:
+            house.book.note(self._row(house.clock))
+
+    def _row(self, clock: Clock) -> LeaseRow:
+        now_s, now_mono_s = clock.now().timestamp(), clock.mono_s()
+        is_parked = self.phase is Phase.PARKED
+        return LeaseRow(
+            key=self.attempt.key,
+            name=self.kind.name,
+            domain=self.kind.domain,
+            task_id=self.task_id,
+            worker_id=self.worker_id,
+            poll_count=self.poll_count,
+            offered_s=self.offered_s,
+            again_s=now_s + max(0.0, self.again_mono_s - now_mono_s) if is_parked else 0.0,
+            ends_s=now_s + (PARKED_S if is_parked else self.silent_mono_s - now_mono_s),
+            output=dict(self.output),
+        )
+
+    def restore(self, row: LeaseRow, station: Station) -> None:
+        """Take up what was remembered; its worker could say nothing meanwhile, and is not blamed for that."""
+        clock = self.lane.house.clock
+        now_s, now_mono_s = clock.now().timestamp(), clock.mono_s()
+        self.phase = Phase.PARKED if row.again_s else Phase.HELD
+        self.is_begun, self.poll_count, self.output = True, row.poll_count, row.output
+        self.worker_id, self.attempt.station = row.worker_id, station
+        self.offered_s = row.offered_s
+        self.attempt.started_mono_s = now_mono_s - max(0.0, now_s - row.offered_s)
+        self.again_mono_s = now_mono_s + max(0.0, row.again_s - now_s)
 
     def offer(self) -> Offer:
         """Return it as workers see it."""

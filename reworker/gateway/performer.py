@@ -19,6 +19,7 @@ class Performer:
     """
 
     reports_status = True
+    confirms_start = False
     dynamic: tuple[str, ...] = ()
 
     def __init__(self, logger: Logger) -> None:
