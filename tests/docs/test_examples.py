@@ -18,6 +18,7 @@ from reworker.topology.parsing import (
     SECTIONS,
     WORKER_KEYS,
 )
+from reworker.web.conductor.settings import ConductorSettings, load_settings
 from tests.docs.pages import ROOT
 
 CONF = ROOT / "conf"
@@ -34,6 +35,12 @@ def test_worker_example_has_the_defaults():
     # A worker with steps has another default for this one, as the file says.
     same_level = msgspec.structs.replace(read._settings, output_level=plain._settings.output_level)
     assert same_level == plain._settings
+
+
+def test_conductor_example_shows_every_key_and_its_default():
+    keys = set(re.findall(r"^([a-z_]+):", (CONF / "conductor.yaml").read_text(), re.MULTILINE))
+    assert keys == set(ConductorSettings.__struct_fields__)
+    assert load_settings(str(CONF / "conductor.yaml")) == ConductorSettings()
 
 
 def test_topology_example_shows_every_key():
