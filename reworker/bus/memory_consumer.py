@@ -58,6 +58,12 @@ class MemoryDelivery:
         self.consumer_tag, self.delivery_tag = consumer.tag, delivery_tag
         self.queue = consumer.queue
 
+    @property
+    def is_live(self) -> bool:
+        """Tell whether it can still be settled."""
+        with self._consumer.lock:
+            return self._consumer.has(self.delivery_tag)
+
     def settle(self, verdict: Verdict) -> None:
         """Acknowledge or reject, once; a stale delivery is forgotten silently."""
         with self._consumer.lock:
@@ -90,6 +96,11 @@ class MemoryConsumer:
     def is_active(self) -> bool:
         """Whether it is subscribed now."""
         return self._is_active
+
+    @property
+    def is_over(self) -> bool:
+        """Whether it is cancelled, and all that it was given is settled."""
+        return self.is_cancelled and not self._unsettled
 
     def start(self) -> None:
         """Subscribe with a fresh tag, when the queue is there."""
@@ -135,6 +146,10 @@ class MemoryConsumer:
     def has_room(self) -> bool:
         """Tell whether prefetch allows one more."""
         return not self.prefetch or len(self._unsettled) < self.prefetch
+
+    def has(self, delivery_tag: int) -> bool:
+        """Tell whether a delivery is unsettled."""
+        return delivery_tag in self._unsettled
 
     def push(self, stored: Stored) -> None:
         """Hand a message to the I/O thread."""

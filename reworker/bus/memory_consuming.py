@@ -76,7 +76,7 @@ class ConsumingBus:
 
     def start_consumers(self) -> None:
         """Start the consumers that are not started and can be; the broker's lock is held."""
-        self._consumers = [one for one in self._consumers if not one.is_cancelled]
+        self._consumers = [one for one in self._consumers if not one.is_over]
         if self._is_connected:
             for consumer in self._consumers:
                 consumer.start()

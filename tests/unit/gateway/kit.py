@@ -43,22 +43,35 @@ class Polled:
 
 
 class World:
-    """The gateway's world; `clock` goes on only by `advance`."""
+    """The gateway's world; `clock` goes on only by `advance`.
 
-    def __init__(self, broker: MemoryBroker | None = None, **settings: Any) -> None:
-        self.broker, self.clock = broker or MemoryBroker(), FakeClock()
-        self.core = MemoryBus(self.broker, name="core")
-        self.core.open(timeout_s=1)
-        self.core.declare(TopologySpec(queues=(QueueSpec("re.replies"), QueueSpec("re.output"))))
+    Args:
+        before: a world of which everything but the gateway is shared.
+        settings: of the gateway.
+    """
+
+    def __init__(self, before: World | None = None, **settings: Any) -> None:
+        self.broker = before.broker if before is not None else MemoryBroker()
+        self.clock = before.clock if before is not None else FakeClock()
         self.replies: list[Delivery] = []
-        self.core.consume("re.replies", self._on_reply, prefetch=0)
+        self.core = before.core if before is not None else self._new_core()
+        if before is not None:
+            self.replies = before.replies
         self.bus = MemoryBus(self.broker, name="gateway", clock=self.clock)
         self.bus.open(timeout_s=1)
         self.settings = GatewaySettings(**settings)
         self.gateway = PollGateway(self.bus, self.settings, clock=self.clock)
         self.gateway.desk.open()
-        if broker is None:
+        self.gateway.restore()
+        if before is None:
             self.empty()
+
+    def _new_core(self) -> MemoryBus:
+        core = MemoryBus(self.broker, name="core")
+        core.open(timeout_s=1)
+        core.declare(TopologySpec(queues=(QueueSpec("re.replies"), QueueSpec("re.output"))))
+        core.consume("re.replies", self._on_reply, prefetch=0)
+        return core
 
     def empty(self, kind: TaskType = FROB) -> None:
         """Poll once in vain, so that the queue is there."""

@@ -124,9 +124,9 @@ def test_step_that_another_gateway_has_lost_is_unknown(make_world: MakeWorld) ->
     attempt = first.send()
     first.take()
     first.bus.close()
-    second = make_world(broker=first.broker)
+    second = make_world(before=first)
     assert second.ask(hold_s=0).offers == ()
-    wait_until(lambda: sorted(first.statuses(attempt) + second.statuses(attempt)) == ["started", "unknown"])
+    first.wait(attempt, "started", "unknown")
 
 
 def test_leases_end_with_the_bus_and_what_was_not_written_goes_back_at_once(make_world: MakeWorld) -> None:
@@ -141,10 +141,10 @@ def test_leases_end_with_the_bus_and_what_was_not_written_goes_back_at_once(make
     wait_until(lambda: world.waiting_count() == 1)
     assert world.ask().offers == ()
     world.bus.close()
-    other = make_world(broker=world.broker)
+    other = make_world(before=world)
     found = {other.take().attempt_id, other.take().attempt_id}
     assert found == {begun, unwritten}
-    wait_until(lambda: world.statuses(unwritten) + other.statuses(unwritten) == ["started"])
+    world.wait(unwritten, "started")
 
 
 @pytest.mark.parametrize("name", ["a b", "#", "*", "", "a\x00", "\u202e", "x" * 201, "f.retry.5s", ".."])
