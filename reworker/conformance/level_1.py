@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from reworker.conformance.orders import largest_body
+from reworker.conformance.report import Support
 from reworker.conformance.stand import Answer, Stand, missing, supported, untried
 from reworker.conformance.talk import Talk
 
@@ -95,28 +96,28 @@ def _refused(stand: Stand, talk: Talk) -> Answer:
 
 def not_json(stand: Stand) -> Answer:
     """A body that is no JSON does not stop the worker."""
-    return _goes_on(stand, stand.send(BROKEN_BODY), "answered")
+    talk = stand.send(BROKEN_BODY)
+    answer = _goes_on(stand)
+    if answer.support is Support.MISSING:
+        return answer
+    stand.wait_for_end(talk, min(1.0, stand.timeout_s))
+    if talk.end != "failed":
+        return supported(f"not answered; {answer.seen}", "answer failed if there is a reply_to")
+    return supported(f"{talk.summary()}; {answer.seen}")
 
 
 def no_reply_to(stand: Stand) -> Answer:
     """A step that nobody waits for does not stop the worker."""
     talk = stand.begin(None)
     stand.publish(stand.message(talk, stand.orders.good, has_reply_to=False))
-    return _goes_on(stand, talk, "")
+    return _goes_on(stand)
 
 
-def _goes_on(stand: Stand, talk: Talk, word: str) -> Answer:
-    next_talk = stand.ask(stand.orders.good)
-    if next_talk.end != "completed":
-        return missing(f"the next step: {next_talk.summary()}", GO_ON)
-    if not word:
-        return supported("the next step completed")
-    stand.wait_for_end(talk, min(1.0, stand.timeout_s))
-    if talk.end != "failed":
-        return supported(
-            f"{word}: {talk.summary()}; the next step completed", "answer failed if there is a reply_to"
-        )
-    return supported(f"{word}: {talk.summary()}; the next step completed")
+def _goes_on(stand: Stand) -> Answer:
+    talk = stand.ask(stand.orders.good)
+    if talk.end != "completed":
+        return missing(f"the next step: {talk.summary()}", GO_ON)
+    return supported("the next step completed")
 
 
 def large_step(stand: Stand) -> Answer:

@@ -81,7 +81,9 @@ def redelivery_of_other(stand: Stand) -> Answer:
     stand.wait_for_end(talk)
     if talk.end == "unknown" and not talk.started_count:
         return supported(talk.summary())
-    advice = "answer unknown, and do not run it, when redelivered is set and x-idempotent is not true"
+    advice = (
+        "when redelivered is set and x-idempotent is not true, answer unknown, unless it may always run twice"
+    )
     return missing(talk.summary(), advice)
 
 

@@ -72,7 +72,7 @@ serve() { # one message per connection, so that it can stop between two
     until [ "$stop" ]; do
         amqp-consume -u "$url" -q "$queue" -c 1 "$0" "$url" "$queue" step &
         wait $! || [ "$stop" ] || sleep 1
-        [ "$stop" ] && wait $!
+        [ -z "$stop" ] || wait $! || :
     done
 }
 
