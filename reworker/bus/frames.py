@@ -57,7 +57,7 @@ unpack_confirm = struct.Struct(">QB").unpack_from
 #: the head of a content header frame: type, channel, size, class and weight, bytes of the body.
 unpack_header_head = struct.Struct(">BHLLQ").unpack_from
 unpack_body_size = struct.Struct(">Q").unpack_from
-_pack_frame_head = struct.Struct(">BHL").pack
+pack_frame_head = struct.Struct(">BHL").pack
 _pack_header_head = struct.Struct(">BHLHHQH").pack
 _pack_settle = struct.Struct(">BHLLQBB").pack
 _pack_length = struct.Struct(">L").pack
@@ -153,7 +153,7 @@ _USUAL_FLAGS = sum(_ENCODERS[place][1] for place in _USUAL)
 
 def frame(kind: int, channel: int, payload: bytes) -> bytes:
     """Return one frame."""
-    return _pack_frame_head(kind, channel, len(payload)) + payload + FRAME_END
+    return pack_frame_head(kind, channel, len(payload)) + payload + FRAME_END
 
 
 def publish_frame(channel: int, exchange: str, routing_key: str) -> bytes:
@@ -228,7 +228,7 @@ def _any_content(values: tuple[Any, ...]) -> tuple[int, bytes]:
 
 def sure_body_frame(channel: int, body: bytes) -> bytes:
     """Return a body of at most `SURE_BODY_BYTES` as a frame; empty for an empty body."""
-    return _pack_frame_head(BODY, channel, len(body)) + body + FRAME_END if body else b""
+    return pack_frame_head(BODY, channel, len(body)) + body + FRAME_END if body else b""
 
 
 def body_frames(channel: int, body: bytes, frame_max_bytes: int) -> bytes:
@@ -354,9 +354,18 @@ def read_properties(data: bytes, place: int) -> ReceivedProperties:
     return properties
 
 
-def read_deliver(data: bytes, place: int) -> tuple[int, bool, str, str]:
-    """Return (delivery tag, redelivered, exchange, routing key); `place` is that of the consumer tag."""
-    return read_get_ok(data, place + 1 + data[place])
+def read_deliver(data: bytes, place: int, stop: int) -> tuple[int, bool, str, str]:
+    """Return (delivery tag, redelivered, exchange, routing key).
+
+    Args:
+        data: what has come.
+        place: that of the consumer tag.
+        stop: where the frame's payload ends.
+    """
+    place += 1 + data[place]
+    tag, bits = _unpack_tag(data, place)
+    exchange, routing_key = _names_in(data[place + 9 : stop])
+    return tag, bits & 1 != 0, exchange, routing_key
 
 
 def read_get_ok(data: bytes, place: int) -> tuple[int, bool, str, str]:

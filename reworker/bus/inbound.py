@@ -101,17 +101,18 @@ class FrameReader:
         try:
             kind, number, size, _, body_bytes = frames.unpack_header_head(data, stop)
             middle = stop + frames.FRAME_OVERHEAD_BYTES + size
-            body_kind, body_number, body_size = frames.unpack_frame_head(data, middle)
-            end = middle + frames.FRAME_OVERHEAD_BYTES + body_size
+            end = middle + frames.FRAME_OVERHEAD_BYTES + body_bytes
             are_ended = data[middle - 1] == frames.FRAME_END_BYTE == data[end - 1]
+            is_one = data[middle : middle + 7] == frames.pack_frame_head(frames.BODY, channel, body_bytes)
         except (IndexError, struct.error):  # not here yet
             return 0
-        are_ours = number == body_number == channel and kind == frames.HEADER and body_kind == frames.BODY
-        if not are_ours or not are_ended or body_size != body_bytes or max(size, body_size) > largest_bytes:
+        is_ours = number == channel and kind == frames.HEADER
+        if not (is_one and is_ours and are_ended) or size > largest_bytes or body_bytes > largest_bytes:
             return 0
         properties = frames.read_properties(data, stop + 19)
-        deliver = frames.read_deliver(data, place + 4)
-        self.delivery_sinks[channel].on_deliver(*deliver, properties, data[middle + 7 : end - 1])
+        tag, is_again, exchange, key = frames.read_deliver(data, place + 4, stop - 1)
+        sink = self.delivery_sinks[channel]
+        sink.on_deliver(tag, is_again, exchange, key, properties, data[middle + 7 : end - 1])
         return end
 
     def _take_hot(self, kind: int, channel: int, data: bytes, place: int, size: int) -> bool:
@@ -119,7 +120,7 @@ class FrameReader:
         if kind == frames.METHOD:
             method = frames.unpack_method_id(data, place)[0]
             if method == frames.BASIC_DELIVER and channel in self.delivery_sinks:
-                self._partials[channel] = _Partial(frames.read_deliver(data, place + 4))
+                self._partials[channel] = _Partial(frames.read_deliver(data, place + 4, place + size))
                 return True
             if method == frames.BASIC_GET_OK and channel in self.delivery_sinks:
                 self._partials[channel] = _Partial(frames.read_get_ok(data, place + 4))

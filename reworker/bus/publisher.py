@@ -27,8 +27,8 @@ _SIZE_IN_TEXT = re.compile(r"message size (\d+)")
 CONFIRMED = Published(Outcome.CONFIRMED)
 
 
-class Pending(msgspec.Struct, eq=False):
-    """A publish without its outcome.
+class Pending(msgspec.Struct, eq=False, gc=False):
+    """A publish without its outcome; it gets one, so whatever hangs on it is let go without a collector.
 
     Args:
         message: as it was given to us.
@@ -122,9 +122,10 @@ class Publisher:
         self.confirm_count += 1
         unconfirmed = self._unconfirmed
         if is_multiple:
-            while unconfirmed and self._first_tag <= tag:
+            count = min(tag - self._first_tag + 1, len(unconfirmed))
+            self._first_tag += max(count, 0)
+            for _ in range(count):
                 self._settle(unconfirmed.popleft(), is_ack)
-                self._first_tag += 1
         elif unconfirmed and tag == self._first_tag:
             self._settle(unconfirmed.popleft(), is_ack)
             self._first_tag += 1

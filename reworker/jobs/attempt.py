@@ -159,7 +159,7 @@ class Attempt:
             self._note_final(struct)
         else:
             properties = self._properties(corr_id, reply_to)
-            self._publish(Outgoing(exchange, str(topic), encode(struct), properties), self._on_sent)
+            self._publish(Outgoing(exchange, str(topic), encode(struct), properties), Attempt._on_sent)
 
     def _note_final(self, struct: Any) -> None:
         """Remember a final status that nobody asked to hear."""
@@ -295,13 +295,13 @@ class Attempt:
             )
         message = Outgoing("", self.reply_to or "", body, properties)
         if status == "started":
-            self._publish(message, self._on_sent)
+            self._publish(message, Attempt._on_sent)
         elif status in FINAL_STATUSES:
             # No redelivery would bring an answer again that was acknowledged for: it waits for the broker.
             deadline_s = ANSWER_DEADLINE_S if self._is_acked_early else PUBLISH_DEADLINE_S
-            self._publish(message, self._on_final_sent, deadline_s)
+            self._publish(message, Attempt._on_final_sent, deadline_s)
         else:
-            self._publish(message, self._on_beat_sent if status == "running" else self._on_sent)
+            self._publish(message, Attempt._on_beat_sent if status == "running" else Attempt._on_sent)
 
     def _properties(self, corr_id: Any, reply_to: str | None) -> Properties:
         return plain_properties(self.station.app_id, meant_id(corr_id, self.correlation_id), reply_to)
@@ -309,14 +309,14 @@ class Attempt:
     def _publish(
         self,
         message: Outgoing,
-        on_done: Callable[[object, Published], None],
+        on_done: Callable[[Attempt, object, Published], None],
         deadline_s: float = PUBLISH_DEADLINE_S,
     ) -> None:
         """Publish, and settle no sooner than the bus has answered."""
         mark = object()
         try:
             self._pending.add(mark)
-            self.station.bus.publish(message, partial(on_done, mark), deadline_s=deadline_s)
+            self.station.bus.publish(message, partial(on_done, self, mark), deadline_s=deadline_s)
         except BaseException as error:  # an interruption of the job too: nothing may be waited for in vain
             self._pending.discard(mark)
             if not isinstance(error, TypeError | ValueError):

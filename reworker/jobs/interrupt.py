@@ -16,18 +16,19 @@ from reworker.errors import JobError
 #: turns of a loop in which an exception arrives that waits for this thread; the first one is enough.
 ARRIVAL_TURNS = 100
 
+#: guards the state of every interrupt; held for a few instructions.
+_changing = threading.Lock()
 _raise_in_thread = ctypes.pythonapi.PyThreadState_SetAsyncExc
 
 
 class Interrupt:
     """Guards one stretch of work on one thread; nothing is raised before `begin` or after `end`."""
 
-    __slots__ = ("_is_pending", "_lock", "_soft", "_thread_id", "fired")
+    __slots__ = ("_is_pending", "_is_tried", "_soft", "_thread_id", "fired")
 
     def __init__(self) -> None:
-        self._lock = threading.Lock()
         self._thread_id = 0
-        self._is_pending = False
+        self._is_pending = self._is_tried = False
         self._soft: Callable[[], None] | None = None
         #: what was fired, if anything.
         self.fired: type[JobError] | None = None
@@ -38,12 +39,13 @@ class Interrupt:
 
     def use(self, soft: Callable[[], None] | None) -> None:
         """Have `fire` call `soft` instead of raising: how an event loop's task is cancelled."""
-        with self._lock:
+        with _changing:
             self._soft = soft
 
     def fire(self, kind: type[JobError]) -> bool:
         """Raise `kind` in the thread, from another one; return whether it was in time."""
-        with self._lock:
+        self._is_tried = True  # before the look at the thread: `end` looks the other way round
+        with _changing:
             if not self._thread_id:
                 return False
             self.fired = kind
@@ -56,7 +58,7 @@ class Interrupt:
 
     def fire_soft(self, kind: type[JobError]) -> None:
         """Like `fire`, but never raise in the middle of anything."""
-        with self._lock:
+        with _changing:
             if self._soft is not None:
                 self.fired = kind
                 self._soft()
@@ -66,8 +68,10 @@ class Interrupt:
 
         Taking it back by the interpreter's own means leaves CPython 3.11 looking for it for ever.
         """
-        with self._lock:
-            self._thread_id = 0
+        self._thread_id = 0
+        if not self._is_tried:
+            return
+        with _changing:
             is_pending, self._is_pending = self._is_pending, False
         if is_pending:
             with contextlib.suppress(JobError):

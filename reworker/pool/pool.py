@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import dataclasses
+import gc
 import os
 import signal
 import socket
@@ -158,6 +159,8 @@ class WorkerPool:
         with stop_signals(self.request_stop, leave=self._leave, others=calls):
             try:
                 self.start()
+                if self._owns_process:
+                    gc.freeze()  # what a worker is made of stays: a look for garbage need not go through it
                 self._serve()
                 self._logger.info("stopping: no new work, up to %g s for what runs", self.settings.drain_s)
             except StopRequested:
