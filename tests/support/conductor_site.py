@@ -40,10 +40,13 @@ def require_clients() -> None:
     require_server("swift-conductor-client and conductor-python of PyPI", CLIENT_PYTHON.exists())
 
 
-def client_process(name: str, folder: Path, environment: Mapping[str, str]) -> Process:
+def client_process(name: str, folder: Path, environment: Mapping[str, str], *arguments: str) -> Process:
     """Start a program of a client."""
     return Process(
-        str(CLIENTS / name), command=(str(CLIENT_PYTHON),), folder=folder, environment=dict(environment)
+        *(str(CLIENTS / name), *arguments),
+        command=(str(CLIENT_PYTHON),),
+        folder=folder,
+        environment=dict(environment),
     )
 
 
