@@ -81,15 +81,18 @@ class Site:
         return workers
 
     def submit_all(self, *parameters: dict[str, Any], **options: Any) -> dict[str, str]:
-        """Start a deployment of such steps for the worker in each language; return their ids by language."""
+        """Start a deployment of such steps for the worker in each language; return their ids by language.
+
+        Each has a host of its own: deployments of one host would wait for each other.
+        """
         return {
-            one: self.submit(*({f"frob{one}:add": each, **options} for each in parameters)) for one in there()
+            one: self._submit(one, [{f"frob{one}:add": each, **options} for each in parameters])
+            for one in there()
         }
 
-    def submit(self, *steps: dict[str, Any]) -> str:
-        """Start a deployment of these steps."""
-        execution = [{"hosts": ["a"], "steps": list(steps)}]
-        return self.core.service.submit(json.dumps({"group": "g", "name": "n", "execution": execution}))
+    def _submit(self, host: str, steps: list[dict[str, Any]]) -> str:
+        playbook = {"group": "g", "name": "n", "execution": [{"hosts": [host], "steps": steps}]}
+        return self.core.service.submit(json.dumps(playbook))
 
     def attempts(self, own_id: str) -> list[AttemptRow]:
         """Return the attempts of a deployment."""
@@ -138,6 +141,9 @@ def test_workers_complete_and_fail_steps_of_playbooks(site: Site) -> None:
 
 
 @pytest.mark.fault
+@pytest.mark.parametrize(
+    "any_broker_url", [pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)], indirect=True
+)
 def test_killed_workers_repeat_what_may_be_and_ask_about_the_rest(site: Site) -> None:
     workers = site.start_workers()
     again = site.submit_all({"a": 1, "b": 2, "seconds": 3}, idempotent=True)
