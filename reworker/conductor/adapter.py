@@ -5,7 +5,7 @@ from __future__ import annotations
 import contextlib
 import inspect
 import logging
-from collections.abc import Callable, Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from typing import Any, ClassVar, Protocol
 
 import msgspec
@@ -13,11 +13,13 @@ import msgspec
 from reworker.conductor.context.task_context import TaskContext, in_context
 from reworker.conductor.events import Listeners
 from reworker.conductor.failures import NonRetryableException, TaskFailed, TaskFailedForGood
+from reworker.conductor.figures import TaskFigures
 from reworker.conductor.loops import ProcessLoop
 from reworker.conductor.models import Task
 from reworker.conductor.outcomes import data_in, reason_of, result_in
 from reworker.conductor.tasks import task_of
 from reworker.errors import JobFailed
+from reworker.host.metrics import Family
 from reworker.jobs.attempt import Attempt
 from reworker.jobs.retry import Retry, class_of
 from reworker.task_errors import JobGoesOn
@@ -60,7 +62,8 @@ class Adapter(Worker):
     #: in code; the style's own attributes are told what the settings say.
     own_domain: ClassVar[str | None]
     loop: ClassVar[ProcessLoop]
-    listeners: ClassVar[Listeners] = Listeners()
+    listeners: ClassVar[Listeners]
+    figures: ClassVar[TaskFigures]
 
     def __init__(
         self,
@@ -88,6 +91,10 @@ class Adapter(Worker):
         if found:
             raise JobFailed(f"wrong input for {self.task_type}: {found}")
         return ()
+
+    def own_families(self) -> Iterator[Family]:
+        """Yield figures of the tasks of this process, beside those of every worker."""
+        return self.figures.families(self.task_type)
 
     @step("*")
     def perform(self, job: Job, **_: Any) -> dict[str, Any]:
@@ -140,14 +147,16 @@ class Adapter(Worker):
         return task_of(self._running(), self.task_type, self.style.get_identity())
 
 
-def adapter_of(style: Style, task_type: str, listeners: Listeners = Listeners()) -> type[Adapter]:  # noqa: B008  it is frozen
-    """Return the class by which one type of a worker is run."""
+def adapter_of(style: Style, task_type: str, listeners: Sequence[Any] = ()) -> type[Adapter]:
+    """Return the class by which one type of a worker is run; `listeners` are told of its tasks."""
     name = task_type if task_type.lower().endswith("worker") else f"{task_type}Worker"
+    figures = TaskFigures()
     own = {
         "style": style,
         "task_type": task_type,
         "own_domain": style.get_domain(),
-        "listeners": listeners,
+        "listeners": Listeners((figures, *listeners)),
+        "figures": figures,
         "loop": ProcessLoop(f"loop of {task_type}"),
         "__module__": type(style).__module__,
         "__doc__": inspect.getdoc(style) or f"Executes tasks of the type {task_type}.",

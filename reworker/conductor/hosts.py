@@ -16,7 +16,6 @@ from typing import Any, Self
 
 from reworker.conductor.adapter import Adapter, adapter_of, is_paused
 from reworker.conductor.addresses import Configuration, MetricsSettings
-from reworker.conductor.events import Listeners
 from reworker.conductor.functions import decorated_workers, workers_in
 from reworker.conductor.pausing import PauseWatch
 from reworker.conductor.workers import WorkerAbc
@@ -85,7 +84,7 @@ class WorkerHost:
         self._configuration.apply_logging_config()
         self._configuration.explain()
         port = metrics_settings.http_port if metrics_settings is not None else None
-        kinds = _kinds_of(_listed(workers), Listeners(tuple(event_listeners or ())))
+        kinds = _kinds_of(_listed(workers), event_listeners or ())
         ini = _ini_beside_program()
         self._daemon = Daemon(
             [Entry(kind, given=Given(ini)) for kind in kinds],
@@ -239,7 +238,7 @@ def _listed(workers: Any) -> list[Any]:
     return list(workers) if isinstance(workers, list | tuple) else [workers]
 
 
-def _kinds_of(workers: Iterable[Any], listeners: Listeners) -> list[type[Adapter]]:
+def _kinds_of(workers: Iterable[Any], listeners: Sequence[Any]) -> list[type[Adapter]]:
     """Return the classes by which workers are run, one for each of their types.
 
     Raises:

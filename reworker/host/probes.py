@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from reworker.clock import Clock, SystemClock
 from reworker.host.health import BusWatch, Report, bus_families
@@ -72,6 +72,11 @@ class PoolProbe:
             times[subcommand] = ([a + b for a, b in zip(old_counts, counts, strict=True)], old_s + total_s)
         yield counter("reworker_jobs_total", "Jobs that have ended.", ended)
         yield _durations(label, times)
+        own: Callable[[], Iterable[Family]] | None = getattr(
+            self._pool.instances[0].worker, "own_families", None
+        )
+        if own is not None:  # of workers in another style
+            yield from own()
         counted = self._pool.station.counts
         for key, name, text in COUNTS:
             yield counter(name, text, {(label,): counted.get(key, 0)})

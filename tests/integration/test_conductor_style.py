@@ -227,4 +227,9 @@ def test_health_and_metrics_of_all_are_told_at_the_port_of_the_metrics_settings(
         with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
             return str(answer.read().decode())
 
-    wait_until(lambda: 'reworker_jobs_total{worker="adding",subcommand="Play"' in figures(), 10)
+    for line in (
+        'reworker_jobs_total{worker="adding",subcommand="Play",status="completed"} 1',
+        'task_execution_started_total{taskType="adding"} 1',
+        'task_execute_time_seconds_count{taskType="adding",status="SUCCESS"} 1',
+    ):
+        wait_until(lambda line=line: line in figures(), 10, line)  # type: ignore[misc]  # bound here

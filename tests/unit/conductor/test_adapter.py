@@ -10,7 +10,6 @@ import pytest
 
 from reworker.conductor import NonRetryableException, TaskInProgress, TaskResult, TaskResultStatus
 from reworker.conductor.adapter import adapter_of
-from reworker.conductor.events import Listeners
 from reworker.messages import StepHeaders, headers_of_step
 from reworker.testing import FakeClock, Harness
 from reworker.testing.harness import CORRELATION_ID
@@ -286,7 +285,7 @@ def test_listener_hears_of_each_task_and_decides_nothing(
     answer: Any, names: list[str], status: str, caplog: pytest.LogCaptureFixture
 ) -> None:
     listener = Listener()
-    harness = Harness(adapter_of(Styled(answer), "frob", Listeners((listener,))), clock=FakeClock())
+    harness = Harness(adapter_of(Styled(answer), "frob", [listener]), clock=FakeClock())
     with caplog.at_level(logging.CRITICAL):
         found = harness.run(harness.delivery(body(), headers=LEVEL_2))
     assert found.statuses[-1] == status
