@@ -9,6 +9,11 @@ import pytest
 
 import reworker.conductor
 from reworker.conductor import Task, TaskExecLog, TaskResult, TaskResultStatus
+from reworker.conductor.adapter import adapter_of
+from reworker.conductor.event import task_runner_events as events
+from reworker.conductor.event.listeners import TaskRunnerEventsListener
+from reworker.testing import Harness
+from tests.unit.conductor.kit import COMPLETED, Styled, body
 
 #: paths of both SDKs below their package, and what is imported from there.
 PATHS = {
@@ -40,6 +45,21 @@ def test_path_has_the_names_of_the_package(path: str, names: str) -> None:
     module = import_module(f"reworker.conductor.{path}")
     for name in names.split():
         assert getattr(module, name) is getattr(reworker.conductor, name)
+
+
+def test_listener_of_the_sdk_hears_of_tasks() -> None:
+    heard: list[str] = []
+
+    class Mine(TaskRunnerEventsListener):
+        def on_task_execution_completed(self, event: events.TaskExecutionCompleted) -> None:
+            heard.append(event.task_type)
+
+        def on_poll_failure(self, event: events.PollFailure) -> None:
+            heard.append("a poll")
+
+    harness = Harness(adapter_of(Styled(COMPLETED), "frob", [Mine()]))
+    assert harness.run(harness.delivery(body())).statuses == ["started", "completed"]
+    assert heard == ["frob"]
 
 
 def test_package_has_all_names_flat() -> None:

@@ -1,0 +1,1 @@
+"""Path of conductor-python: events about tasks, and who listens to them."""
