@@ -334,7 +334,7 @@ def test_definition_without_tries_has_none(poller: Poller) -> None:
     [
         {},
         {"name": ""},
-        {"name": "x" * 151},
+        {"name": "x" * 201},
         {"name": 3},
         [[]],
         {"name": "a", "retryCount": -1},

@@ -15,8 +15,8 @@ import msgspec
 from reworker.gateway.contract import RetryLogic, TaskRules
 from reworker.web.errors import HttpProblem
 
-#: characters of a task type: what fits into the name of a queue, with its domain.
-NAME_CHARACTERS = 150
+#: characters of a task type: as many as the name of a queue may have.
+NAME_CHARACTERS = 200
 #: largest number that any limit of a definition may be: thirty years of seconds.
 LARGEST = 10**9
 

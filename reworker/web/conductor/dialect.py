@@ -19,6 +19,9 @@ from reworker.web.conductor.exchange import Answer, Exchange
 from reworker.web.conductor.parts import Parts
 from reworker.web.errors import HttpProblem
 
+#: seconds after which the same denial is kept in the audit again, and denials that are remembered for that.
+DENIED_S, DENIED_COUNT = 60.0, 1000
+
 
 class ConductorDialect:
     """Answers what is in the table of addresses, and passes the rest on.
@@ -31,6 +34,7 @@ class ConductorDialect:
     def __init__(self, app: ASGIApp, parts: Parts) -> None:
         self._app, self._parts = app, parts
         self._book = AddressBook(parts.settings.prefixes)
+        self._denied_mono_s: dict[tuple[str, str], float] = {}
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Answer; see ASGI."""
@@ -65,11 +69,23 @@ class ConductorDialect:
             Forbidden: it does not.
         """
         scopes = address.scopes or ()
-        if not may_any(who, scopes, ANYWHERE):
-            action, path = f"conductor.{address.method.lower()}", exchange.scope["path"]
+        if may_any(who, scopes, ANYWHERE):
+            return
+        action, path = f"conductor.{address.method.lower()}", exchange.scope["path"]
+        if self._is_news(who, path):
             access = self._parts.site.access
             await run_in_threadpool(access.note_denial, who, action, path, who.refusal(scopes[0]))
-            who.require(scopes[0])
+        who.require(scopes[0])
+
+    def _is_news(self, who: Principal, path: str) -> bool:
+        """Tell whether a denial is to be kept: a worker that may not poll tries it ten times a second."""
+        now_mono_s, key = self._parts.site.clock.mono_s(), (who.token_id, path)
+        if now_mono_s - self._denied_mono_s.get(key, now_mono_s - DENIED_S) < DENIED_S:
+            return False
+        if len(self._denied_mono_s) >= DENIED_COUNT:
+            self._denied_mono_s.clear()
+        self._denied_mono_s[key] = now_mono_s
+        return True
 
 
 async def _write(exchange: Exchange, answer: Answer) -> None:
