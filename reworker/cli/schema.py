@@ -57,10 +57,8 @@ def schema(worker: str | None, form: str | None, message: str | None, folder: Pa
 def _one(name: str) -> dict[str, Any]:
     known = list(message_schemas())
     if name not in known:
-        hint = did_you_mean(name, known)
-        raise ConfigError(
-            f"there is no message {name[:60]!a}{hint}; known: {', '.join(known)}", key="--message"
-        )
+        hint = did_you_mean(name, known) or f"; known: {', '.join(known)}"
+        raise ConfigError(f"there is no message {name[:60]!a}{hint}", key="--message")
     return standalone(name)
 
 

@@ -55,6 +55,39 @@ def test_deployment_is_what_the_database_has(api: Api, admin: httpx.Client) -> N
     assert admin.get(f"/deployments/{own_id}/verify").json()["is_whole"] is True
 
 
+def test_domains_are_given_for_one_deployment(api: Api, admin: httpx.Client) -> None:
+    text, domains = playbook(locks=False), {"noop": ["blue", "NO_DOMAIN"], "*": "green, red"}
+    answer = admin.post("/deployments", json={"text": text, "domains": domains})
+    own_id = answer.json()["id"]
+    plan = api.service.plan(own_id)
+    assert plan.domains == {"noop": ("blue", "NO_DOMAIN"), "*": ("green", "red")}
+    assert plan.step(0).domains == ("blue", "NO_DOMAIN")
+    assert admin.get(f"/deployments/{own_id}/plan").json()["domains"]["noop"] == ["blue", "NO_DOMAIN"]
+    (attempt,) = admin.get(f"/deployments/{own_id}/attempts").json()["items"]
+    assert attempt["domain"] == ""
+    again = admin.post(f"/deployments/{own_id}/again", json={}).json()["id"]
+    assert api.service.plan(again).domains == plan.domains
+    stored = api.service.library.store(text).id
+    started = admin.post(f"/playbooks/{stored}/deployments", json={"domains": {"*": "blue"}}).json()["id"]
+    assert api.service.attempts(started)[0].row.domain == "blue"
+
+
+@pytest.mark.parametrize(
+    ("domains", "name", "reason"),
+    [
+        ({"noop": "a b"}, "invalid-value", "'a b' is no domain"),
+        ({"noop": []}, "invalid-value", "give at least one domain"),
+        ({"noop": 7}, "invalid-body", "domains"),
+        ({"nop": "blue"}, "playbook-invalid", "did you mean 'noop'?"),
+    ],
+)
+def test_domains_that_are_none_start_nothing(
+    admin: httpx.Client, domains: dict[str, object], name: str, reason: str
+) -> None:
+    answer = admin.post("/deployments", json={"text": PLAYBOOK, "domains": domains})
+    assert reason in refused(answer, 422, name)
+
+
 def test_list_is_cut_into_pages_and_filtered(api: Api, admin: httpx.Client) -> None:
     ids = [api.start(playbook(group="pages", name=f"n{number}", hosts=f"[p{number}]")) for number in range(5)]
     seen, cursor = [], ""

@@ -38,10 +38,10 @@ def test_schema_prints_that_of_one_message(run, name):
 
 
 def test_schema_guesses_which_message_is_meant(run):
-    error = run("schema", "--message", "stepp").exception
-    assert isinstance(error, ConfigError)
-    assert "no message 'stepp'; did you mean 'step'?" in str(error)
-    assert "known: step, step-headers, reply" in str(error)
+    for name, hint in (("stepp", "did you mean 'step'?"), ("zzz", "known: step, step-headers, reply")):
+        error = run("schema", "--message", name).exception
+        assert isinstance(error, ConfigError)
+        assert f"no message {name!r}; {hint}" in str(error)
 
 
 def test_schema_writes_all_files(run, tmp_path):
