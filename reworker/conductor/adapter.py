@@ -64,6 +64,7 @@ class Adapter(Worker):
     loop: ClassVar[ProcessLoop]
     listeners: ClassVar[Listeners]
     figures: ClassVar[TaskFigures]
+    _kept: tuple[Attempt, Task] | None = None
 
     def __init__(
         self,
@@ -100,6 +101,7 @@ class Adapter(Worker):
     def perform(self, job: Job, **_: Any) -> dict[str, Any]:
         """Execute a task, and answer as its result says."""
         attempt, task = self._running(), self._task()
+        self._kept = None  # it may be large
         attempt.retry = with_failed_tasks(attempt.retry)
         context = TaskContext(task, lambda line: job.output.info("%s", line), lambda: job.cancelled)
         try:
@@ -144,7 +146,11 @@ class Adapter(Worker):
         return self._attempt
 
     def _task(self) -> Task:
-        return task_of(self._running(), self.task_type, self.style.get_identity())
+        """Return the task of the running attempt; it is looked at before it begins, and then executed."""
+        attempt, kept = self._running(), self._kept
+        if kept is None or kept[0] is not attempt:
+            kept = self._kept = attempt, task_of(attempt, self.task_type, self.style.get_identity())
+        return kept[1]
 
 
 def adapter_of(style: Style, task_type: str, listeners: Sequence[Any] = ()) -> type[Adapter]:
