@@ -44,6 +44,7 @@ class Performer(Protocol):
 
     app_logger: Logger
     reports_status: bool
+    confirms_start: bool
 
     @property
     def dynamic(self) -> Any:
@@ -323,9 +324,8 @@ def _redelivery(worker: Performer, attempt: Attempt) -> Reply | None:
     if may_repeat(worker, attempt) and _late_s(attempt) <= 0:
         return None
     if attempt.headers is not None:
-        return Reply(
-            "unknown", reason="the worker that had this step was lost; it may have run, in part or whole"
-        )
+        text = "the worker that had this step was lost; it may have run, in part or whole"
+        return Reply("unknown", reason=text, unless_started=worker.confirms_start or None)
     return Reply("failed", message="worker was lost while running this step")
 
 

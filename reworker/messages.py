@@ -44,8 +44,8 @@ class Step(msgspec.Struct, frozen=True):
 class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
     """Worker to core: how an attempt stands. `running`, `unknown` and `cancelled` are level 2.
 
-    `again_in_s` goes with `running`: a try has ended, and so many seconds later the message is in the queue
-    again; until a worker takes it, none sends heartbeats.
+    `again_in_s` goes with `running`: a try has ended, and so many seconds later the message is in its queue,
+    without heartbeats until somebody takes it. `unless_started`: `unknown` means not begun unless started.
     """
 
     status: Status
@@ -54,6 +54,7 @@ class Reply(msgspec.Struct, frozen=True, omit_defaults=True):
     percent: float | None = None
     reason: str | None = None
     again_in_s: float | None = None
+    unless_started: bool | None = None
 
 
 class ReceivedReply(Reply, frozen=True):
@@ -244,10 +245,8 @@ def decode_reply(body: bytes | str, content_encoding: str | None = None) -> Rece
     if not isinstance(status, str) or status not in STATUSES:
         known = ", ".join(sorted(STATUSES))
         raise MessageError(f"the worker's reply has status {status!r:.60}; known statuses: {known}")
-    message = value.get("message")
-    percent = value.get("percent")
+    message, percent, reason = value.get("message"), value.get("percent"), value.get("reason")
     is_number = isinstance(percent, int | float) and not isinstance(percent, bool)
-    reason = value.get("reason")
     return ReceivedReply(
         status=status,  # type: ignore[arg-type]  # checked against STATUSES above
         data=value.get("data"),
@@ -255,6 +254,7 @@ def decode_reply(body: bytes | str, content_encoding: str | None = None) -> Rece
         percent=float(min(max(percent, 0.0), 100.0)) if is_number and percent is not None else None,
         reason=reason if reason is None else str(reason),
         again_in_s=_seconds_of(value.get("again_in_s")),
+        unless_started=value.get("unless_started") is True or None,
         extra=_extra_of(value),
     )
 

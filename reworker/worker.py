@@ -91,6 +91,9 @@ class Worker(ClassicHooks):
     dynamic: Sequence[str] = ()
     #: False for a worker that never answers, whatever the routing key.
     reports_status: bool = True
+    #: True for a worker that begins a step only when the broker has its `started`: so the core knows of a
+    #: step that comes back without having begun, and sends it again. Costs each step the time of a confirm.
+    confirms_start: bool = False
     #: keys the queue is bound with; empty is ``worker.<command>``.
     routing_keys: ClassVar[tuple[str, ...]] = ()
     #: for a worker of many queues, each named like the routing key of its messages: the key that matches all

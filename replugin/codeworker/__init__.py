@@ -52,6 +52,8 @@ class CodeWorker(Worker):
 
     #: it takes work from the queues of all codes.
     queues_key: ClassVar[str] = "worker.code.#"
+    #: a task that only waited in a broker that was killed must not end as killed.
+    confirms_start = True
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
         super().__init__(*args, **kwargs)

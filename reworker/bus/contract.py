@@ -7,8 +7,8 @@ all methods may be called from any thread.
 from __future__ import annotations
 
 import enum
-import threading
 from collections.abc import Callable, Mapping
+from queue import SimpleQueue
 from typing import Any, NoReturn, Protocol
 
 import msgspec
@@ -129,6 +129,11 @@ class Delivery(Protocol):
     consumer_tag: str
     delivery_tag: int
     queue: str
+
+    @property
+    def is_live(self) -> bool:
+        """Whether it can still be settled: when the connection is lost, the broker gives it to others."""
+        ...
 
     def settle(self, verdict: Verdict) -> None:
         """Acknowledge or reject this delivery; any thread, returns at once.
@@ -372,16 +377,9 @@ def publish_and_tell(
     Raises:
         TypeError, ValueError: AMQP cannot carry it.
     """
-    done = threading.Event()
-    results: list[Published] = []
-
-    def on_done(result: Published) -> None:
-        results.append(result)
-        done.set()
-
-    bus.publish(message, on_done, deadline_s=deadline_s)
-    done.wait()
-    return results[0]
+    results = SimpleQueue[Published]()
+    bus.publish(message, results.put, deadline_s=deadline_s)
+    return results.get()
 
 
 def publish_and_wait(bus: Publisher, message: Outgoing, *, deadline_s: float = PUBLISH_DEADLINE_S) -> None:

@@ -50,6 +50,11 @@ class PikaDelivery:
         self.consumer_tag = epoch.tag
         self.queue = epoch.queue
 
+    @property
+    def is_live(self) -> bool:
+        """Tell whether it can still be settled."""
+        return self._epoch.is_live
+
     def settle(self, verdict: Verdict) -> None:
         """Acknowledge or reject, once; any thread, returns at once."""
         with _settling:

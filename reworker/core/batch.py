@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import enum
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import replace
 from datetime import datetime, timedelta
 
 import msgspec
@@ -48,6 +49,7 @@ from reworker.storage.contract import (
     Changes,
     DeploymentRow,
     EventRow,
+    InstanceRow,
     OutboxRow,
     TimerRow,
     Unit,
@@ -56,6 +58,9 @@ from reworker.storage.contract import (
 #: what a worker says that is at a step.
 _SIGNS_OF_LIFE = (ReplyStarted, ReplyRunning)
 _REPLIES = (*_SIGNS_OF_LIFE, ReplyCompleted, ReplyFailed, ReplyUnknown, ReplyCancelled)
+#: for how long a core that was alive may hold a `started` that it has not stored: the broker takes messages
+#: that nobody has acknowledged for half an hour away from it.
+CORE_GONE = timedelta(hours=1)
 
 
 class Request(msgspec.Struct, frozen=True):
@@ -107,10 +112,23 @@ class Batch:
 
     `load` reads what the events need, `apply` folds each, `save` writes. Rows to publish are in
     `changes.outbox_added` afterwards; `remember` is for after the COMMIT.
+
+    Args:
+        unit: the transaction.
+        memory: of deployments.
+        claim: whose the rows to publish are.
+        cores: says which were seen, ours among them; asked when a reply is believed only without others.
     """
 
-    def __init__(self, unit: Unit, memory: Memory, claim: Claim | None = None) -> None:
-        self._unit, self._claim = unit, claim
+    def __init__(
+        self,
+        unit: Unit,
+        memory: Memory,
+        claim: Claim | None = None,
+        *,
+        cores: Callable[[], Sequence[InstanceRow]] = tuple,
+    ) -> None:
+        self._unit, self._claim, self._cores = unit, claim, cores
         self._works = Works(unit, memory)
         self._attempts: dict[str, AttemptRow] = {}
         self._changed_attempts: dict[str, None] = {}
@@ -171,7 +189,17 @@ class Batch:
             # first gives the same list of events whichever of the two comes first.
             confirmed = DispatchConfirmed(at=request.event.at, attempt=number)
             self._reduce(work, Request(work.row.id, confirmed))
+        if isinstance(request.event, ReplyUnknown) and request.event.unless_started:
+            request = msgspec.structs.replace(request, event=self._held_against_others(request.event))
         return self._reduce(work, request)
+
+    def _held_against_others(self, event: ReplyUnknown) -> ReplyUnknown:
+        """Believe that an attempt never began only where no other core may know better.
+
+        Replies come to one core in their order. Another one may hold the attempt's `started`.
+        """
+        alive = [one for one in self._cores() if one.beat_at > event.at - CORE_GONE]
+        return event if len(alive) <= 1 else replace(event, unless_started=False)
 
     def put_off_timer(self, row: TimerRow, due_at: datetime) -> None:
         """Let a timer that is due fire later, unless an event of this batch stops it."""

@@ -191,6 +191,7 @@ class Core:
             self.service.library.keep_rules(self._settings.rules)
         with self._storage.begin() as unit:
             unit.release_claims(self._settings.name)
+            unit.beat(self.upkeep.instance())
             self.loop.note_clock(unit)
         self._task_tokens.prepare()
         try:

@@ -301,7 +301,9 @@ _REPLIES: dict[str, Callable[[messages.ReceivedReply, int, datetime], Event]] = 
     "failed": lambda reply, number, at: ReplyFailed(
         at=at, attempt=number, message=_text(reply), data=reply.data, extra=reply.extra
     ),
-    "unknown": lambda reply, number, at: ReplyUnknown(at=at, attempt=number, reason=_text(reply)),
+    "unknown": lambda reply, number, at: ReplyUnknown(
+        at=at, attempt=number, reason=_text(reply), unless_started=bool(reply.unless_started)
+    ),
     "cancelled": lambda reply, number, at: ReplyCancelled(at=at, attempt=number, reason=_text(reply)),
 }
 

@@ -239,7 +239,8 @@ class Loop:
     def _transact(self, items: Sequence[Item]) -> None:
         now = self._clock.now()
         with self._storage.begin() as unit:
-            batch = Batch(unit, self._memory, self._publisher.claim_at_once(now))
+            claim, cores = self._publisher.claim_at_once(now), self._storage.reader.instances
+            batch = Batch(unit, self._memory, claim, cores=cores)
             requests = [item.request for item in items if item.request is not None]
             now_s = self._clock.mono_s()
             is_careful, is_trusting = now_s < self._careful_mono_s, now_s >= self._wary_mono_s

@@ -146,7 +146,7 @@ class Upkeep:
         if now_mono_s >= self._beat_at_mono_s:
             self._beat_at_mono_s = now_mono_s + BEAT_S
             with self._storage.begin() as unit:
-                unit.beat(self._instance())
+                unit.beat(self.instance())
         if self._kept.days and now_mono_s >= self._search_at_mono_s and self._is_quiet():
             ids = prune(self._storage, self._logs, self._clock, self._kept.days, pause=self._stopping.wait)
             self._counters.add("deployments_pruned", len(ids))
@@ -183,7 +183,8 @@ class Upkeep:
                 self._counters.add("history_problems")
                 logger.error("deployment %s: %s; see `reworker doctor`", own_id, problem)
 
-    def _instance(self) -> InstanceRow:
+    def instance(self) -> InstanceRow:
+        """Return what is noted of this core while it is alive."""
         return InstanceRow(
             name=self._name,
             host=socket.gethostname(),

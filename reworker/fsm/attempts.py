@@ -21,6 +21,7 @@ from reworker.fsm.events import (
     ReplyCompleted,
     ReplyFailed,
     ReplyRunning,
+    ReplyUnknown,
     RunTimedOut,
 )
 from reworker.fsm.expectation import difference, is_met
@@ -31,6 +32,8 @@ from reworker.fsm.turn import REASON_CHARACTERS, Turn, event_text
 
 #: dispatches of one step that may end in doubt before the machine stops to retry by itself; our choice.
 MAX_TRIES_IN_DOUBT = 3
+#: the same for a step that its worker says was never begun.
+MAX_TRIES_UNBEGUN = 20
 
 #: seconds of silence after which a worker that had sent heartbeats counts as lost; our choice, six beats.
 HEARTBEAT_SILENCE_S = 60.0
@@ -216,6 +219,9 @@ def _retry_or_fail(turn: Turn, attempt: Attempt, status: AttemptStatus, reason: 
 def _doubt(turn: Turn, attempt: Attempt, reason: str, event: AttemptEvent) -> None:
     """Nobody knows whether the step took effect: do what it says under `on_unknown`."""
     step, track = turn.step_of(attempt), hosts.track_of(turn, attempt)
+    if _never_began(attempt, event) and track.tries < MAX_TRIES_UNBEGUN:
+        _go_back(turn, attempt, track)
+        return
     is_unconfirmed = isinstance(event, DispatchUnknown)
     attempt = changed(attempt, is_unconfirmed=is_unconfirmed)
     # Nothing can be verified while the message may still lie in a queue.
@@ -234,6 +240,12 @@ def _doubt(turn: Turn, attempt: Attempt, reason: str, event: AttemptEvent) -> No
         fail(turn, attempt, _doubt_text(reason), is_doubtful=True)
     else:
         _ask(turn, attempt, reason)
+
+
+def _never_began(attempt: Attempt, event: AttemptEvent) -> bool:
+    """Tell whether a step is known not to have begun, though its message came back from who had it."""
+    is_told = isinstance(event, ReplyUnknown) and event.unless_started
+    return is_told and attempt.status is AttemptStatus.SENT
 
 
 def _go_back(turn: Turn, attempt: Attempt, track: Track) -> None:
@@ -273,6 +285,8 @@ def _settle_verification(turn: Turn, attempt: Attempt, status: AttemptStatus, re
 def _reason(turn: Turn, attempt: Attempt, status: AttemptStatus, event: AttemptEvent) -> str:
     """Return what is said of an attempt; why it ended badly, if it did, is never left open."""
     given = event_text(event)
+    if _never_began(attempt, event):
+        return "it came back from a worker or a broker that was lost, and had not begun"
     if status.is_live or status is AttemptStatus.COMPLETED:
         return given
     expectation = turn.step_of(attempt).expectation

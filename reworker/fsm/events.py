@@ -208,9 +208,10 @@ class ReplyFailed(AttemptEvent):
 
 @dataclass(frozen=True, kw_only=True)
 class ReplyUnknown(AttemptEvent):
-    """The worker cannot tell whether the step took effect."""
+    """The worker cannot tell whether the step took effect; `unless_started`: it did not if it never began."""
 
     reason: str = ""
+    unless_started: bool = False
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -63,7 +63,6 @@ class Attempt:
         "_lock",
         "_pending",
         "_refusal",
-        "_seq",
         "_verdict",
         "_wakeup",
         "body",
@@ -84,6 +83,7 @@ class Attempt:
         "reply_to",
         "result",
         "retry",
+        "seq",
         "started_mono_s",
         "station",
         "step",
@@ -125,7 +125,8 @@ class Attempt:
         self._lock = threading.Lock()
         self._deliveries = [delivery]
         self._verdict: Verdict | None = None
-        self._seq = 0
+        #: number of the last reply.
+        self.seq = 0
         #: a mark for each publish that the bus has not answered for.
         self._pending: set[object] = set()
         self._refusal = "its worker rejected it"
@@ -269,7 +270,7 @@ class Attempt:
         with self._lock:
             is_second = is_final and self.final_status != ""
             if not is_second:
-                self._seq = seq = self._seq + 1
+                self.seq = seq = self.seq + 1
                 if is_final:
                     self.final_status = status
         if is_second:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Any
 
 from reworker.errors import JobCancelled, JobFailed
 from reworker.jobs.attempt import Attempt
+from reworker.jobs.beginning import may_begin
 from reworker.jobs.job import Job
 from reworker.jobs.retry import policy_of
 from reworker.jobs.steps import StepMethod, arguments_of, step_for, suggestion
@@ -22,6 +23,8 @@ _STARTED = Reply("started")
 
 def run_step(worker: Any, methods: Mapping[str, StepMethod], attempt: Attempt, output: Output) -> None:
     """Check the parameters, say `started`, run the method and leave its result in the attempt.
+
+    Where it has become another worker's meanwhile, nothing is run, and there is no result.
 
     Raises:
         JobFailed: no such subcommand, or wrong parameters; nothing was started.
@@ -40,18 +43,22 @@ def run_step(worker: Any, methods: Mapping[str, StepMethod], attempt: Attempt, o
     if method.options.timeout_s is not None:
         attempt.limit(method.options.timeout_s)
     attempt.retry = policy_of(method.options.retry, attempt.station.settings)
-    _say_begun(attempt)
+    if not _is_begun(worker, attempt):
+        return
     data = getattr(worker, method.method)(Job(attempt, message, output), **values)
     attempt.result = Reply("completed", _awaited(data, attempt) if method.is_async else data)
 
 
-def _say_begun(attempt: Attempt) -> None:
-    """Say `started`; of a later try the core only needs to hear that it is there."""
+def _is_begun(worker: Any, attempt: Attempt) -> bool:
+    """Say `started`; of a later try the core only needs to hear that it is there. Tell whether to go on."""
     tries = tries_of(attempt)
+    if not tries and worker.confirms_start and attempt.headers is not None:
+        return may_begin(attempt)
     if not tries:
         attempt.reply(_STARTED)
     elif attempt.headers is not None and attempt.headers.heartbeat_s is not None:
         attempt.reply(Reply("running", message=f"try {tries + 1}"))
+    return True
 
 
 def _method_for(methods: Mapping[str, StepMethod], name: Any) -> StepMethod:

@@ -25,6 +25,11 @@ class Acknowledged:
         self.redelivered, self.queue = delivery.redelivered, delivery.queue
         self.consumer_tag, self.delivery_tag = delivery.consumer_tag, delivery.delivery_tag
 
+    @property
+    def is_live(self) -> bool:
+        """Tell that nobody else gets it."""
+        return True
+
     def settle(self, verdict: Verdict) -> None:
         """Do nothing; say so where that is not what was wanted."""
         if verdict is not Verdict.ACK:

@@ -306,7 +306,7 @@ class SavedViewRow(msgspec.Struct, frozen=True):
 
 
 class InstanceRow(msgspec.Struct, frozen=True):
-    """A core that runs, or ran, on this database; only for display."""
+    """A core that runs, or ran, on this database."""
 
     name: str
     host: str

@@ -143,6 +143,7 @@ class FakeDelivery:
     delivery_tag: int = 1
     queue: str = "worker.test"
     verdict: Verdict | None = None
+    is_live: bool = True
 
     def settle(self, verdict: Verdict) -> None:
         """Note the verdict, once."""

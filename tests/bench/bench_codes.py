@@ -1,10 +1,11 @@
 """What a task costs that a code worker runs: processor time of ours, throughput with slots, latency.
 
-    python -m tests.bench.bench_codes [--tasks N] [--slots N] [--rounds N] [--write PAGE]
+    python -m tests.bench.bench_codes [--tasks N] [--slots N] [--rounds N] [--rabbitmq] [--write PAGE]
 
-A worker process on the embedded broker runs tasks of the smallest Python program there is, from a warm cache.
-Beside it the same processes are started by hand, as many at once. Both go in turn, and processor time counts
-all processes, ours and theirs.
+A worker process runs tasks of the smallest Python program there is, from a warm cache; the messages go
+through the embedded broker or a RabbitMQ of our own. Beside it the same processes are started by hand, as
+many at once. Both go in turn, and processor time counts all processes, ours and theirs. Broker, server and
+this program share the processors with the worker: what they take is told apart.
 """
 
 from __future__ import annotations
@@ -21,6 +22,7 @@ import sys
 import tempfile
 import threading
 import time
+from collections.abc import Iterator
 from pathlib import Path
 from statistics import median, quantiles
 from typing import NamedTuple
@@ -43,9 +45,12 @@ from reworker.topology.code_queues import code_topology
 from tests.bench.pages import place, written
 from tests.integration.code_support import CODE, DOWNLOAD, PROJECT, package, step_body
 from tests.support.http_server import Answer, HttpServer
+from tests.support.rabbitmq import RabbitMQNode
 
 #: seconds that anything may take at most.
 LIMIT_S = 120.0
+#: in which the kernel counts processor time.
+TICKS_PER_S = os.sysconf("SC_CLK_TCK")
 MARK = "codes"
 #: the smallest task.
 SCRIPT = "import sys\n"
@@ -53,40 +58,70 @@ SCRIPT = "import sys\n"
 CLOCK = "import time\nprint(time.clock_gettime(time.CLOCK_REALTIME))\n"
 
 
+class Parts(NamedTuple):
+    """Processor seconds by who has used them.
+
+    Args:
+        worker: the worker process.
+        keepers: what starts and ends its tasks.
+        tasks: their processes, from the moment that they are there.
+        rest: broker, server and this program.
+    """
+
+    worker: float
+    keepers: float
+    tasks: float
+    rest: float
+
+    @property
+    def ours(self) -> float:
+        """All that the worker costs, with its tasks."""
+        return self.worker + self.keepers + self.tasks
+
+    def since(self, before: Parts, count: int) -> Parts:
+        """Return the milliseconds for each of so many tasks."""
+        return Parts(*((now - then) * 1000 / count for now, then in zip(self, before, strict=True)))
+
+
 class Figures(NamedTuple):
     """What tasks cost.
 
     Args:
         own_cpu_ms: processor time for each task, less that of its process alone.
-        alone_cpu_ms: of a process that is started by hand.
+        parts_ms: the same by who has used it, with the processes.
         tasks_per_s: with all slots.
-        alone_per_s: processes started by hand, as many at once.
+        alone: processes started by hand, as many at once.
         latency_ms: from the publish of a task to its process, in the middle and for 95 of 100.
     """
 
     own_cpu_ms: float
-    alone_cpu_ms: float
+    parts_ms: Parts
     tasks_per_s: float
-    alone_per_s: float
+    alone: Alone
     latency_ms: tuple[float, float]
 
     @property
     def share(self) -> float:
         """Tasks for each process that could have been started by hand."""
-        return self.tasks_per_s / self.alone_per_s
+        return self.tasks_per_s / self.alone.per_s
+
+    @property
+    def cpu_share(self) -> float:
+        """The same if processors had nothing else to do: by processor time of the worker and its tasks."""
+        return (self.alone.process_ms + self.alone.start_ms) / self.parts_ms.ours
 
 
 class Yard:
     """A broker, a server with one package, and a code worker in a process of its own."""
 
-    def __init__(self, url: str, server: HttpServer, top: Path, slots: int) -> None:
+    def __init__(self, url: str, server: HttpServer, top: Path, slots: int, broker_pid: int | None) -> None:
         self._content = package({"main.py": SCRIPT, "clock.py": CLOCK})
         server.answers[DOWNLOAD] = Answer(body=self._content)
         server.answers["/2/projects"] = Answer(body=encode({"projects": [{"id": PROJECT}]}))
         server.answers[f"/2/projects/{PROJECT}/codes"] = Answer(body=encode({"codes": [{"id": CODE}]}))
         self._replies: queue.Queue[str] = queue.Queue()
         self._output: queue.Queue[str] = queue.Queue()
-        self._number = 0
+        self._number, self._broker_pid = 0, broker_pid
         self.bus = PikaBus(mq_settings(url), name="bench")
         self.bus.open(timeout_s=LIMIT_S)
         self.bus.declare(code_topology(CODE))
@@ -141,9 +176,15 @@ class Yard:
             self._output.put(text)
         delivery.settle(Verdict.ACK)
 
-    def cpu_s(self) -> float:
-        """Return the processor time of the worker and of all that it has started."""
-        return sum(_cpu_s(pid) for pid in _family(self.worker.pid))
+    def parts(self) -> Parts:
+        """Return the processor time until now."""
+        first, *keepers = _family(self.worker.pid)
+        own, started = zip(*map(_cpu_s, keepers), strict=True)
+        usage = resource.getrusage(resource.RUSAGE_SELF)
+        rest = usage.ru_utime + usage.ru_stime
+        if self._broker_pid is not None:
+            rest += sum(sum(_cpu_s(pid)) for pid in _family(self._broker_pid))
+        return Parts(sum(_cpu_s(first)), sum(own), sum(started), rest)
 
     def close(self) -> None:
         """End all of it."""
@@ -163,17 +204,32 @@ def _family(pid: int) -> list[int]:
     return found
 
 
-def _cpu_s(pid: int) -> float:
-    """Return what a process and those that it has waited for have used."""
+def _cpu_s(pid: int) -> tuple[float, float]:
+    """Return what a process has used, and what those have that it has waited for."""
     try:
         words = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8").rpartition(")")[2].split()
     except OSError:
-        return 0.0
-    return sum(map(int, words[11:15])) / os.sysconf("SC_CLK_TCK")
+        return 0.0, 0.0
+    user, system, children_user, children_system = (int(one) / TICKS_PER_S for one in words[11:15])
+    return user + system, children_user + children_system
 
 
-def alone(count: int, slots: int) -> tuple[float, float]:
-    """Start the processes by hand; return (processes a second, processor seconds of each)."""
+class Alone(NamedTuple):
+    """What processes cost that are started by hand: how many a second, and milliseconds of a processor.
+
+    Args:
+        per_s: with as many at once.
+        process_ms: of each.
+        start_ms: of this program, for each.
+    """
+
+    per_s: float
+    process_ms: float
+    start_ms: float
+
+
+def alone(count: int, slots: int) -> Alone:
+    """Start the processes by hand."""
     program = shutil.which("python3", path=PATH) or "python3"
     with tempfile.TemporaryDirectory() as folder:
         Path(folder, "main.py").write_text(SCRIPT, encoding="utf-8")
@@ -187,21 +243,44 @@ def alone(count: int, slots: int) -> tuple[float, float]:
                     left.get_nowait()
                     subprocess.run([program, "-u", "main.py"], cwd=folder, check=True, env={"PATH": PATH})
 
-        before, begin_s = resource.getrusage(resource.RUSAGE_CHILDREN), time.monotonic()
+        before, begin_s = _used_ms(), time.monotonic()
         threads = [threading.Thread(target=work) for _ in range(slots)]
         for one in threads:
             one.start()
         for one in threads:
             one.join()
-        seconds, after = time.monotonic() - begin_s, resource.getrusage(resource.RUSAGE_CHILDREN)
-    return count / seconds, (after.ru_utime + after.ru_stime - before.ru_utime - before.ru_stime) / count
+        seconds, after = time.monotonic() - begin_s, _used_ms()
+    process_ms, start_ms = ((now - then) / count for now, then in zip(after, before, strict=True))
+    return Alone(count / seconds, process_ms, start_ms)
 
 
-def measured(count: int, slots: int, rounds: int) -> Figures:
+def _used_ms() -> tuple[float, float]:
+    """Return what the processes have used that this one has waited for, and this one itself."""
+    found = map(resource.getrusage, (resource.RUSAGE_CHILDREN, resource.RUSAGE_SELF))
+    children, own = ((one.ru_utime + one.ru_stime) * 1000 for one in found)
+    return children, own
+
+
+@contextlib.contextmanager
+def _broker(*, is_rabbitmq: bool) -> Iterator[tuple[str, int | None]]:
+    """Give the URL of a broker, and its process if it has one of its own."""
+    if not is_rabbitmq:
+        with BrokerThread() as broker:
+            yield broker.url(), None
+        return
+    with RabbitMQNode() as node:
+        yield node.url(node.add_vhost()), node.pid
+
+
+def measured(count: int, slots: int, rounds: int, *, is_rabbitmq: bool = False) -> Figures:
     """Measure in turn; return the middle of the rounds."""
-    with tempfile.TemporaryDirectory() as top, HttpServer() as server, BrokerThread() as broker:
+    with (
+        tempfile.TemporaryDirectory() as top,
+        HttpServer() as server,
+        _broker(is_rabbitmq=is_rabbitmq) as (url, broker_pid),
+    ):
         Path(top).chmod(0o755)
-        yard = Yard(broker.url(), server, Path(top), slots)
+        yard = Yard(url, server, Path(top), slots, broker_pid)
         try:
             for _ in range(4 * slots):
                 yard.send()
@@ -215,33 +294,37 @@ def _rounds(yard: Yard, count: int, slots: int, rounds: int) -> Figures:
     ours, theirs = [], []
     for _ in range(rounds):
         theirs.append(alone(count, slots))
-        cpu_s, begin_s = yard.cpu_s(), time.monotonic()
+        before, begin_s = yard.parts(), time.monotonic()
         for _ in range(count):
             yard.send()
         yard.wait(count)
         seconds = time.monotonic() - begin_s
-        ours.append((count / seconds, (yard.cpu_s() - cpu_s) / count))
-    alone_cpu_ms = median(one[1] for one in theirs) * 1000
+        ours.append((count / seconds, yard.parts().since(before, count)))
+    by_hand = Alone(*map(median, zip(*theirs, strict=True)))
+    parts_ms = Parts(*map(median, zip(*(parts for _, parts in ours), strict=True)))
     latencies = quantiles(yard.latencies_ms(max(count // 4, 20)), n=20)
     return Figures(
-        own_cpu_ms=median(one[1] for one in ours) * 1000 - alone_cpu_ms,
-        alone_cpu_ms=alone_cpu_ms,
+        own_cpu_ms=median(parts.ours for _, parts in ours) - by_hand.process_ms,
+        parts_ms=parts_ms,
         tasks_per_s=median(one[0] for one in ours),
-        alone_per_s=median(one[0] for one in theirs),
+        alone=by_hand,
         latency_ms=(latencies[9], latencies[18]),
     )
 
 
 def report(figures: Figures, slots: int) -> list[str]:
     """Return the lines of the table."""
-    middle_ms, late_ms = figures.latency_ms
+    (middle_ms, late_ms), parts, by_hand = figures.latency_ms, figures.parts_ms, figures.alone
     return [
         "| figure | value |",
         "|---|---|",
         f"| processor time of ours for each task | {figures.own_cpu_ms:.1f} ms |",
-        f"| of the process of a task alone | {figures.alone_cpu_ms:.1f} ms |",
+        f"| of that the worker, and the keepers | {parts.worker:.1f} ms, {parts.keepers:.1f} ms |",
+        f"| of a process by hand, and to start it | {by_hand.process_ms:.1f} ms, {by_hand.start_ms:.1f} ms |",
+        f"| beside it for each task: broker and server | {parts.rest:.1f} ms |",
         f"| tasks a second with {slots} slots | {figures.tasks_per_s:.0f} |",
-        f"| processes alone, {slots} at once | {figures.alone_per_s:.0f} ({figures.share:.0%} of them) |",
+        f"| processes alone, {slots} at once | {by_hand.per_s:.0f} ({figures.share:.0%} of them) |",
+        f"| if broker and server had another machine | {figures.cpu_share:.0%} of them, by processor time |",
         f"| publish to process, p50 and p95 | {middle_ms:.0f} ms, {late_ms:.0f} ms |",
     ]
 
@@ -252,9 +335,11 @@ def main() -> None:
     parser.add_argument("--tasks", type=int, default=200)
     parser.add_argument("--slots", type=int, default=4)
     parser.add_argument("--rounds", type=int, default=3)
+    parser.add_argument("--rabbitmq", action="store_true", help="instead of the embedded broker")
     parser.add_argument("--write", type=Path, metavar="PAGE")
     options = parser.parse_args()
-    lines = report(measured(options.tasks, options.slots, options.rounds), options.slots)
+    found = measured(options.tasks, options.slots, options.rounds, is_rabbitmq=options.rabbitmq)
+    lines = report(found, options.slots)
     sys.stdout.write("\n".join(lines) + "\n")
     if options.write is not None:
         page = options.write.read_text(encoding="utf-8")

@@ -116,6 +116,12 @@ class RabbitMQNode:
             "RABBITMQ_SERVER_ADDITIONAL_ERL_ARGS": erlang_arguments,
         }
 
+    @property
+    def pid(self) -> int:
+        """The process of the node, which has been started."""
+        assert self._node is not None
+        return self._node.pid
+
     def start(self) -> None:
         """Start the node and wait until it greets AMQP clients.
 

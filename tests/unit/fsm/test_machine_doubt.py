@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import pytest
 
-from reworker.fsm.attempts import MAX_TRIES_IN_DOUBT
+from reworker.fsm.attempts import MAX_TRIES_IN_DOUBT, MAX_TRIES_UNBEGUN
 from reworker.fsm.commands import (
     DispatchStep,
     Ignored,
@@ -233,3 +233,36 @@ def test_nothing_is_called_back_when_the_worker_is_in_doubt(drive):
     driver = ask(drive())
     driver.feed(Decided, decision=Decision.RETRY)
     assert not driver.all(SendControl)
+
+
+def unbegun(driver):
+    driver.feed(DispatchConfirmed)
+    return driver.feed(ReplyUnknown, reason="lost", unless_started=True)
+
+
+@pytest.mark.parametrize("policy", list(OnUnknown))
+def test_step_that_never_began_is_sent_again_whatever_is_done_in_doubt(drive, step, policy):
+    driver = drive(step(on_unknown=policy), unattended=True).submit()
+    unbegun(driver)
+    assert driver.only(DispatchStep) == DispatchStep(attempt=2, step_index=0, tries=2)
+    records = [(one.attempt, one.status) for one in driver.all(RecordAttempt)]
+    assert (1, AttemptStatus.UNKNOWN) in records
+    assert "had not begun" in driver.all(RecordAttempt)[0].message
+    driver.finish_step()
+    assert driver.deployment.status is DeploymentStatus.COMPLETED
+
+
+def test_step_that_has_begun_is_in_doubt_though_its_next_worker_did_not_know(drive, step):
+    driver = drive(step(on_unknown=OnUnknown.FAIL), unattended=True).start()
+    driver.feed(ReplyUnknown, reason="lost", unless_started=True)
+    assert driver.deployment.status is DeploymentStatus.FAILED
+    assert "lost" in driver.deployment.reason
+
+
+def test_step_that_never_begins_is_not_sent_for_ever(drive, step):
+    driver = drive(step(on_unknown=OnUnknown.FAIL), unattended=True).submit()
+    for _ in range(MAX_TRIES_UNBEGUN):
+        assert driver.deployment.status is DeploymentStatus.RUNNING
+        unbegun(driver)
+    assert driver.deployment.attempt_count == MAX_TRIES_UNBEGUN
+    assert driver.deployment.status is DeploymentStatus.FAILED

@@ -3,9 +3,11 @@
 from __future__ import annotations
 
 import json
+from datetime import timedelta
 
 from reworker.bus.contract import BindingSpec, Delivery, QueueSpec, TopologySpec, Verdict
 from reworker.core.tasks.desk import LOST_S
+from reworker.storage.contract import InstanceRow
 from reworker.topology import names
 from tests.unit.core.tasks.kit import COMPLETE, CodeWorker, TaskWorld
 
@@ -88,3 +90,44 @@ def test_lost_task_of_a_code_without_a_limit_holds_up_nothing(world: TaskWorld) 
     world.run()
     (row,) = world.rows()
     assert (row.id, row.status, row.phase) == (own, "killed", "over")
+
+
+UNBEGUN = {"status": "unknown", "reason": "its worker was lost", "unless_started": True}
+
+
+class SecondHand(CodeWorker):
+    """Gets the first message from a broker that says that it was delivered before."""
+
+    def _on_delivery(self, delivery: Delivery) -> None:
+        self.script = COMPLETE if self.steps else (UNBEGUN,)
+        super()._on_delivery(delivery)
+
+
+def test_task_that_waited_in_a_broker_that_was_lost_runs(world: TaskWorld) -> None:
+    worker = SecondHand(world, world.code(max_concurrency=1))
+    (own,) = world.queue()
+    world.run()
+    assert world.statuses([own]) == ["complete"]
+    attempts = [(one.number, one.status) for one in world.storage.reader.attempts(own)]
+    assert attempts == [(1, "unknown"), (2, "completed")]
+    assert [worker.parameters(one)["task_id"] for one in worker.steps] == [own, own]
+
+
+def test_task_whose_start_has_come_is_lost_though_the_next_worker_did_not_know(world: TaskWorld) -> None:
+    worker = CodeWorker(world, world.code())
+    worker.script = (LOST[0], UNBEGUN)
+    (own,) = world.queue()
+    world.run()
+    assert world.statuses([own]) == ["killed"]
+    assert len(world.storage.reader.attempts(own)) == 1
+
+
+def test_task_is_lost_when_another_core_may_have_heard_of_its_start(world: TaskWorld) -> None:
+    now = world.clock.now()
+    with world.storage.begin() as unit:
+        unit.beat(InstanceRow("another", "host", 7, "1.0", now, now - timedelta(minutes=59)))
+    worker = CodeWorker(world, world.code())
+    worker.script = (UNBEGUN,)
+    (own,) = world.queue()
+    world.run()
+    assert world.statuses([own]) == ["killed"]
