@@ -232,8 +232,11 @@ class MemoryBus(ConsumingBus):
             state = QueueState(is_there=found is not None)
             if found is not None:
                 state = QueueState(True, len(found.ready), len(found.subscribers))
-            answer = state if self._is_connected else None
-            self.post(lambda: on_found(answer))
+            answer, is_closed = state if self._is_connected else None, self._is_closed
+            if not is_closed:
+                self.post(lambda: on_found(answer))
+        if is_closed:  # no I/O thread is left to call it
+            on_found(None)
 
     def publish(
         self,
@@ -346,16 +349,25 @@ class MemoryBus(ConsumingBus):
 
     def close(self, *, deadline_s: float = 5.0) -> None:
         """Flush, give every publish its outcome, end the thread; see `contract.Bus.close`."""
+        self._let_end(deadline_s)
         with self.broker.changed:
             if self._is_closed:
                 return
-            if self._thread is not None and self._thread is not threading.current_thread():
-                self.broker.changed.wait_for(lambda: not self._pending, deadline_s)
             self._is_closed = True
             self._time_out(list(self._pending), "the bus is closed")
             self._lose()
             self.broker.detach(self)
         self._end_thread(deadline_s)
+
+    def _let_end(self, deadline_s: float) -> None:
+        """Wait for confirms, and for what is done about them: deliveries may be settled with them."""
+        if self._is_closed or self._thread is None or self._thread is threading.current_thread():
+            return
+        with self.broker.changed:
+            self.broker.changed.wait_for(lambda: not self._pending, deadline_s)
+        done = threading.Event()
+        self.post(done.set)
+        done.wait(deadline_s)
 
     def _end_thread(self, deadline_s: float) -> None:
         self._jobs.put(None)
