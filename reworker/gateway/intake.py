@@ -101,7 +101,8 @@ class Intake:
     def wanted_count(self) -> int:
         """Return how many steps are wanted."""
         with self._house.lock:
-            return max(self._lane.polls_count() - self._reserved_count, self._reclaim_count)
+            # What is ours is asked for one by one, so that hardly anything else is taken.
+            return max(self._lane.polls_count() - self._reserved_count, min(self._reclaim_count, 1))
 
     def on_empty(self) -> None:
         """Nothing is there."""
@@ -122,34 +123,35 @@ class Intake:
     def on_delivery(self, delivery: Delivery) -> None:
         """Take a step that the consumer has found."""
         gate = self._lane.gate
+        with self._house.lock:
+            is_reclaimed = self._reclaim_count > 0
+            self._reclaim_count = max(0, self._reclaim_count - 1)
         if gate is not None and not gate.is_welcome(delivery):
-            gate.before(self._take)(delivery)
+            gate.before(_nothing)(delivery)
         elif self._lane.is_closed:
             self._put_back(delivery)
         elif delivery.redelivered or has_past(delivery):
             with self._house.lock:
                 self._reserved_count += 1
-            self._house.submit(lambda: self._take_reserved(delivery))
+            self._house.submit(lambda: self._take_reserved(delivery, is_reclaimed=is_reclaimed))
         else:
-            self._take(delivery)
+            self._take(delivery, is_reclaimed=is_reclaimed)
 
-    def _take_reserved(self, delivery: Delivery) -> None:
+    def _take_reserved(self, delivery: Delivery, *, is_reclaimed: bool) -> None:
         """Take a step that has been with somebody before: that may take the broker's answer."""
         try:
-            self._take(delivery)
+            self._take(delivery, is_reclaimed=is_reclaimed)
         finally:
             with self._house.lock:
                 self._reserved_count -= 1
             self.look()
 
-    def _take(self, delivery: Delivery) -> None:
+    def _take(self, delivery: Delivery, *, is_reclaimed: bool) -> None:
         attempt = Attempt(self._lane.station, delivery)
         key = attempt.key
         with self._house.lock:
             reply, row = self._unsent.pop(key, None), self._remembered.pop(key, None)
-            is_reclaimed = self._reclaim_count > 0
-            self._reclaim_count = max(0, self._reclaim_count - 1)
-        is_ours = key in self._lane.station.open_attempts or row is not None
+        is_ours = row is not None or self._is_ours(attempt)
         if reply is not None:
             self._answer_again(attempt, reply)
         elif row is not None and self._is_restored(attempt, row):
@@ -158,6 +160,13 @@ class Intake:
             self._put_back(delivery)
         else:
             self._begin(attempt)
+
+    def _is_ours(self, attempt: Attempt) -> bool:
+        """Tell whether a step is leased or has ended here."""
+        station, key = self._lane.station, attempt.key
+        if key in station.open_attempts:
+            return True
+        return attempt.is_redelivered and bool(station.ledger.find(key) or station.recent.find(key))
 
     def _begin(self, attempt: Attempt) -> None:
         """Hand out a step, or answer it at once: a duplicate, one that is malformed, too late, cancelled."""
@@ -280,3 +289,7 @@ class Intake:
         """Ask for nothing more."""
         if self._consumer is not None:
             self._consumer.cancel()
+
+
+def _nothing(_delivery: Delivery) -> None:
+    return None
