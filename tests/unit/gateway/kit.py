@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 from collections.abc import Callable, Sequence
+from functools import partial
 from typing import Any
 
 from reworker.bus.contract import Delivery, Outgoing, Properties, QueueSpec, TopologySpec, Verdict
@@ -14,13 +15,15 @@ from reworker.gateway.lane import Lane
 from reworker.gateway.settings import GatewaySettings
 from reworker.messages import StepHeaders, encode, headers_of_step
 from reworker.testing.clock import FakeClock
-from tests.support.waiting import wait_until
+from tests.support.waiting import wait_until as wait_slowly
 
 MakeWorld = Callable[..., "World"]
 LEVEL_2 = StepHeaders()
 IDEMPOTENT = StepHeaders(is_idempotent=True)
 FROB = TaskType("frob")
 HOLD_S = 5.0
+#: everything here is in memory, and there within a millisecond.
+wait_until = partial(wait_slowly, poll_s=0.001)
 
 
 class Polled:

@@ -10,8 +10,7 @@ import pytest
 from reworker.bus.contract import Outgoing, Properties, QueueSpec, TopologySpec
 from reworker.gateway.contract import Failed, Standing, TaskRules
 from reworker.messages import Control, WorkerOrder, encode
-from tests.support.waiting import wait_until
-from tests.unit.gateway.kit import HOLD_S, IDEMPOTENT, World
+from tests.unit.gateway.kit import HOLD_S, IDEMPOTENT, World, wait_until
 
 
 def order(world: World, key: str, message: Any, **properties: Any) -> None:

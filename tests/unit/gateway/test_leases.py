@@ -21,8 +21,7 @@ from reworker.gateway.contract import (
 )
 from reworker.gateway.ending import pause_s
 from reworker.messages import StepHeaders
-from tests.support.waiting import wait_until
-from tests.unit.gateway.kit import FROB, HOLD_S, IDEMPOTENT, LEVEL_2, World
+from tests.unit.gateway.kit import FROB, HOLD_S, IDEMPOTENT, LEVEL_2, World, wait_until
 
 MakeWorld = Callable[..., World]
 

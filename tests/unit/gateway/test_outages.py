@@ -9,8 +9,7 @@ import pytest
 from reworker.errors import ConfigError, TopologyMismatch
 from reworker.gateway.contract import Completed, Failed, Standing, TaskRules, TaskType
 from reworker.messages import StepHeaders
-from tests.support.waiting import wait_until
-from tests.unit.gateway.kit import FROB, HOLD_S, IDEMPOTENT, LEVEL_2, MakeWorld, World
+from tests.unit.gateway.kit import FROB, HOLD_S, IDEMPOTENT, LEVEL_2, MakeWorld, World, wait_until
 
 
 @pytest.mark.parametrize("headers", [LEVEL_2, IDEMPOTENT, None])

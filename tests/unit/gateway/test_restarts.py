@@ -10,8 +10,7 @@ import pytest
 from reworker.errors import ConfigError
 from reworker.gateway.contract import CallLater, Completed, Standing, TaskType
 from reworker.messages import StepHeaders
-from tests.support.waiting import wait_until
-from tests.unit.gateway.kit import HOLD_S, IDEMPOTENT, LEVEL_2, MakeWorld, World
+from tests.unit.gateway.kit import HOLD_S, IDEMPOTENT, LEVEL_2, MakeWorld, World, wait_until
 
 
 @pytest.fixture
