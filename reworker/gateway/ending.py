@@ -13,6 +13,7 @@ from reworker.errors import JobRetry, MessageError
 from reworker.execution import report
 from reworker.gateway.contract import Completed, Failed, RetryLogic, Standing, TaskRules
 from reworker.gateway.lease import Lease, Phase
+from reworker.gateway.telling import tell_people
 from reworker.jobs.trying import tries_of, try_again
 from reworker.messages import Reply
 
@@ -88,6 +89,9 @@ def _finish(lease: Lease, reply: Reply | None) -> None:
         attempt.station.ledger.forget_losses(attempt.key)
     try:
         report(attempt, reply)
+        if reply is not None:
+            phase = "completed" if reply.status == "completed" else "failed"
+            tell_people(attempt, phase, lease.worker_id, reply.message or reply.reason or "")
     except MessageError as error:  # its address is one that nobody can write to
         attempt.station.logger.error("%s: cannot be answered: %s", attempt.correlation_id, error)
     finally:

@@ -69,6 +69,8 @@ class PollGateway:
         count_messages: CountMessages | None = None,
     ) -> None:
         settings, clock = settings or GatewaySettings(), clock or SystemClock()
+        if settings.accept_from:
+            bus.stamp()  # steps that go back are copies of ours
         self._executor = ThreadPoolExecutor(WAITERS_COUNT, "gateway")
         self.timers = Timers(clock)
         logger = getLogger("reworker.gateway")

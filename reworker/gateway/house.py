@@ -23,7 +23,7 @@ from reworker.gateway.timers import Timers
 from reworker.ledger import Ledger, MemoryLedger
 
 #: ids of earlier tries that are remembered, and leases whose result may still be accepted.
-REMEMBERED_COUNT = 10_000
+REMEMBERED_COUNT = 1_000
 _SAFE_ID = re.compile(r"[A-Za-z0-9._:~-]{1,100}")
 
 
@@ -88,6 +88,12 @@ class House:
             if found is None:
                 found = self.quotas[name] = Quota(self.clock)
             return found
+
+    def close_quota(self, name: str) -> None:
+        """Forget a type of which no lane is left, and that has no rules of its own; the lock is held."""
+        found = self.quotas.get(name)
+        if found is not None and not found.on_room and found.rules == TaskRules():
+            del self.quotas[name]
 
     def rules(self, name: str) -> TaskRules:
         """Return the rules of a task type."""

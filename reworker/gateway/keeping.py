@@ -6,6 +6,7 @@ from functools import partial
 
 from reworker.bus.contract import Outcome, Published, Verdict
 from reworker.execution import may_repeat
+from reworker.gateway.contract import LateResult
 from reworker.gateway.ending import end
 from reworker.gateway.lease import Lease, Phase
 from reworker.jobs.attempt import Attempt
@@ -144,7 +145,8 @@ def _send_to_others(lease: Lease) -> None:
         if lease.phase in (Phase.ENDING, Phase.OVER):
             return
         lane.forget(lease)
-        lane.house.late.keep(lease.task_id, lease)
+        if lane.house.settings.late_result is LateResult.ACCEPT:
+            lane.house.late.keep(lease.task_id, lease)
     station.open_attempts.pop(attempt.key, None)  # or the copy would be taken for a repetition
     end_s = until_s(attempt)
     changes = {

@@ -300,5 +300,6 @@ class Lane:
             self.is_closed = True
             if self.look in self.quota.on_room:
                 self.quota.on_room.remove(self.look)
+            self.house.close_quota(self.kind.name)
         self.answer_all()
         self.intake.close()

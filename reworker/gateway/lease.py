@@ -11,6 +11,7 @@ from reworker.gateway.contract import Offer, Standing, TaskRules, TaskType
 from reworker.gateway.house import House, new_task_id
 from reworker.gateway.lease_book import LeaseRow
 from reworker.gateway.performer import Performer
+from reworker.gateway.telling import tell_people
 from reworker.gateway.timers import Timer
 from reworker.jobs.attempt import Attempt
 from reworker.jobs.station import Station
@@ -163,6 +164,8 @@ class Lease:
             self.note()
         if is_first:
             say_begun(self.attempt)
+            if is_new(self.attempt):
+                tell_people(self.attempt, "started", self.worker_id)
 
     def note(self) -> None:
         """Remember it as it is now, beyond the end of this process."""
@@ -225,7 +228,12 @@ class Lease:
 
 def say_begun(attempt: Attempt) -> None:
     """Say `started`, once per dispatch; of what was begun before, the core only hears that it goes on."""
-    if not tries_of(attempt) and not attempt.is_redelivered:
+    if is_new(attempt):
         attempt.reply(_STARTED)
     elif attempt.headers is not None and attempt.headers.heartbeat_s is not None:
         attempt.reply(Reply("running", message="a worker has taken it once more"))
+
+
+def is_new(attempt: Attempt) -> bool:
+    """Tell whether no worker has had this step before."""
+    return not tries_of(attempt) and not attempt.is_redelivered

@@ -96,8 +96,11 @@ class World:
     ) -> str:
         """Publish a step and return its attempt id."""
         attempt = f"{number:024x}.1"
-        parameters = {"command": "frob", "subcommand": "Frob", "hosts": ["web1"], **more}
-        body = encode({"group": "g", "parameters": parameters, "dynamic": {"color": "red"}})
+        parameters: dict[str, Any] = {"command": "frob", "subcommand": "Frob", "hosts": ["web1"]}
+        notify = more.pop("notify", {})
+        parameters.update(more)
+        message = {"group": "g", "parameters": parameters, "dynamic": {"color": "red"}, "notify": notify}
+        body = encode(message)
         table = headers_of_step(headers) if headers is not None else None
         properties = Properties(
             correlation_id=attempt, reply_to="re.replies", headers=table, message_id=f"m{number}"

@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Callable
 
 import pytest
 
-from reworker.bus.contract import BindingSpec, TopologySpec
+from reworker.bus.contract import BindingSpec, Delivery, QueueSpec, TopologySpec
 from reworker.gateway.contract import (
     CallLater,
     Completed,
@@ -21,9 +20,7 @@ from reworker.gateway.contract import (
 )
 from reworker.gateway.ending import pause_s
 from reworker.messages import StepHeaders
-from tests.unit.gateway.kit import FROB, HOLD_S, IDEMPOTENT, LEVEL_2, World, wait_until
-
-MakeWorld = Callable[..., World]
+from tests.unit.gateway.kit import FROB, HOLD_S, IDEMPOTENT, LEVEL_2, MakeWorld, World, wait_until
 
 
 def test_step_is_offered_started_and_completed_once(world: World) -> None:
@@ -349,3 +346,34 @@ def test_pauses_grow_as_the_rules_say(logic: RetryLogic, expected: list[float]) 
     rules = TaskRules(retry_logic=logic, retry_delay_s=4, backoff_scale=3, max_retry_delay_s=30)
     assert [pause_s(rules, tries) for tries in (1, 2, 3)] == expected
     assert pause_s(TaskRules(retry_logic=logic, retry_delay_s=1), 10**6) < float("inf")
+
+
+def test_people_are_notified_as_the_step_wants(world: World) -> None:
+    heard: list[tuple[str, str, list[str]]] = []
+
+    def note(delivery: Delivery) -> None:
+        body = json.loads(delivery.body)
+        heard.append((delivery.routing_key, body["message"], body["target"]))
+
+    binding = BindingSpec("re", "worker.ircnotify", "notify.irc")
+    world.core.declare(TopologySpec(queues=(QueueSpec("worker.ircnotify"),), bindings=(binding,)))
+    world.core.consume("worker.ircnotify", note, prefetch=0)
+    table = {"started": {"irc": ["#ops"]}, "failed": {"irc": ["bob", "eve"]}}
+    attempt = world.send(notify=table)
+    world.report(world.take(), Failed("no disk", {}))
+    wait_until(lambda: len(heard) == 2)
+    assert heard == [
+        ("notify.irc", f"frob:Frob started: {attempt}, worker a", ["#ops"]),
+        ("notify.irc", f"frob:Frob failed: {attempt}, worker a: no disk", ["bob", "eve"]),
+    ]
+    world.wait(attempt, "started", "failed")
+
+
+def test_steps_of_users_that_are_not_accepted_are_turned_away(make_world: MakeWorld) -> None:
+    world = make_world(accept_from=("core",))
+    stranger = world.send(1)
+    world.core.user_id = "core"
+    accepted = world.send(2)
+    assert world.take().attempt_id == accepted
+    world.wait(stranger, "failed")
+    wait_until(lambda: world.broker.message_count("re.dead") == 1)
