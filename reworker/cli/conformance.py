@@ -66,14 +66,17 @@ def conformance(mq: str, kill_pid: int | None, stop_pid: int | None, is_json: bo
     """Drive a worker in any language as a core does, and print what it supports.
 
     It runs real steps on the worker. Nobody else may use the queue meanwhile. Exit codes: 0 all that level 1
-    requires is supported; 1 something is not; 2 the command was wrong; 3 the broker is away.
+    requires is supported; 1 something is not; 2 the command was wrong; 5 the broker is away.
     """
     from reworker.config import mq_settings, with_password_of
+    from reworker.conformance.endings import send_signal
     from reworker.conformance.kit import checks_of
     from reworker.conformance.report import Report
 
     if kill_pid and stop_pid:
         raise click.UsageError("give --kill-pid or --stop-pid: each of them ends the worker")
+    for pid in filter(None, (kill_pid, stop_pid)):
+        send_signal(pid, 0)
     timeout_s = order.pop("timeout_s")
     orders = _orders(**order)
     settings = with_password_of(mq_settings(mq), os.environ)

@@ -75,14 +75,23 @@ def _begin_long(stand: Stand, pid: int, number: signal.Signals) -> Talk | Answer
     stand.doubled.add(talk.own_id)
     if not stand.wait_for_start(talk):
         return missing(talk.summary(), "send started before the work begins")
+    send_signal(pid, number)
+    return talk
+
+
+def send_signal(pid: int, number: int) -> None:
+    """Send a signal to the worker's process; 0 only asks whether that could be done.
+
+    Raises:
+        ConfigError: there is no such process, or it is not ours.
+    """
     try:
         os.kill(pid, number)
     except OSError as error:
         text = (
             f"no signal reaches process {pid}: {error.strerror}; give a process of this machine that is yours"
         )
-        raise ConfigError(text, key=f"--{'kill' if number is signal.SIGKILL else 'stop'}-pid") from error
-    return talk
+        raise ConfigError(text, key="--kill-pid, --stop-pid") from error
 
 
 def withdraw(settings: MqSettings, queue: str, own_ids: set[str]) -> int:

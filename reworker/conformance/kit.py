@@ -26,6 +26,7 @@ class Check(msgspec.Struct, frozen=True):
         run: tries it.
         is_required: a worker without it is no worker.
         asks: sends something to the worker; else it looks at what was heard.
+        needs_good: shows nothing without a step that ends well.
     """
 
     name: str
@@ -33,6 +34,7 @@ class Check(msgspec.Struct, frozen=True):
     run: Callable[[Stand], Answer]
     is_required: bool = False
     asks: bool = True
+    needs_good: bool = False
 
 
 def checks_of(*, kill_pid: int | None = None, stop_pid: int | None = None) -> tuple[Check, ...]:
@@ -44,18 +46,18 @@ def checks_of(*, kill_pid: int | None = None, stop_pid: int | None = None) -> tu
         Check("failed", 1, level_1.failed, is_required=True),
         Check("bad parameters", 1, level_1.bad_parameters, is_required=True),
         Check("unknown subcommand", 1, level_1.unknown_subcommand, is_required=True),
-        Check("not JSON", 1, level_1.not_json, is_required=True),
-        Check("no reply_to", 1, level_1.no_reply_to, is_required=True),
-        Check("1 MiB step", 1, level_1.large_step, is_required=True),
+        Check("not JSON", 1, level_1.not_json, is_required=True, needs_good=True),
+        Check("no reply_to", 1, level_1.no_reply_to, is_required=True, needs_good=True),
+        Check("1 MiB step", 1, level_1.large_step, is_required=True, needs_good=True),
         Check("redelivery", 1, level_1.redelivery, is_required=True),
-        Check("level 2 step", 2, level_2.completed, is_required=True),
+        Check("level 2 step", 2, level_2.completed, is_required=True, needs_good=True),
         Check("heartbeats", 2, level_2.heartbeats),
         Check("deadline", 2, level_2.deadline),
         Check("cancel", 2, level_2.cancel),
         Check("too late", 2, level_2.too_late),
-        Check("redelivery, idempotent", 2, level_2.redelivery_of_idempotent),
+        Check("redelivery, idempotent", 2, level_2.redelivery_of_idempotent, needs_good=True),
         Check("redelivery, not idempotent", 2, level_2.redelivery_of_other),
-        Check("same message twice", 2, level_2.same_twice),
+        Check("same message twice", 2, level_2.same_twice, needs_good=True),
         Check("empty queue", 1, level_1.empty_queue, is_required=True, asks=False),
         Check("killed in a step", 2, partial(endings.killed, pid=kill_pid)),
         Check("stopped in a step", 2, partial(endings.stopped, pid=stop_pid)),
@@ -103,10 +105,19 @@ class Kit:
             if not check.asks and not has_looked_back:
                 has_looked_back = True
                 self._stand.desk.wait(lambda: False, GRACE_S)
-            answer = untried(self._why_over) if check.asks and self._why_over else self._try(check)
+            why_not = self._why_not(check)
+            answer = untried(why_not) if why_not else self._try(check)
             found.append(Finding(check.name, check.level, check.is_required, *answer))
             self._on_finding(found[-1])
         return found
+
+    def _why_not(self, check: Check) -> str:
+        """Return why a check cannot be tried; empty when it can."""
+        if check.asks and self._why_over:
+            return self._why_over
+        if check.needs_good and self._stand.is_good_refused:
+            return "the step that should end well did not; give --parameters"
+        return ""
 
     def _try(self, check: Check) -> Answer:
         before = sum(len(talk.heard) for talk in self._stand.desk.talks.values())

@@ -39,7 +39,8 @@ def binding(stand: Stand) -> Answer:
 def completed(stand: Stand) -> Answer:
     """A good step is started, then completed."""
     talk = stand.ask(stand.orders.good)
-    if talk.end == "failed":
+    stand.is_good_refused = talk.end == "failed"
+    if stand.is_good_refused:
         return missing(talk.summary(), "give --parameters of a step that ends well")
     return well_ended(stand, talk)
 

@@ -67,6 +67,8 @@ class Stand:
         self.level_2_talks: list[Talk] = []
         #: of messages that were sent twice on purpose.
         self.doubled: set[str] = set()
+        #: the worker failed the step that should end well: nothing else can be told from it.
+        self.is_good_refused = False
         #: answered messages that came back when the worker had ended; None is not known.
         self.returned_count: int | None = None
 
@@ -149,10 +151,10 @@ class Stand:
     def publish(self, message: Outgoing) -> Published:
         """Publish a step; straight to the queue where the binding is missing."""
         if not self.is_bound and message.exchange == names.EXCHANGE:
-            message = self.straight(message)
+            message = self._straight(message)
         return self.desk.publish(message, deadline_s=self.timeout_s)
 
-    def straight(self, message: Outgoing) -> Outgoing:
+    def _straight(self, message: Outgoing) -> Outgoing:
         """Return a message that goes to the worker's queue, however that is bound."""
         return Outgoing("", self.orders.queue, message.body, message.properties)
 
@@ -170,7 +172,7 @@ class Stand:
         for _ in range(INTERCEPTION_COUNT):
             talk = self.begin(headers)
             self.doubled.add(talk.own_id)
-            message = self.straight(self.message(talk, parameters, headers))
+            message = self._straight(self.message(talk, parameters, headers))
             queue = self.orders.queue
             if publish_redelivered(self._settings, queue, message, timeout_s=self.timeout_s):
                 return talk

@@ -137,6 +137,27 @@ def test_command_is_refused_when_it_is_to_kill_and_to_stop(
     )
 
 
+def test_checks_that_need_a_good_step_are_not_tried_when_the_worker_refuses_it(
+    process: Callable[..., Process], broker_url: str, tmp_path: Path
+) -> None:
+    ours = program("python", broker_url, QUEUE, tmp_path)
+    process(command=ours.command, environment=dict(ours.environment)).wait_for_line("consuming")
+    words = ["-m", "reworker", "conformance", "--queue", QUEUE, "--mq", broker_url, "--timeout-s", "5"]
+    run = process(*words)
+    assert run.wait(60) == 1, run.output
+    assert "it is no worker without: completed" in run.output
+    assert re.search(r"-> give --parameters of a step that ends well", run.output)
+    assert re.search(r"not tried +1 +not JSON +the step that should end well did not", run.output)
+    assert re.search(r"not tried +1 +failed +give --fail-parameters", run.output)
+
+
+def test_command_is_refused_when_it_is_to_kill_what_is_not_there(
+    process: Callable[..., Process], broker_url: str
+) -> None:
+    said = refused(process, broker_url, "--kill-pid", "4194305")
+    assert "no signal reaches process 4194305" in said
+
+
 @pytest.mark.rabbitmq
 def test_kit_says_the_same_of_our_worker_on_rabbitmq(rabbitmq_url: str, tmp_path: Path) -> None:
     ours = {OURS: (rabbitmq_url, program("python", rabbitmq_url, QUEUE, tmp_path))}

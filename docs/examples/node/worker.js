@@ -15,8 +15,8 @@ async function perform(message, subcommands, reply, say) {
   }
   if (isLate) return { status: 'cancelled', message: 'it came too late to begin' };
   const stop = new AbortController();
-  const pause = headers['x-heartbeat-s'] * 1000;
-  const beat = pause && setInterval(() => reply({ status: 'running' }), pause);
+  const pause_s = headers['x-heartbeat-s'];
+  const beat = pause_s > 0 && setInterval(() => reply({ status: 'running' }), pause_s * 1000);
   running.set(correlationId, stop);
   try {
     const { parameters, parameters: { subcommand } } = JSON.parse(message.content);
@@ -26,8 +26,7 @@ async function perform(message, subcommands, reply, say) {
   } catch (error) {
     return stop.signal.aborted ? { status: 'cancelled' } : { status: 'failed', message: error.message };
   } finally {
-    running.delete(correlationId);
-    clearInterval(beat);
+    running.delete(correlationId), clearInterval(beat);
   }
 }
 
@@ -39,8 +38,7 @@ exports.work = async function work(url, queue, subcommands) {
   };
   async function handle(message) {
     const { headers = {}, correlationId, replyTo, messageId } = message.properties;
-    const own = channel;
-    let count = 0;
+    const own = channel; let count = 0;
     const reply = (body, seq = ++count) => replyTo && publish('', replyTo, body, { correlationId,
       messageId: `${messageId || correlationId}.${me}.${seq}`, headers: { 'x-worker': me, 'x-seq': seq } });
     const say = (line) => publish('re', 'output', { message: line }, { correlationId });
@@ -62,7 +60,9 @@ exports.work = async function work(url, queue, subcommands) {
     await channel.bindQueue(queue, 're', queue);
     const control = (await channel.assertQueue('', { exclusive: true })).queue;
     await channel.bindQueue(control, 're.control', queue.replace('worker', 'cancel'));
-    await channel.consume(control, ({ content }) => running.get(JSON.parse(content).attempt)?.abort(), { noAck: true });
+    await channel.consume(control, (order) => {
+      try { running.get(JSON.parse(order.content).attempt)?.abort(); } catch { /* it is no order */ }
+    }, { noAck: true });
     await channel.prefetch(1);
     tag = (await channel.consume(queue, (message) => {
       last = message ? handle(message).catch(console.error) : channel.close(); // no message: the queue is gone
