@@ -231,7 +231,7 @@ class PikaBus:
         encoded = self._method_frame(message.exchange, message.routing_key)
         encoded += self._header_frame(CHANNEL_NUMBER, len(body), message.properties)
         if len(body) <= frames.SURE_BODY_BYTES:
-            encoded += frames.sure_body_frame(CHANNEL_NUMBER, body)
+            encoded = frames.with_body(CHANNEL_NUMBER, encoded, body)
         else:  # the size of frames may be another one by the time it is sent
             rest = body
         self._engine.add_publish(Pending(message, encoded, on_done, self._clock.mono_s() + deadline_s, rest))

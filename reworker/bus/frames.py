@@ -147,7 +147,8 @@ _values_of = msgspec.structs.astuple
 #: places of the properties that replies, output and most other messages have, all of them and no others.
 _USUAL = (0, 2, 3, 5, 6, 8, 12)
 _usual = itemgetter(*_USUAL)
-_UNUSUAL_COUNT = len(_ENCODERS) - len(_USUAL)
+_unusual = itemgetter(*(place for place in range(len(_ENCODERS)) if place not in _USUAL))
+_NOTHING_UNUSUAL = (None,) * (len(_ENCODERS) - len(_USUAL))
 _USUAL_FLAGS = sum(_ENCODERS[place][1] for place in _USUAL)
 
 
@@ -192,10 +193,9 @@ def header_frame(channel: int, body_size_bytes: int, properties: Properties) -> 
 
 def _content(values: tuple[Any, ...]) -> tuple[int, bytes]:
     """Return the flags of the properties that are there, and these encoded, with the end of the frame."""
-    usual = _usual(values)
-    if None in usual or values.count(None) != _UNUSUAL_COUNT:
+    kind, headers, mode, correlation_id, reply_to, message_id, sender = _usual(values)
+    if headers is None or message_id is None or _unusual(values) != _NOTHING_UNUSUAL:
         return _any_content(values)
-    kind, headers, mode, correlation_id, reply_to, message_id, sender = usual
     try:
         of_attempt, own = correlation_id.encode(), message_id.encode()
         pieces = (
@@ -210,8 +210,8 @@ def _content(values: tuple[Any, ...]) -> tuple[int, bytes]:
             _cached_short(sender),
             FRAME_END,
         )
-    except (UnicodeEncodeError, IndexError):  # no UTF-8, or too long: the general way says which
-        return _any_content(values)
+    except (AttributeError, TypeError, UnicodeEncodeError, IndexError):
+        return _any_content(values)  # it has one less, or one of them is wrong: that is said there
     return _USUAL_FLAGS, b"".join(pieces)
 
 
@@ -226,16 +226,18 @@ def _any_content(values: tuple[Any, ...]) -> tuple[int, bytes]:
     return flags, b"".join(pieces)
 
 
-def sure_body_frame(channel: int, body: bytes) -> bytes:
-    """Return a body of at most `SURE_BODY_BYTES` as a frame; empty for an empty body."""
-    return pack_frame_head(BODY, channel, len(body)) + body + FRAME_END if body else b""
-
-
 def body_frames(channel: int, body: bytes, frame_max_bytes: int) -> bytes:
     """Return a body as frames of at most the negotiated size; empty for an empty body."""
     limit = frame_max_bytes - FRAME_OVERHEAD_BYTES
     starts = range(0, len(body), limit)
     return b"".join(frame(BODY, channel, body[start : start + limit]) for start in starts)
+
+
+def with_body(channel: int, head: bytes, body: bytes) -> bytes:
+    """Return a content of which `head` is all but its body, of at most `SURE_BODY_BYTES`."""
+    if not body:
+        return head
+    return b"".join((head, pack_frame_head(BODY, channel, len(body)), body, FRAME_END))
 
 
 def ack_frame(channel: int, delivery_tag: int, *, is_multiple: bool) -> bytes:
