@@ -54,6 +54,7 @@ _FIELDS: dict[str, dict[str, dict[str, Any]]] = {
         "again_in_s": {
             "description": "a try has ended; after so many seconds the message is in the queue again"
         },
+        "unless_started": {"description": "the step never began unless its `started` has come before"},
     },
     "OutputLine": {
         "message": {"description": "a line of output, 64 KiB at most"},

@@ -14,6 +14,7 @@ from reworker.fsm.attempts import (
     CANCEL_GRACE_S,
     HEARTBEAT_SILENCE_S,
     MAX_TRIES_IN_DOUBT,
+    MAX_TRIES_UNBEGUN,
 )
 from reworker.fsm.deployment import MAX_TRACKS
 from reworker.fsm.playbook import QUEUE_TIMEOUT_S
@@ -97,7 +98,9 @@ _RULES = f"""\
 After {MAX_TRIES_IN_DOUBT} dispatches of a step `verify` and `retry` ask, too. A deployment is `waiting` when
 people are asked and nothing else is under way; an unattended one fails where a person would be asked. A doubt
 about the publish itself (`DispatchUnknown`) is not verified, as the message may still come to a worker; a
-confirm or the worker can end it: the arrows that leave `unknown`.
+confirm or the worker can end it: the arrows that leave `unknown`. A step that was sent and has not started,
+and of which its worker says that it never began (`unless_started`), is dispatched again whatever `on_unknown`
+says, {MAX_TRIES_UNBEGUN} times at most.
 
 An approval is an attempt that is `waiting` until enough people have approved, one has refused, or it expires.
 A step with a delay, or with a retry to come, is `waiting` as well. A waiting attempt is `cancelled` when the
