@@ -36,6 +36,10 @@ class MegafrobberWorker(Worker):
     def frob(self, job: Job) -> dict[str, str]:
         return {"domain": self._settings.domain}
 
+    @step("Wait")
+    def wait(self, job: Job) -> None:
+        job.sleep(60)
+
 
 class Site:
     """A core in this process, and workers of one type in several domains."""
@@ -140,6 +144,16 @@ def test_steps_go_where_somebody_polls_until_nobody_does_for_a_while(site: Site)
     site.expect("")
     assert site.state(marker.name) == QueueState(is_there=True)
     assert (site.state(queue) or QueueState(is_there=False)).message_count >= 1
+
+
+def test_step_in_a_domain_is_cancelled_there(site: Site) -> None:
+    site.start("blue")
+    own_id = site.core.service.submit(playbook({"megafrobber:Wait": None, "domain": ["red", "blue"]}))
+    wait_until(lambda: "started" in [one.row.status for one in site.core.service.attempts(own_id)], 20.0)
+    site.core.service.cancel(own_id)
+    wait_until(lambda: site.core.service.deployment(own_id).is_over, 10.0)
+    (attempt,) = site.core.service.attempts(own_id)
+    assert (attempt.row.status, attempt.row.domain) == ("cancelled", "blue")
 
 
 def test_look_tells_how_a_queue_stands_and_disturbs_no_publish(site: Site) -> None:

@@ -158,13 +158,10 @@ class Site:
         assert self.end(waiting) == "cancelled"
         ends = {key: self.end(self.start(f"megafrobber:{key}")) for key in ("Frob", "Fail", "Doubt", "Again")}
         assert ends == {"Frob": "completed", "Fail": "failed", "Doubt": "failed", "Again": "completed"}
-        body = {
-            "group": "old",
-            "parameters": {"command": "megafrobber", "subcommand": "Frob", "hosts": ["a"]},
-        }
         for subcommand in ("Frob", "Fail"):
-            body["parameters"]["subcommand"] = subcommand  # type: ignore[index]
-            self.ask("worker.megafrobber", json.dumps(body).encode(), correlation_id=f"old-{subcommand}")
+            parameters = {"command": "megafrobber", "subcommand": subcommand, "hosts": ["a"]}
+            body = json.dumps({"group": "old", "parameters": parameters}).encode()
+            self.ask("worker.megafrobber", body, correlation_id=f"old-{subcommand}")
         stored = self.core.service.library.store(playbook("megafrobber:Frob"))
         for playbook_id in (stored.id, "0" * 24):
             request = {"group": "web", "playbook_id": playbook_id}
