@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from functools import partial
+from typing import TYPE_CHECKING
 
 from starlette.applications import Starlette
 from starlette.concurrency import run_in_threadpool
@@ -15,8 +16,6 @@ from starlette.routing import BaseRoute, Mount, Router
 
 from reworker.web import api_v1, ironworker, operators, pages, rerest
 from reworker.web.api_v1 import live
-from reworker.web.conductor.dialect import ConductorDialect
-from reworker.web.conductor.parts import Parts
 from reworker.web.context import Site
 from reworker.web.errors import answer_error
 from reworker.web.headers import SafeHeaders
@@ -24,6 +23,9 @@ from reworker.web.operations import routes_of
 from reworker.web.pages.rendering import error_page
 from reworker.web.routes import require_guarded
 from reworker.web.streams import Watcher
+
+if TYPE_CHECKING:
+    from reworker.web.conductor.parts import Parts
 
 
 def create_app(site: Site, *, conductor: Parts | None = None) -> Starlette:
@@ -44,11 +46,9 @@ def create_app(site: Site, *, conductor: Parts | None = None) -> Starlette:
         *pages.ROUTES,
     ]
     require_guarded(routes)
-    # before all others: a worker asks for each task
-    dialect = [Middleware(ConductorDialect, conductor)] if conductor else []
     app = Starlette(
         routes=routes,
-        middleware=[*dialect, Middleware(SafeHeaders), Middleware(ironworker.ProxyForm)],
+        middleware=[*_dialects(conductor), Middleware(SafeHeaders), Middleware(ironworker.ProxyForm)],
         exception_handlers={HTTPException: _answer, Exception: _answer},
     )
     app.router.redirect_slashes = False
@@ -56,6 +56,15 @@ def create_app(site: Site, *, conductor: Parts | None = None) -> Starlette:
     app.state.watcher = live.new_watcher(site)
     app.state.end = partial(_end, app.state.watcher, conductor)
     return app
+
+
+def _dialects(conductor: Parts | None) -> list[Middleware]:
+    """Return what comes before all addresses: a worker asks for each task."""
+    if conductor is None:
+        return []
+    from reworker.web.conductor.dialect import ConductorDialect  # not above: most servers have none
+
+    return [Middleware(ConductorDialect, conductor)]
 
 
 def _end(watcher: Watcher, conductor: Parts | None) -> None:

@@ -35,7 +35,7 @@ TASK_COUNT, WARM_UP_COUNT, SINGLE_COUNT = 5000, 300, 100
 #: threads of the client: it asks for so many tasks at once.
 THREAD_COUNT = 10
 #: seconds between two single tasks, over which an idle client is watched, and that all may take.
-PAUSE_S, IDLE_S, LIMIT_S = 0.1, 20.0, 300.0
+PAUSE_S, IDLE_S, LIMIT_S = 0.1, 20.0, 60.0
 HELD_COUNT = 1000
 _BODY = json.dumps(
     {
@@ -55,9 +55,20 @@ class Queue:
 
     def __init__(self, url: str) -> None:
         self._connection = pika.BlockingConnection(pika.URLParameters(url))
+        wait_until(self._is_there, 60)
         self._channel = self._connection.channel()
         self._channel.queue_declare(REPLY_QUEUE, durable=True)
         self._count = 0
+
+    def _is_there(self) -> bool:
+        """Tell whether somebody has polled, which makes the queue."""
+        channel = self._connection.channel()
+        try:
+            channel.queue_declare(f"worker.{TYPE}", passive=True)
+        except pika.exceptions.ChannelClosedByBroker:
+            return False
+        channel.close()
+        return True
 
     def put(self, count: int) -> float:
         """Put steps in; return when, seconds since 1970."""

@@ -11,7 +11,7 @@ from typing import Any
 import pytest
 
 from reworker.core.principal import Scope
-from reworker.gateway.contract import CallLater, Completed, Failed, RetryLogic, Standing, TaskRules, TaskType
+from reworker.gateway.contract import CallLater, Completed, Failed, Standing, TaskType
 from tests.integration.conductor_support import Poller, polled
 from tests.support.fake_gateway import DEPLOYMENT
 from tests.support.waiting import wait_until
@@ -291,63 +291,6 @@ def test_answer_comes_in_one_piece_and_at_once(poller: Poller) -> None:
             assert one.recv(1000).endswith(b"\r\n\r\nx.1")
         # 40 ms for each would be four seconds
         assert time.monotonic() - began_s < 2
-
-
-def test_definition_is_stored_and_counts(poller: Poller) -> None:
-    document = {
-        **{"name": "a/b", "retryCount": 2, "retryLogic": "LINEAR_BACKOFF", "retryDelaySeconds": 1},
-        **{"responseTimeoutSeconds": 30, "timeoutSeconds": 100, "concurrentExecLimit": 3},
-        **{
-            "rateLimitPerFrequency": 5,
-            "rateLimitFrequencyInSeconds": 2,
-            "inputTemplate": {"speed": 9, "z": 1},
-        },
-        **{"ownerEmail": "x@example.org", "unknown": [1]},
-    }
-    ask, place = poller.http, "/api/metadata/taskdefs"
-    answer = ask.put(place, json=document)
-    assert (answer.status_code, answer.content) == (200, b"")
-    assert poller.gateway.rules["a/b"] == TaskRules(
-        **{"retry_count": 2, "retry_logic": RetryLogic.LINEAR_BACKOFF, "retry_delay_s": 1},
-        **{"response_timeout_s": 30, "timeout_s": 100, "concurrent_count": 3},
-        **{"rate_count": 5, "rate_s": 2, "input_template": {"speed": 9, "z": 1}},
-    )
-    assert ask.get("/api/metadata/taskdef/a%2Fb").json() == document
-    assert document in ask.get(place).json()
-    poller.gateway.put("a/b")
-    assert poller.poll("a%2Fb").json()["inputData"] | {"_re": 0} == {
-        **{"command": "a/b", "subcommand": "Do", "color": "red", "speed": 3, "z": 1, "_re": 0}
-    }
-    assert ask.delete(f"{place}/a%2Fb").status_code == 200
-    assert poller.gateway.rules["a/b"] is None
-    assert [ask.get(f"{place}/a%2Fb").status_code, ask.delete(f"{place}/a%2Fb").status_code] == [404, 404]
-
-
-def test_definition_without_tries_has_none(poller: Poller) -> None:
-    body = [{"name": "plain", "enforceSchema": False, "retryCount": None}, {"name": "other"}]
-    assert poller.http.post("/api/metadata/taskdefs", json=body).status_code == 200
-    assert poller.gateway.rules == {"plain": TaskRules(), "other": TaskRules()}
-
-
-@pytest.mark.parametrize(
-    "body",
-    [
-        {},
-        {"name": ""},
-        {"name": "x" * 201},
-        {"name": 3},
-        [[]],
-        {"name": "a", "retryCount": -1},
-        {"name": "a", "retryCount": "3"},
-        {"name": "a", "timeoutSeconds": 1e12},
-        {"name": "a", "retryLogic": "SOMETIMES"},
-        {"name": "a", "more": "x" * 70_000},
-    ],
-)
-def test_wrong_definition_is_refused_and_nothing_kept(poller: Poller, body: Any) -> None:
-    answer = poller.http.put("/api/metadata/taskdefs", json=body)
-    assert (answer.status_code, answer.json()["retryable"]) == (400, False)
-    assert poller.gateway.rules == {}
 
 
 def test_other_addresses_of_conductor_are_told_in_its_words(poller: Poller) -> None:

@@ -5,7 +5,6 @@ from __future__ import annotations
 from pathlib import Path
 
 import msgspec
-import yaml
 
 from reworker.errors import ConfigError
 from reworker.gateway.contract import LateResult
@@ -60,6 +59,8 @@ def load_settings(path: str) -> ConductorSettings:
     """
     if not path:
         return ConductorSettings()
+    import yaml  # not above: most servers have no such file
+
     try:
         text = Path(path).read_bytes()
         if len(text) > FILE_BYTES:
