@@ -14,12 +14,14 @@ from reworker.bus.queue_state import QueueState
 from reworker.config import mq_mapping, mq_settings
 from reworker.core.core import Core
 from reworker.core.settings import CoreSettings
+from reworker.gateway.contract import Standing, TaskType
 from reworker.pool.pool import WorkerPool
 from reworker.storage.log import SqlLog, log_path
 from reworker.storage.rows import AttemptRow
 from reworker.storage.sql import SqlStorage
 from reworker.topology import names
 from reworker.worker import Job, Worker, step
+from tests.integration.gateway_support import gateway_on
 from tests.support.waiting import wait_until
 from tests.unit.core.kit import playbook
 
@@ -45,7 +47,7 @@ class Site:
     """A core in this process, and workers of one type in several domains."""
 
     def __init__(self, url: str, folder: Path) -> None:
-        self._url, self._pools = url, dict[str, WorkerPool]()
+        self.url, self._pools = url, dict[str, WorkerPool]()
         path = folder / "core.db"
         self._storage, self._logs = SqlStorage(path), SqlLog(log_path(path))
         self.bus, self._output_bus = self._opened("core"), self._opened("output")
@@ -53,14 +55,14 @@ class Site:
         self.core.start()
 
     def _opened(self, name: str) -> PikaBus:
-        bus = PikaBus(mq_settings(self._url), name=name)
+        bus = PikaBus(mq_settings(self.url), name=name)
         bus.open(timeout_s=10)
         return bus
 
     def start(self, domain: str) -> None:
         """Start a worker in a domain, as its settings say it."""
-        bus = PikaBus(mq_settings(self._url), name=f"worker {domain}")
-        worker = MegafrobberWorker(mq_mapping(self._url, {}), domain=domain)
+        bus = PikaBus(mq_settings(self.url), name=f"worker {domain}")
+        worker = MegafrobberWorker(mq_mapping(self.url, {}), domain=domain)
         self._pools[domain] = WorkerPool(bus, [worker])
         self._pools[domain].start()
         queue = names.worker_queue("megafrobberworker", domain)
@@ -82,6 +84,11 @@ class Site:
         found = wait_until(attempt, 20.0, poll_s=0.005)
         assert found is not None
         return found
+
+    def attempt(self, attempt_id: str, status: str) -> AttemptRow | None:
+        """Return an attempt once it has this status."""
+        (found,) = self.core.service.attempts(attempt_id.partition(".")[0])
+        return found.row if found.row.status == status else None
 
     def expect(self, domain: str) -> None:
         """Wait until steps go to a domain, and prove by its worker's answer that they came there."""
@@ -144,6 +151,19 @@ def test_steps_go_where_somebody_polls_until_nobody_does_for_a_while(site: Site)
     site.expect("")
     assert site.state(marker.name) == QueueState(is_there=True)
     assert (site.state(queue) or QueueState(is_there=False)).message_count >= 1
+
+
+def test_steps_go_to_the_domain_that_is_polled_over_http(site: Site) -> None:
+    site.start("")
+    kind = TaskType("megafrobber", "green")
+    with gateway_on(site.url) as desk:
+        desk.offers(desk.ask(kind=kind, hold_s=0))
+        wait_until(lambda: site.run(until=SENT).domain == "green", 20.0, poll_s=0.1)
+        offer = desk.take(kind=kind)
+        assert desk.complete(offer, domain="green").standing is Standing.DONE
+        attempt = wait_until(lambda: site.attempt(offer.attempt_id, "completed"), 20.0)
+    assert attempt is not None
+    assert (attempt.domain, attempt.data) == ("green", b'{"domain":"green"}')
 
 
 def test_step_in_a_domain_is_cancelled_there(site: Site) -> None:
