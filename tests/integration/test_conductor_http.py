@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections.abc import Iterator
@@ -271,6 +272,19 @@ def test_chunked_body_is_read(poller: Poller) -> None:
         one.sendall(chunks)
         assert one.recv(1000).endswith(task_id.encode())
     assert poller.gateway.updates[0].result == Completed({})
+
+
+def test_body_that_is_too_large_is_refused_before_all_has_come(poller: Poller) -> None:
+    with poller.socket() as one:
+        one.sendall(poller.head("POST", "/api/tasks", "Content-Length: 17000000"))
+        assert one.recv(1000).startswith(b"HTTP/1.1 413")
+    with poller.socket() as one:
+        one.sendall(poller.head("POST", "/api/tasks", "Transfer-Encoding: chunked"))
+        part = b"100000\r\n" + b"x" * (1 << 20) + b"\r\n"
+        with contextlib.suppress(ConnectionError):
+            for _ in range(17):
+                one.sendall(part)
+        assert one.recv(1000).startswith(b"HTTP/1.1 413")
 
 
 def test_body_with_a_poll_is_passed_over(poller: Poller) -> None:

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, NamedTuple
+from typing import Any, NamedTuple, NoReturn
 from urllib.parse import parse_qs
 
 from starlette.types import Receive, Scope, Send
@@ -77,6 +77,9 @@ class Exchange:
         Raises:
             HttpProblem: 413 it is too large, 408 it takes too long, 400 the client went away.
         """
+        length = self.headers.get(b"content-length", b"")
+        if length.isdigit() and int(length[:20]) > BODY_BYTES:
+            _refuse_size()
         message = await self._receive()
         if message["type"] == "http.request" and not message.get("more_body"):
             return _checked(message.get("body", b""))
@@ -90,7 +93,8 @@ class Exchange:
         found = bytearray()
         while message["type"] == "http.request":
             found += bytes(message.get("body", b""))  # type: ignore[call-overload]  # bytes, says ASGI
-            _checked(found)
+            if len(found) > BODY_BYTES:
+                _refuse_size()
             if not message.get("more_body"):
                 return bytes(found)
             message = await self._receive()
@@ -130,10 +134,12 @@ class Exchange:
 
 def _checked(body: bytes | bytearray) -> bytes:
     if len(body) > BODY_BYTES:
-        raise HttpProblem(
-            413, "body-too-large", f"the body is larger than {BODY_BYTES} bytes, the limit here"
-        )
+        _refuse_size()
     return bytes(body)
+
+
+def _refuse_size() -> NoReturn:
+    raise HttpProblem(413, "body-too-large", f"the body is larger than {BODY_BYTES} bytes, the limit here")
 
 
 @lru_cache(QUERY_COUNT)
