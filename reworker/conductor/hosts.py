@@ -17,8 +17,7 @@ from typing import Any, Self
 from reworker.conductor.adapter import Adapter, adapter_of, is_paused
 from reworker.conductor.addresses import Configuration, MetricsSettings
 from reworker.conductor.functions import decorated_workers, workers_in
-from reworker.conductor.pausing import PauseWatch
-from reworker.conductor.workers import WorkerAbc
+from reworker.conductor.pausing import PauseWatch, may_pause
 from reworker.errors import ConfigError
 from reworker.host.crew import Entry
 from reworker.host.host import WorkerHost as Daemon
@@ -163,7 +162,7 @@ class WorkerHost:
             level = logging.getLevelName(logging.getLogger().level)
             setup(level, is_json=settings.log_format == "json", redactor=redactor)
             logging.getLogger("pika").setLevel(logging.WARNING)
-        if isinstance(worker, Adapter) and type(worker.style).paused is not WorkerAbc.paused:
+        if isinstance(worker, Adapter) and may_pause(worker.style):
             PauseWatch(worker, is_paused(worker.style)).start()
 
     def _leave(self, *_: object) -> None:

@@ -5,11 +5,18 @@ from __future__ import annotations
 import logging
 import threading
 
-from reworker.conductor.adapter import Adapter, is_paused
+from reworker.conductor.adapter import Adapter, Style, is_paused
+from reworker.conductor.functions import Worker
+from reworker.conductor.workers import WorkerAbc
 
 #: seconds between two questions.
 LOOK_S = 1.0
 logger = logging.getLogger(__name__)
+
+
+def may_pause(style: Style) -> bool:
+    """Tell whether a worker has a `paused()` of its own; those of ours always say the same."""
+    return getattr(type(style), "paused", None) not in (WorkerAbc.paused, Worker.paused)
 
 
 class PauseWatch:

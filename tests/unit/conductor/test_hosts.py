@@ -12,7 +12,7 @@ import pytest
 
 from reworker.conductor import Configuration, TaskHandler, WorkerHost
 from reworker.conductor.functions import workers_in
-from reworker.conductor.pausing import PauseWatch
+from reworker.conductor.pausing import PauseWatch, may_pause
 from reworker.errors import ConfigError
 from reworker.host.plugins import load_worker
 from tests.unit.conductor.kit import COMPLETED, Styled, function, station_of
@@ -145,6 +145,12 @@ def test_pause_of_a_worker_is_obeyed_when_it_changes(caplog: pytest.LogCaptureFi
         watch.look()
     assert pool.told == ["quiet", "resume"]
     assert "paused() of frob failed; nothing changes" in caplog.text
+
+
+def test_only_workers_with_a_paused_of_their_own_are_asked() -> None:
+    assert may_pause(Pausing(COMPLETED))
+    assert not may_pause(Styled(COMPLETED))
+    assert not may_pause(workers_in(decorated)[0])
 
 
 @pytest.mark.parametrize("plain", [True, False])
