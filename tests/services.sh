@@ -9,19 +9,20 @@ set -u
 PYTHON=${PYTHON:-python3}
 missing=""
 
-# The Node client of IronWorker, the schema of AsyncAPI documents, and AMQP for Node stand in a cache folder, as
-# no program needs them but a test.
+# Clients of IronWorker and Conductor for Node, the schema of AsyncAPI documents, and AMQP for Node stand in a
+# cache folder, as no program needs them but a test.
 get_clients() {
     get_from_npm iron_worker 0.1.8
     get_from_npm @asyncapi/specs 6.11.1
     get_from_npm amqplib 2.3.1
+    get_from_npm @io-orkes/conductor-javascript 4.0.0
 }
 
 get_from_npm() {
     clients=${XDG_CACHE_HOME:-$HOME/.cache}/reworker/npm
     [ "${what:-}" = servers ] && [ ! -d "$clients/node_modules/$1" ] || return 0
     echo "tests/services.sh: installing $1 from npm"
-    mkdir -p "$clients" && npm install --prefix "$clients" --no-audit --no-fund --silent \
+    mkdir -p "$clients" && npm install --prefix "$clients" --no-audit --no-fund --silent --legacy-peer-deps \
         "$1@$2" </dev/null >/dev/null 2>&1 ||
         echo "tests/services.sh: could not install $1 from npm" >&2
 }

@@ -33,6 +33,9 @@ PYTHON_TYPES = (
     *("cp_final", "cp_flaky", "cp_long", "cp_domain"),
 )
 SWIFT_TYPES = ("task_1", "task_2", "sw_careless", "sw_function")
+#: of `clients/conductor_workers.js`; and of all.
+NODE_TYPES = ("js_complete", "js_fail")
+TYPES = (*PYTHON_TYPES, *SWIFT_TYPES, *NODE_TYPES)
 #: names in the message of a step.
 RAW = ["attempt", "dynamic", "group", "notify", "parameters"]
 pytestmark = pytest.mark.timeout(240)  # each worker of a client is a process, which take their time to start
@@ -79,7 +82,7 @@ def client(tmp_path: Path) -> Iterator[Callable[..., Process]]:
 def texts(**more: dict[str, Any]) -> dict[str, str]:
     """Return a playbook for each task type."""
     values = {"speed": 3, "color": "red"}
-    found = {name: playbook_of(name, **values) for name in (*PYTHON_TYPES, *SWIFT_TYPES)}
+    found = {name: playbook_of(name, **values) for name in TYPES}
     found["cp_domain"] = playbook_of("cp_domain", domain=["green", "blue", "NO_DOMAIN"], **values)
     found |= {name: playbook_of(name, **own) for name, own in more.items()}
     return found
@@ -91,7 +94,7 @@ def ends(found: dict[str, AttemptView]) -> dict[str, tuple[str, Any]]:
 
 
 def require_all_done(site: ConductorSite, found: dict[str, AttemptView]) -> None:
-    """Check what each worker of both programs has said, and that it was heard once."""
+    """Check what each worker has said, and that it was heard once."""
     said = ends(found)
     assert said["cp_class"] == ("completed", {"speed": 3})
     assert said["cp_function"] == ("completed", {"hosts": ["cp-function"], "raw": RAW})
@@ -106,6 +109,9 @@ def require_all_done(site: ConductorSite, found: dict[str, AttemptView]) -> None
     assert said["task_1"] == said["task_2"] == ("completed", sample)
     assert (found["sw_careless"].row.status, found["sw_careless"].row.message) == ("failed", "no status")
     assert (found["sw_function"].row.status, found["sw_function"].row.message) == ("failed", "3")
+    assert said["js_complete"] == ("completed", {"half": 1.5})
+    assert (found["js_fail"].row.status, found["js_fail"].row.message) == ("failed", "never meant to work")
+    assert "halving 3" in site.lines(found["js_complete"].row.deployment_id)
     for name, view in found.items():
         kinds = Counter(site.events(view.row.deployment_id))
         assert kinds["ReplyStarted"] == 1, (name, kinds)
@@ -114,31 +120,34 @@ def require_all_done(site: ConductorSite, found: dict[str, AttemptView]) -> None
 
 
 @pytest.mark.slow  # one step takes longer than the shortest lease, which is ten seconds
-def test_workers_of_both_clients_complete_steps_when_the_server_asks_who_is_there(
+def test_workers_of_all_clients_complete_steps_when_the_server_asks_who_is_there(
     up_site: ConductorSite, client: Callable[..., Process]
 ) -> None:
     secret = up_site.token(Scope.WORKER)
     address = up_site.url.removeprefix("http://")
-    client(
-        "conductor_workers.py",
-        CONDUCTOR_SERVER_URL=f"{up_site.url}/api",
-        CONDUCTOR_AUTH_KEY="any",
-        CONDUCTOR_AUTH_SECRET=secret,
-    )
+    for program in ("conductor_workers.py", "conductor_workers.js"):
+        client(
+            program,
+            CONDUCTOR_SERVER_URL=f"{up_site.url}/api",
+            CONDUCTOR_AUTH_KEY="any",
+            CONDUCTOR_AUTH_SECRET=secret,
+        )
     client("swift_workers.py", SWIFT_SERVER_URL=f"http://any:{secret}@{address}/api")
-    up_site.wait_for_polls((*PYTHON_TYPES, *SWIFT_TYPES), secret)
+    up_site.wait_for_polls(TYPES, secret)
     found = up_site.run(texts(cp_long={"seconds": 13}), STEPS_S)
     require_all_done(up_site, found)
     assert ends(found)["cp_long"] == ("completed", {"slept": 13, "polls": 1})
 
 
+@pytest.mark.slow
 @pytest.mark.rabbitmq
-def test_workers_of_both_clients_complete_steps_from_rabbitmq(
+def test_workers_of_all_clients_complete_steps_from_rabbitmq(
     rabbit_site: ConductorSite, client: Callable[..., Process]
 ) -> None:
-    client("conductor_workers.py", CONDUCTOR_SERVER_URL=f"{rabbit_site.url}/api")
+    for program in ("conductor_workers.py", "conductor_workers.js"):
+        client(program, CONDUCTOR_SERVER_URL=f"{rabbit_site.url}/api")
     client("swift_workers.py", SWIFT_SERVER_URL=f"{rabbit_site.url}/api")
-    rabbit_site.wait_for_polls((*PYTHON_TYPES, *SWIFT_TYPES))
+    rabbit_site.wait_for_polls(TYPES)
     found = rabbit_site.run(texts(cp_long={"seconds": 0.1}), STEPS_S)
     require_all_done(rabbit_site, found)
 

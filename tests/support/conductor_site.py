@@ -19,6 +19,7 @@ from reworker.core.principal import Scope
 from reworker.core.reads import AttemptView
 from reworker.core.service import Service
 from tests.conftest import require_server
+from tests.support.iron_site import NPM_FOLDER
 from tests.support.processes import Process
 from tests.support.waiting import wait_until
 
@@ -32,21 +33,23 @@ CLIENT_PYTHON = (
     / "python"
 )
 #: seconds in which a program of a client is ready, on a busy day: each of its workers is a process.
-READY_S = 60.0
+READY_S = 90.0
 
 
 def require_clients() -> None:
     """Skip the test without the packages, fail it in CI."""
     require_server("swift-conductor-client and conductor-python of PyPI", CLIENT_PYTHON.exists())
+    package = NPM_FOLDER / "node_modules" / "@io-orkes" / "conductor-javascript"
+    require_server("@io-orkes/conductor-javascript of npm", package.is_dir())
 
 
 def client_process(name: str, folder: Path, environment: Mapping[str, str], *arguments: str) -> Process:
-    """Start a program of a client."""
+    """Start a program of a client, in Python or JavaScript."""
     return Process(
         *(str(CLIENTS / name), *arguments),
-        command=(str(CLIENT_PYTHON),),
+        command=("node",) if name.endswith(".js") else (str(CLIENT_PYTHON),),
         folder=folder,
-        environment=dict(environment),
+        environment={"NODE_PATH": str(NPM_FOLDER / "node_modules"), **environment},
     )
 
 
@@ -83,7 +86,7 @@ class ConductorSite:
             found = httpx.get(place, headers=headers, trust_env=False).json()
             return set(types) <= {one["queueName"] for one in found}
 
-        wait_until(are_polled, READY_S)
+        wait_until(are_polled, READY_S, f"polls of {sorted(types)}")
 
     def run(self, texts: Mapping[str, str], timeout_s: float) -> dict[str, AttemptView]:
         """Run playbooks of one step, all at once; return the last attempt of each, once all have ended."""
