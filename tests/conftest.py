@@ -68,7 +68,7 @@ def rabbitmq_session() -> Iterator[list[rabbitmq_server.RabbitMQNode]]:
 def rabbitmq(rabbitmq_session: list[rabbitmq_server.RabbitMQNode]) -> rabbitmq_server.RabbitMQNode:
     """Give the session's RabbitMQ node, running; it is shared: leave it running.
 
-    A test that restarts or kills a node, or wants other settings, makes its
+    A test that restarts or kills a node takes `mortal_rabbitmq`; one that wants other settings makes its
     own `RabbitMQNode`.
     """
     require_server(f"RabbitMQ {wanted_version()}".strip(), rabbitmq_server.is_installed())
@@ -77,6 +77,29 @@ def rabbitmq(rabbitmq_session: list[rabbitmq_server.RabbitMQNode]) -> rabbitmq_s
     if not rabbitmq_session[0].is_running:
         rabbitmq_session[0].start()
     return rabbitmq_session[0]
+
+
+@pytest.fixture(scope="session")
+def mortal_session() -> Iterator[list[rabbitmq_server.RabbitMQNode]]:
+    """Hold the node that may be killed, which the first test that needs it starts."""
+    nodes: list[rabbitmq_server.RabbitMQNode] = []
+    yield nodes
+    for node in nodes:
+        node.close()
+
+
+@pytest.fixture
+def mortal_rabbitmq(mortal_session: list[rabbitmq_server.RabbitMQNode]) -> rabbitmq_server.RabbitMQNode:
+    """Give a running RabbitMQ to a test that stops, kills or restarts it; take a fresh virtual host there.
+
+    It is started once, for a start takes eight seconds of a processor.
+    """
+    require_server(f"RabbitMQ {wanted_version()}".strip(), rabbitmq_server.is_installed())
+    if not mortal_session:
+        mortal_session.append(rabbitmq_server.RabbitMQNode())
+    if not mortal_session[0].is_running:
+        mortal_session[0].start()
+    return mortal_session[0]
 
 
 @pytest.fixture

@@ -24,7 +24,7 @@ from tests.support.system import READY_S, BrokerProcess, System
 from tests.support.waiting import wait_until
 
 #: at how many moments each fault strikes.
-MOMENT_COUNT = int(os.environ.get("REWORKER_FAULT_MOMENTS", "20"))
+MOMENT_COUNT = int(os.environ.get("REWORKER_FAULT_MOMENTS", "12"))
 #: seconds that a test may take per moment, on a busy day.
 MOMENT_S = 6
 #: seconds of the long steps, one more than their test asks for: the core notes the start when it hears of it;

@@ -68,18 +68,24 @@ def test_tasks_are_told_truly_on_the_embedded_broker_and_sqlite(
     besiege(process, (node, node.url), f"sqlite:///{tmp_path / 'reworker.db'}", top, moments)
 
 
-class _RabbitMQ(RabbitMQNode):
+class _RabbitMQ:
+    def __init__(self, node: RabbitMQNode) -> None:
+        self._node = node
+
     def kill_and_start(self) -> None:
         """Kill it as a power cut would, and start it again."""
-        self.kill()
-        self.start()
+        self._node.kill()
+        self._node.start()
 
 
 @pytest.mark.rabbitmq
 @pytest.mark.postgres
 def test_tasks_are_told_truly_on_rabbitmq_and_postgresql(
-    process: Callable[..., Process], postgres_url: str, top: Path, moments: random.Random
+    process: Callable[..., Process],
+    mortal_rabbitmq: RabbitMQNode,
+    postgres_url: str,
+    top: Path,
+    moments: random.Random,
 ) -> None:
-    with _RabbitMQ() as node:
-        url = node.url(node.add_vhost())
-        besiege(process, (node, url), postgres_url, top, moments)
+    url = mortal_rabbitmq.url(mortal_rabbitmq.add_vhost())
+    besiege(process, (_RabbitMQ(mortal_rabbitmq), url), postgres_url, top, moments)

@@ -4,15 +4,14 @@ from __future__ import annotations
 
 import random
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Callable
 from pathlib import Path
 
 import pytest
 
 from reworker.drill.worker import AGAIN, ONCE
-from tests.conftest import require_server
 from tests.support.processes import Process
-from tests.support.rabbitmq import RabbitMQNode, is_installed
+from tests.support.rabbitmq import RabbitMQNode
 from tests.support.system import AllInOne, BrokerProcess, System
 from tests.support.truth import check_all
 
@@ -58,31 +57,24 @@ def test_deployments_end_truly_when_everything_is_killed(
     system.close()
 
 
-@pytest.fixture
-def own_node() -> Iterator[RabbitMQNode]:
-    """Give a RabbitMQ that this test may restart."""
-    require_server("RabbitMQ", is_installed())
-    with RabbitMQNode() as node:
-        yield node
-
-
 @pytest.mark.rabbitmq
 def test_deployments_end_truly_when_rabbitmq_restarts(
-    own_node: RabbitMQNode,
+    mortal_rabbitmq: RabbitMQNode,
     new_system: Callable[[str], System],
     moments: random.Random,
     moment_count: int,
 ) -> None:
-    system = new_system(own_node.url())
+    node = mortal_rabbitmq
+    system = new_system(node.url(node.add_vhost()))
     system.run(instances=STAGGERED_COUNT)
-    blows = (own_node.stop, own_node.kill)
+    blows = (node.stop, node.kill)
     for number in range(max(moment_count // 10, len(blows))):
         ids = start_staggered(system, moments)
         blows[number % len(blows)]()
         stages = {system.service.deployment(one).row.last_seq for one in ids}
         assert system.moving_count(ids) >= STAGGERED_COUNT / 2
         assert len(stages) >= STAGGERED_COUNT / 4, f"one restart should strike at many moments: {stages}"
-        own_node.start()
+        node.start()
         system.wait_for_rest(ids)
     assert check_all(system)["completed"] >= STAGGERED_COUNT
 

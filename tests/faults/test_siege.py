@@ -34,12 +34,12 @@ pytestmark = [
 
 
 def test_nothing_is_lost_or_doubled_in_a_host_under_siege(
-    process: Callable[..., Process], tmp_path: Path, moments: random.Random
+    process: Callable[..., Process], mortal_rabbitmq: RabbitMQNode, tmp_path: Path, moments: random.Random
 ) -> None:
     db = f"sqlite:///{tmp_path / 'reworker.db'}"
-    with RabbitMQNode() as node, opened_storage(db) as (storage, logs):
+    with opened_storage(db) as (storage, logs):
         service = Service(storage, logs, SystemClock())
-        with closing(Siege(process, node, (db, storage, service), tmp_path, moments)) as siege:
+        with closing(Siege(process, mortal_rabbitmq, (db, storage, service), tmp_path, moments)) as siege:
             siege.open()
             siege.run(STRIKE_COUNT)
         outcomes = Counter(str(service.deployment(one).state.status) for one in siege.ids)
