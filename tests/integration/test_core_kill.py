@@ -59,7 +59,7 @@ def test_deployment_completes_when_the_core_is_killed_again_and_again(
     own_id = core.service.submit(playbook(*[step] * step_count))
     for number in range(1, KILL_COUNT + 1):
         count = (number - 1) * STEPS_PER_KILL + moments.randrange(1, STEPS_PER_KILL)
-        wait_until(partial(go_on, core, own_id, count), 20, poll_s=0.001)
+        wait_until(partial(go_on, core, own_id, count), 20, poll_s=0.005)
         core.process.kill9()
         core.start()
     wait_until(lambda: go_on(core, own_id, step_count), 30)
