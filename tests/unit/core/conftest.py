@@ -6,7 +6,8 @@ from pathlib import Path
 import pytest
 from sqlalchemy import Connection, Dialect, Engine, event
 
-from tests.unit.core.kit import Worker, World, running
+from tests.unit.core.kept import Kept, borrowed
+from tests.unit.core.kit import Worker, World
 from tests.unit.core.people import People
 
 _compiled: dict[object, object] = {}
@@ -29,11 +30,18 @@ def shared_statements() -> Iterator[None]:
     event.remove(Engine, "engine_connect", _share)
 
 
+@pytest.fixture(scope="session")
+def kept(memory_folder: Path) -> Iterator[Kept]:
+    """Open databases for worlds."""
+    made = Kept(memory_folder)
+    yield made
+    made.close()
+
+
 @pytest.fixture
-def world(tmp_path: Path) -> Iterator[World]:
+def world(kept: Kept) -> Iterator[World]:
     """A world with a core that runs."""
-    with running(World(tmp_path)) as made:
-        yield made
+    yield from borrowed(kept, World)
 
 
 @pytest.fixture

@@ -8,6 +8,7 @@ import json
 import tempfile
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
+from dataclasses import dataclass
 from datetime import UTC, datetime, timedelta
 from functools import cache
 from pathlib import Path
@@ -163,15 +164,36 @@ def fresh_packages() -> bytes:
         return packages_path(path).read_bytes()
 
 
-class World:
-    """Everything there is; `run` lets it go on until nothing moves any more."""
+@dataclass(frozen=True)
+class Lent:
+    """An open database with its log, that a world has from somebody who wants it back."""
 
-    def __init__(self, folder: Path) -> None:
+    path: Path
+    storage: FusedStorage
+    logs: SqlLog
+
+    def close(self) -> None:
+        self.storage.close()
+        self.logs.close()
+
+
+class World:
+    """Everything there is; `run` lets it go on until nothing moves any more.
+
+    Args:
+        home: a folder for new files, or an open database for the first core.
+    """
+
+    def __init__(self, home: Path | Lent) -> None:
         self.clock = FakeClock()
-        self.path = folder / "core.db"
-        for path, data in zip((self.path, log_path(self.path)), fresh_database(), strict=True):
-            path.write_bytes(data)
-        packages_path(self.path).write_bytes(fresh_packages())
+        self._unused, self.lent = None, None
+        if isinstance(home, Lent):
+            self._unused, self.path = home, home.path
+        else:
+            self.path = home / "core.db"
+            for path, data in zip((self.path, log_path(self.path)), fresh_database(), strict=True):
+                path.write_bytes(data)
+            packages_path(self.path).write_bytes(fresh_packages())
         self.broker = MemoryBroker()
         self.storage: FusedStorage
         self.core: Core
@@ -185,8 +207,11 @@ class World:
 
     def start(self, fuse: Fuse | None = None) -> Core:
         """Start a core on the database, killed where the fuse burns."""
-        self.storage = self.make_storage(self.path)
-        self._logs = self.make_logs(log_path(self.path))
+        self.lent, self._unused = self._unused, None
+        found = self.lent or Lent(
+            self.path, self.make_storage(self.path), self.make_logs(log_path(self.path))
+        )
+        self.storage, self._logs = found.storage, found.logs
         self._bus = FusedBus(self.broker, is_threaded=False, name="core", clock=self.clock)
         self._bus.open(timeout_s=1)
         self.core = Core(self._bus, self.storage, self._logs, self.settings, clock=self.clock)
@@ -199,10 +224,22 @@ class World:
         """Let the core vanish: its connections drop, nothing is finished."""
         self.storage.fuse = self._bus.fuse = Fuse()
         if self.is_running:
-            self.is_running = False
-            self._bus.close()
+            self._leave()
             self.storage.close()
             self._logs.close()
+
+    def give_back(self) -> Lent | None:
+        """Let the core vanish; return what was lent if this core was the only one on it, else None."""
+        if not self.is_running or self.lent is None:
+            self.kill()
+            return None
+        self.storage.fuse, self.storage.fault = Fuse(), None
+        self._leave()
+        return self.lent
+
+    def _leave(self) -> None:
+        self.is_running = False
+        self._bus.close()
 
     def run(self) -> None:
         """Deliver and work until nothing moves; a core whose fuse burns is killed."""
@@ -248,7 +285,8 @@ class World:
         """Return a world with the same clock, database and broker, for another core."""
         other = copy.copy(self)
         other.settings = msgspec.structs.replace(self.settings, name=name)
-        other.is_running = False
+        other.is_running, other.lent = False, None
+        self.lent = None
         return other
 
 
