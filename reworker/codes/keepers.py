@@ -112,6 +112,13 @@ class Keeper:
         """The process that all of a task descends from."""
         return self._first
 
+    @property
+    def is_waiting(self) -> bool:
+        """Whether it waits for a task; if it has none and does not, it has ended."""
+        poll = select.poll()
+        poll.register(self._leash, select.POLLIN)
+        return not poll.poll(0)
+
     def fileno(self) -> int:
         """Return what can be read when there is news; for `poll`."""
         return self._leash.fileno()

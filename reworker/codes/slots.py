@@ -60,11 +60,13 @@ class Slot:
         self.folder, self.temporary = self.top / "task", self.top / "tmp"
 
     def keeper(self, limits: dict[str, int]) -> Keeper:
-        """Return the keeper of this slot; it is started when there is none.
+        """Return the keeper of this slot, which has no task; it is started when there is none.
 
         Args:
             limits: of its tasks, which are the same for all of them; see `keepers.Place`.
         """
+        if self._keeper is not None and not self._keeper.is_waiting:
+            self.end_keeper()
         if self._keeper is None:
             private = [(place, str(self.temporary)) for place in _PRIVATE if _can_be_private(place, self.top)]
             hidden = [*self._hidden, str(self._work)]

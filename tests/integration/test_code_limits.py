@@ -226,6 +226,14 @@ def test_keeper_that_is_killed_takes_its_task_along(bed: Bed) -> None:
     assert bed.shell("echo again").data == {"exit_code": 0}
 
 
+def test_task_does_not_pay_for_a_keeper_that_was_killed_before_it(bed: Bed) -> None:
+    bed.shell("true")
+    keeper = bed.harness.worker._slot._keeper
+    os.kill(keeper.pid, 9)
+    wait_until(lambda: not keeper.is_waiting, 10)
+    assert log_of(bed.shell("echo on")) == "on\n"
+
+
 #: says what a process is and has, and what it may use.
 WHO = """
 import json, os, resource
