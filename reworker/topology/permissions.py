@@ -72,20 +72,23 @@ def rights_of(file: TopologyFile) -> tuple[Rights, ...]:
             reason = f"two of core, workers and clients have the user {user!r}: give each a user of its own"
             raise ConfigError(reason, key="user", path=file.path)
     has_codes = any(one.queues_key == CODES_KEY for one in file.workers)
+    has_domains = any(_is_in_domain(one) for one in file.workers)
     return (
-        *(_of_core(one, has_codes=has_codes) for one in file.cores),
+        *(_of_core(one, has_codes=has_codes, has_domains=has_domains) for one in file.cores),
         *(_of_workers(user, entries) for user, entries in workers.items()),
         *(_of_client(one) for one in file.clients),
     )
 
 
-def _of_core(core: CoreEntry, *, has_codes: bool) -> Rights:
+def _of_core(core: CoreEntry, *, has_codes: bool, has_domains: bool) -> Rights:
     """It declares its exchanges and queues, publishes steps, cancels and answers, and reads its queues.
 
     One queue more is its own for the messages by which it sees that the broker delivers. Where there are
-    workers of codes, it makes a queue for each code; that it dead-letters asks to read it, too.
+    workers of codes, it makes a queue for each code; that it dead-letters asks to read it, too. Where there
+    are workers in domains, it looks at queues of workers; the right to write is the one that allows least.
     """
     codes = [CODE_PATTERN] if has_codes else []
+    looked = [f"{re.escape(one)}.+" for one in (names.WORKER_PREFIX, names.POLLED_PREFIX) if has_domains]
     canary = f"{re.escape(names.control_queue(names.CORE, ''))}{_ID}"
     exchanges = (core.exchange, names.CONTROL_EXCHANGE, names.DEAD_EXCHANGE)
     own = (names.REPLY_QUEUE, names.OUTPUT_QUEUE, core.job_queue)
@@ -95,7 +98,7 @@ def _of_core(core: CoreEntry, *, has_codes: bool) -> Rights:
         user=core.user,
         about=CORE_WORDS,
         configure=_pattern([*declared, canary, *codes]),
-        write=_pattern([*declared, DEFAULT_EXCHANGE, *codes]),
+        write=_pattern([*declared, DEFAULT_EXCHANGE, *codes, *looked]),
         read=_pattern([*map(re.escape, own), *bound_to, canary, *codes]),
     )
 
@@ -121,6 +124,10 @@ def _of_workers(user: str, workers: list[WorkerEntry]) -> Rights:
             ),
         ),
     )
+
+
+def _is_in_domain(worker: WorkerEntry) -> bool:
+    return not worker.queues_key and "." in worker.queue.removeprefix(names.WORKER_PREFIX)
 
 
 def _is_declaring(worker: WorkerEntry) -> bool:

@@ -3,6 +3,7 @@
 import json
 import shlex
 from contextlib import closing
+from functools import partial
 from pathlib import Path
 
 import pika
@@ -10,6 +11,7 @@ import pytest
 
 from reworker.bus.connection import PikaBus
 from reworker.bus.contract import Outgoing, Properties, Verdict, publish_and_wait
+from reworker.bus.queue_state import QueueState
 from reworker.cli.wiring import opened_service
 from reworker.config import mq_settings
 from reworker.topology.code_queues import code_topology, delete_code_queue
@@ -86,6 +88,19 @@ def test_worker_that_declares_can_do_that_with_the_printed_rights(users, process
     seen_channel.cancel()
     assert worker.terminate() == 0
     assert "ACCESS_REFUSED" not in worker.output
+
+
+def test_core_sees_who_works_in_a_domain_with_the_printed_rights(users, seen_channel):
+    seen_channel.queue_declare("re.polled.worker.blue.frobberworker")
+    seen_channel.basic_publish("", "re.polled.worker.blue.frobberworker", b"")
+    seen_channel.basic_consume("worker.blue.frobberworker", lambda *_: None)
+    with closing(PikaBus(mq_settings(users.url("CORE")))) as core:
+        core.open(timeout_s=10)
+        found = {}
+        for queue in ("worker.blue.frobberworker", "re.polled.worker.blue.frobberworker", "worker.blue.gone"):
+            core.look(queue, partial(found.__setitem__, queue), deadline_s=10)
+        wait_until(lambda: len(found) == 3)
+        assert list(found.values()) == [QueueState(True, 0, 1), QueueState(True, 1, 0), QueueState(False)]
 
 
 @pytest.mark.parametrize("mode", ["verify", "off"])

@@ -24,6 +24,7 @@ workers:
   declaring: {user: DECLARING, declare: declare}
   many: {user: MANY, queues: "worker.code.#"}
   other: {}
+  frobber: {domain: blue}
   ircnotify: {queue: ircnotify, bindings: [notify.irc]}
 clients: {CLIENT: {}}
 """

@@ -204,3 +204,13 @@ def test_commands_say_what_no_right_keeps_a_worker_from():
     assert any("accept_from: [boss]" in line for line in commands_of((core, worker), "/"))
     for alone in (core, worker):
         assert not any("accept_from" in line for line in commands_of((alone,), "/"))
+
+
+def test_core_may_look_at_queues_of_workers_where_some_stand_in_domains():
+    core = CoreEntry(user="core", exchange="re", job_queue="recore")
+    looked = {"worker.eu.aworker", "worker.aworker", "re.polled.worker.eu.a"}
+    wanted = looked | {"re.polledx", "workerx", "re.polled."}
+    for worker_entry, found in ((worker(), set()), (worker(queue="worker.eu.aworker"), looked)):
+        (rights, _) = rights_for(worker_entry, cores=(core,))
+        assert takes(rights.write, wanted) == found
+        assert not takes(rights.configure, wanted)
