@@ -12,7 +12,8 @@ from pathlib import Path
 import pytest
 
 from reworker.cli.main import main
-from tests.integration.cli_support import reworker, start_system
+from tests.conftest import fresh_vhost
+from tests.integration.cli_support import reworker, shared_system, start_system
 from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
@@ -29,12 +30,24 @@ FAILING = ROLLOUT + "  - noop:Fail: {message: no disk left}\n"
 IN_DOUBT = ROLLOUT.replace("noop:Run: {greeting: hello}", "doubt:Do")
 
 
+def laid_out(folder):
+    (folder / "rollout.yaml").write_text(ROLLOUT)
+    (folder / "failing.yaml").write_text(FAILING)
+    (folder / "doubt.yaml").write_text(IN_DOUBT)
+    return folder
+
+
 @pytest.fixture
 def folder(tmp_path):
-    (tmp_path / "rollout.yaml").write_text(ROLLOUT)
-    (tmp_path / "failing.yaml").write_text(FAILING)
-    (tmp_path / "doubt.yaml").write_text(IN_DOUBT)
-    return tmp_path
+    return laid_out(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory, broker_session):
+    """The folder of a core and two workers that tests share which leave them free."""
+    folder = laid_out(tmp_path_factory.mktemp("shared"))
+    with shared_system(folder, broker_session.url(fresh_vhost())):
+        yield folder
 
 
 @pytest.fixture
@@ -51,15 +64,15 @@ def test_run_follows_a_deployment_to_its_end(process, any_broker_url, folder):
     assert re.search(r"[0-9a-f]{24} completed: 4 of 4 steps in [0-9.]+ s$", result.stdout.strip())
 
 
-def test_run_says_on_which_host_and_step_and_why_it_failed(system, folder):
-    result = reworker("run", "failing.yaml", folder=folder)
+def test_run_says_on_which_host_and_step_and_why_it_failed(shared):
+    result = reworker("run", "failing.yaml", folder=shared)
     assert result.returncode == 1
     assert "failed: noop:Fail on web1: no disk left" in result.stdout
     assert "web2" not in result.stdout
 
 
-def test_run_as_json_prints_the_event_stream(system, folder):
-    result = reworker("run", "rollout.yaml", "-o", "json", folder=folder)
+def test_run_as_json_prints_the_event_stream(shared):
+    result = reworker("run", "rollout.yaml", "-o", "json", folder=shared)
     events = [json.loads(line) for line in result.stdout.splitlines()]
     assert result.returncode == 0
     assert events[0]["event"] == "Submitted"
@@ -80,25 +93,25 @@ def test_detached_deployments_can_be_watched_shown_and_listed(system, folder):
     assert json.loads(reworker("ls", "-o", "json", folder=folder).stdout)["id"] == deployment
 
 
-def test_logs_print_the_output_of_the_steps(system, folder):
-    deployment = reworker("run", "rollout.yaml", "--detach", folder=folder).stdout.strip()
-    assert reworker("watch", deployment, folder=folder).returncode == 0
+def test_logs_print_the_output_of_the_steps(shared):
+    deployment = reworker("run", "rollout.yaml", "--detach", folder=shared).stdout.strip()
+    assert reworker("watch", deployment, folder=shared).returncode == 0
 
     def lines():
-        return reworker("logs", deployment, folder=folder).stdout.splitlines()
+        return reworker("logs", deployment, folder=shared).stdout.splitlines()
 
     wait_until(lambda: len(lines()) == 2, 10, "two lines of output")
     assert [line.split("  ")[-1] for line in lines()] == [
         "Run on web1: nothing to do",
         "Run on web2: nothing to do",
     ]
-    as_json = reworker("logs", deployment, "-f", "-o", "json", folder=folder).stdout.splitlines()
+    as_json = reworker("logs", deployment, "-f", "-o", "json", folder=shared).stdout.splitlines()
     assert [json.loads(line)["no"] for line in as_json] == [1, 2]
 
 
-def test_the_same_key_starts_one_deployment(system, folder):
+def test_the_same_key_starts_one_deployment(shared):
     first, second = (
-        reworker("run", "rollout.yaml", "--key", "release-7", "--detach", folder=folder).stdout
+        reworker("run", "rollout.yaml", "--key", "release-7", "--detach", folder=shared).stdout
         for _ in range(2)
     )
     assert first == second != ""
@@ -149,15 +162,15 @@ def test_a_doubt_waits_for_a_person_who_decides(system, folder, process, broker_
 
 
 @pytest.mark.parametrize("name", ["0" * 24, "../../x", "0" * 10_000])
-def test_commands_say_when_there_is_no_such_deployment(system, folder, name):
-    result = reworker("watch", name, folder=folder)
+def test_commands_say_when_there_is_no_such_deployment(shared, name):
+    result = reworker("watch", name, folder=shared)
     assert result.returncode == 1
     assert "no deployment" in result.stderr
 
 
-def test_a_step_without_a_worker_fails_and_says_what_is_missing(system, folder):
-    (folder / "nobody.yaml").write_text(ROLLOUT.replace("noop:Run", "nobody:Run"))
-    result = reworker("run", "nobody.yaml", folder=folder)
+def test_a_step_without_a_worker_fails_and_says_what_is_missing(shared):
+    (shared / "nobody.yaml").write_text(ROLLOUT.replace("noop:Run", "nobody:Run"))
+    result = reworker("run", "nobody.yaml", folder=shared)
     assert result.returncode == 1
     assert "no queue is bound to worker.nobody" in result.stdout
 
@@ -292,14 +305,14 @@ def test_new_makes_a_worker_that_passes_its_own_test_and_runs(process, folder, b
     assert result.stdout.count("greeter:Greet  completed") == 2
 
 
-def test_interrupting_run_detaches_and_says_so(system, folder, process):
-    (folder / "slow.yaml").write_text(ROLLOUT.replace("seconds: 0.05", "seconds: 1"))
-    follower = process("-m", "reworker", "run", "slow.yaml")
+def test_interrupting_run_detaches_and_says_so(shared, process):
+    (shared / "slow.yaml").write_text(ROLLOUT.replace("seconds: 0.05", "seconds: 1"))
+    follower = process("-m", "reworker", "run", "slow.yaml", folder=shared)
     follower.wait_for_line("started")
     follower.send_signal(signal.SIGINT)
     assert follower.wait() == 130
     deployment = re.search(r"detached.*reworker watch (\S+)", follower.output)[1]
-    assert reworker("watch", deployment, folder=folder).returncode == 0
+    assert reworker("watch", deployment, folder=shared).returncode == 0
 
 
 def test_run_says_when_no_core_takes_the_step(folder, process, broker_url):

@@ -8,7 +8,8 @@ import sys
 
 import pytest
 
-from tests.integration.cli_support import reworker, start_system
+from tests.conftest import fresh_vhost
+from tests.integration.cli_support import reworker, shared_system, start_system
 from tests.support.waiting import wait_until
 
 FAILING = """group: web
@@ -45,14 +46,24 @@ execution:
 """
 
 
+def laid_out(folder):
+    for name, text in (("failing", FAILING), ("approved", APPROVED), ("back", BACK), ("skipping", SKIPPING)):
+        (folder / f"{name}.yaml").write_text(text)
+    (folder / "mended.yaml").write_text(FAILING.replace("noop:Fail: {message: no disk left}", "noop:Mended"))
+    return folder
+
+
 @pytest.fixture
 def folder(tmp_path):
-    for name, text in (("failing", FAILING), ("approved", APPROVED), ("back", BACK), ("skipping", SKIPPING)):
-        (tmp_path / f"{name}.yaml").write_text(text)
-    (tmp_path / "mended.yaml").write_text(
-        FAILING.replace("noop:Fail: {message: no disk left}", "noop:Mended")
-    )
-    return tmp_path
+    return laid_out(tmp_path)
+
+
+@pytest.fixture(scope="module")
+def shared(tmp_path_factory, broker_session):
+    """The folder of a core and two workers that tests share whose deployments all end."""
+    folder = laid_out(tmp_path_factory.mktemp("shared"))
+    with shared_system(folder, broker_session.url(fresh_vhost())):
+        yield folder
 
 
 @pytest.fixture
@@ -77,23 +88,23 @@ def completed_steps(text):
     return re.findall(r"(web\d)  (\S+)  completed", text)
 
 
-def test_the_command_shown_after_a_failure_goes_on_where_it_stopped(system, folder):
-    deployment, way_on = failed(folder)
-    result = typed(way_on, folder)
+def test_the_command_shown_after_a_failure_goes_on_where_it_stopped(shared):
+    deployment, way_on = failed(shared)
+    result = typed(way_on, shared)
     assert result.returncode == 0, result.stderr
     assert result.stderr == "1 step done before, 0 left out, 5 to do\n"
-    watched = reworker("watch", result.stdout.strip(), folder=folder)
+    watched = reworker("watch", result.stdout.strip(), folder=shared)
     assert f"submitted, goes on with {deployment}" in watched.stdout
     assert completed_steps(watched.stdout) == []
-    again = typed(way_on, folder)
+    again = typed(way_on, shared)
     assert again.returncode == 1
     assert result.stdout.strip() in again.stderr
 
 
-def test_resume_with_the_mended_playbook_does_the_rest_of_it(system, folder):
-    deployment, _ = failed(folder)
+def test_resume_with_the_mended_playbook_does_the_rest_of_it(shared):
+    deployment, _ = failed(shared)
     arguments = (deployment, "mended.yaml", "--follow", "--reason", "disk is new")
-    result = reworker("resume", *arguments, folder=folder)
+    result = reworker("resume", *arguments, folder=shared)
     assert result.returncode == 0, result.stdout + result.stderr
     assert completed_steps(result.stdout) == [
         ("web1", "noop:Mended"),
@@ -104,25 +115,25 @@ def test_resume_with_the_mended_playbook_does_the_rest_of_it(system, folder):
     assert re.search(r"completed: 6 of 6 steps in", result.stdout)
 
 
-def test_resume_says_which_step_that_was_done_reads_otherwise(system, folder):
-    deployment, _ = failed(folder)
-    (folder / "edited.yaml").write_text(FAILING.replace("noop:Run", "noop:Walk"))
-    refused = reworker("resume", deployment, "edited.yaml", folder=folder)
+def test_resume_says_which_step_that_was_done_reads_otherwise(shared):
+    deployment, _ = failed(shared)
+    (shared / "edited.yaml").write_text(FAILING.replace("noop:Run", "noop:Walk"))
+    refused = reworker("resume", deployment, "edited.yaml", folder=shared)
     assert refused.returncode == 1
     assert (
         "sequence 'servers', host web1: step 1, noop:Run, was done and reads otherwise now" in refused.stderr
     )
-    result = reworker("resume", deployment, "edited.yaml", "--from", "6", "--follow", folder=folder)
+    result = reworker("resume", deployment, "edited.yaml", "--from", "6", "--follow", folder=shared)
     assert result.returncode == 0, result.stdout + result.stderr
     assert completed_steps(result.stdout) == [("web2", "noop:Again")]
 
 
-def test_resume_of_the_hosts_that_failed_leaves_the_others(system, folder):
-    deployment, _ = failed(folder)
+def test_resume_of_the_hosts_that_failed_leaves_the_others(shared):
+    deployment, _ = failed(shared)
     arguments = (deployment, "mended.yaml", "--hosts", "failed", "--follow")
-    result = reworker("resume", *arguments, folder=folder)
+    result = reworker("resume", *arguments, folder=shared)
     assert completed_steps(result.stdout) == [("web1", "noop:Mended"), ("web1", "noop:Again")]
-    numbered = reworker("show", deployment, "--plan", folder=folder).stdout
+    numbered = reworker("show", deployment, "--plan", folder=shared).stdout
     assert re.search(r"^ +5  web2  noop:Fail  -> re/worker.noop", numbered, re.MULTILINE)
 
 
@@ -154,30 +165,30 @@ def test_approvals_are_given_by_the_commands_that_are_shown(system, folder):
     assert "waits for no approval" in late.stderr
 
 
-def test_a_refused_approval_fails_the_deployment(system, folder):
-    result = reworker("run", "approved.yaml", folder=folder)
+def test_a_refused_approval_fails_the_deployment(shared):
+    result = reworker("run", "approved.yaml", folder=shared)
     refuse = re.search(r"^refuse: (.*)$", result.stdout, re.MULTILINE)[1]
-    assert typed(f"{refuse} --reason never", folder).returncode == 0
+    assert typed(f"{refuse} --reason never", shared).returncode == 0
     deployment = refuse.split()[2]
-    watched = reworker("watch", deployment, folder=folder)
+    watched = reworker("watch", deployment, folder=shared)
     assert watched.returncode == 1
     assert "failed: approval on web1: never" in watched.stdout
 
 
-def test_a_deployment_that_is_rolled_back_ends_with_1_and_says_so(system, folder):
-    result = reworker("run", "back.yaml", folder=folder)
+def test_a_deployment_that_is_rolled_back_ends_with_1_and_says_so(shared):
+    result = reworker("run", "back.yaml", folder=shared)
     assert result.returncode == 1
     assert "web1  rollback noop:Undo  completed" in result.stdout
     assert "rolled_back: noop:Fail on web1: no disk left (1 step taken back)" in result.stdout
 
 
-def test_steps_that_were_left_out_are_shown_with_the_reason(system, folder):
-    result = reworker("run", "skipping.yaml", folder=folder)
+def test_steps_that_were_left_out_are_shown_with_the_reason(shared):
+    result = reworker("run", "skipping.yaml", folder=shared)
     assert result.returncode == 0
     assert "web1  noop:Never  skipped: left out: ran did complete" in result.stdout
     deployment = result.stdout.splitlines()[-1].split()[0]
-    assert "noop:Never  skipped" in reworker("show", deployment, folder=folder).stdout
-    attempts = json.loads(reworker("show", deployment, "-o", "json", folder=folder).stdout)["attempts"]
+    assert "noop:Never  skipped" in reworker("show", deployment, folder=shared).stdout
+    attempts = json.loads(reworker("show", deployment, "-o", "json", folder=shared).stdout)["attempts"]
     assert [one["status"] for one in attempts] == ["completed", "skipped", "completed"]
 
 
