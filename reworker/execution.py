@@ -268,11 +268,11 @@ def _is_known(attempt: Attempt) -> bool:
         return _is_known_at_level_1(attempt)
     if not attempt.correlation_id:
         return False
-    original = running_of(attempt)
+    original = running_of(attempt) if attempt.key in station.open_attempts else None
     if original is not None:
         original.adopt(attempt)
         return True
-    may_be_elsewhere = attempt.is_redelivered or tries_of(attempt) > 0
+    may_be_elsewhere = attempt.is_redelivered or (attempt.has_past and tries_of(attempt) > 0)
     finished = station.ledger.find(attempt.key, is_redelivered=may_be_elsewhere)
     if finished is not None:
         attempt.answer_again(finished)

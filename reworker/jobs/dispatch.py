@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     import asyncio
 
 _STARTED = Reply("started")
+_TEXT = frozenset((str,))
 
 
 def run_step(worker: Any, methods: Mapping[str, StepMethod], attempt: Attempt, output: Output) -> None:
@@ -35,7 +36,7 @@ def run_step(worker: Any, methods: Mapping[str, StepMethod], attempt: Attempt, o
     attempt.method = method = _method_for(methods, parameters.get("subcommand"))
     values, problems = arguments_of(method, message)
     hosts = parameters.get("hosts") or []
-    if not isinstance(hosts, list) or set(map(type, hosts)) - {str}:
+    if not isinstance(hosts, list) or not _TEXT.issuperset(map(type, hosts)):
         problems = [*problems, f"hosts: expected a list of texts, found {hosts!r:.60}"]
     problems = problems or list(worker.problems_in(parameters["subcommand"], values, hosts))
     if problems:
@@ -51,7 +52,7 @@ def run_step(worker: Any, methods: Mapping[str, StepMethod], attempt: Attempt, o
 
 def _is_begun(worker: Any, attempt: Attempt) -> bool:
     """Say `started`; of a later try the core only needs to hear that it is there. Tell whether to go on."""
-    tries = tries_of(attempt)
+    tries = tries_of(attempt) if attempt.has_past else 0
     if not tries and worker.confirms_start and attempt.headers is not None:
         return may_begin(attempt)
     if not tries:

@@ -3,6 +3,7 @@ from __future__ import annotations
 import functools
 import struct
 from collections.abc import Callable
+from typing import Any
 
 import pika.frame
 import pika.spec
@@ -52,6 +53,15 @@ USUAL = st.builds(
     message_id=short,
     app_id=short,
 )
+USUAL_VALUES: dict[str, Any] = {
+    "content_type": "application/json",
+    "headers": {"x": 1},
+    "delivery_mode": 2,
+    "correlation_id": "a",
+    "reply_to": "b",
+    "message_id": "c",
+    "app_id": "d",
+}
 
 
 def decoded(data: bytes) -> pika.frame.Frame:
@@ -75,6 +85,21 @@ def test_header_frame_of_a_usual_message_means_the_same_to_pika(sent: Properties
     assert {name: getattr(found.properties, name) for name in NAMES} == {
         name: getattr(sent, name) for name in NAMES
     }
+
+
+@pytest.mark.parametrize("absent", sorted(USUAL_VALUES))
+def test_header_frame_of_a_message_that_has_one_less_means_the_same_to_pika(absent: str) -> None:
+    sent = Properties(**{**USUAL_VALUES, absent: None})
+    found = decoded(frames.header_frame(7, 12345, sent))
+    assert {name: getattr(found.properties, name) for name in NAMES} == {
+        name: getattr(sent, name) for name in NAMES
+    }
+
+
+@pytest.mark.parametrize("wrong", [{"correlation_id": "x" * 256}, {"message_id": "\u00e4" * 128}])
+def test_usual_message_with_a_text_over_255_bytes_is_refused(wrong: dict[str, str]) -> None:
+    with pytest.raises(ValueError, match="255 bytes, this one has 256"):
+        frames.header_frame(1, 0, Properties(**{**USUAL_VALUES, **wrong}))
 
 
 def test_fixed_headers_are_encoded_like_others_each_time() -> None:
@@ -202,6 +227,14 @@ def test_body_is_split_at_the_negotiated_size(size_bytes: int) -> None:
         found.append(frame.fragment)
         data = data[size:]
     assert b"".join(found) == body
+
+
+@pytest.mark.parametrize("size_bytes", [0, 1, frames.SURE_BODY_BYTES])
+def test_content_with_its_body_is_what_a_connection_with_the_smallest_frames_would_get(
+    size_bytes: int,
+) -> None:
+    body = b"x" * size_bytes
+    assert frames.with_body(3, b"head", body) == b"head" + frames.body_frames(3, body, 4096)
 
 
 def test_settling_frames_mean_the_same_to_pika() -> None:

@@ -288,6 +288,28 @@ def test_expire_ends_what_waits_and_what_is_sent(desk: Desk) -> None:
     assert desk.send() == ["fine"]
 
 
+@pytest.mark.parametrize("is_sent", [True, False])
+def test_expire_ends_what_came_after_the_last_look(desk: Desk, is_sent: bool) -> None:
+    desk.add("long")
+    desk.send()
+    desk.publisher.expire(0.5)
+    desk.add("short", deadline_s=1.0)
+    if is_sent:
+        desk.send()
+    desk.publisher.expire(1.0)
+    assert desk.outcomes == {"short": Outcome.TIMED_OUT}
+
+
+def test_message_in_several_frames_keeps_its_place_when_another_travels_alone(desk: Desk) -> None:
+    big = large("big")
+    desk.add(big, "small")
+    assert desk.send() == [big]
+    desk.add("later")
+    assert desk.send() == []
+    desk.publisher.confirm(1, False, True)
+    assert desk.send() == ["small", "later"]
+
+
 def test_late_confirm_changes_nothing_when_the_publish_has_timed_out(desk: Desk) -> None:
     desk.add("a", deadline_s=1.0)
     desk.add("b")
