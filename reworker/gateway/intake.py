@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable
+from functools import partial
 from typing import Protocol
 
 from reworker.bus.contract import Delivery, OnDemandConsumer, Verdict
@@ -22,6 +23,9 @@ DECLARE_AGAIN_S = 5.0
 #: seconds after a restart at which the queue is searched for leased steps: the broker may notice late that
 #: the process of before is gone. Afterwards they are not ours any more.
 SEARCH_S = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
+#: seconds after which the queue is searched on when a step stood before ours that another gateway has lost,
+#: and how often.
+AGAIN_S, AGAIN_COUNT = 0.5, 20
 
 
 class Lane(Protocol):
@@ -79,7 +83,7 @@ class Intake:
         self._consumer: OnDemandConsumer | None = None
         self._failure: tuple[float, BusError] | None = None
         self._is_opening = False
-        self._reserved_count = self._reclaim_count = 0
+        self._reserved_count = self._reclaim_count = self._again_count = 0
 
     @property
     def ack_within_s(self) -> float | None:
@@ -116,6 +120,7 @@ class Intake:
         """What was lost is in the queue, and its leases go on."""
         with self._house.lock:
             self.epoch += 1
+            self._again_count = AGAIN_COUNT
             self._reclaim_count += lost_count + len(self._remembered)
 
     # ---- what comes
@@ -186,12 +191,21 @@ class Intake:
     def _put_back(self, delivery: Delivery) -> None:
         """Leave to others what was only looked at to find steps of ours that came back."""
         with self._house.lock:
-            self._reclaim_count = 0
+            left_count, self._reclaim_count = self._reclaim_count + 1, 0
+            is_looking_on = delivery.redelivered and self._again_count > 0
+            self._again_count -= is_looking_on
         station = self._lane.station
+        if is_looking_on:
+            self._house.timers.after(AGAIN_S, partial(self._look_on, left_count))
         if delivery.redelivered:
             delivery.settle(Verdict.REQUEUE)
         else:
             return_to_queue(station.bus, delivery, accepted=station.settings.accept_from)
+
+    def _look_on(self, count: int) -> None:
+        with self._house.lock:
+            self._reclaim_count = max(self._reclaim_count, count)
+        self.look()
 
     # ---- what is ours
 

@@ -40,6 +40,26 @@ def test_messages_of_others_are_left_when_ours_are_looked_for(world: World) -> N
         world.wait(attempt, "started")
 
 
+def test_two_gateways_find_each_its_own_steps_when_both_were_cut(make_world: MakeWorld) -> None:
+    one = make_world()
+    attempts = [one.send(number) for number in range(1, 5)]
+    two = make_world(before=one)
+    holders = (one, two, two, one)
+    offers = [holder.take() for holder in holders]
+    one.broker.drop_connections()
+
+    def are_all_back() -> bool:
+        one.clock.advance(0.6)
+        for world in (one, two):
+            world.gateway.timers.run_due()
+        return one.waiting_count() == 0
+
+    wait_until(are_all_back, message="the leases to have their messages again")
+    for holder, offer, attempt in zip(holders, offers, attempts, strict=True):
+        assert holder.complete(offer).standing is Standing.DONE
+        one.wait(attempt, "started", "completed")
+
+
 @pytest.mark.parametrize("headers", [LEVEL_2, None])
 def test_result_is_sent_once_when_the_broker_comes_back(world: World, headers: StepHeaders | None) -> None:
     attempt = world.send(headers=headers)
@@ -116,7 +136,7 @@ def test_repeated_delivery_of_a_finished_step_is_answered_again(world: World) ->
     world.report(offer, Completed({}))
     world.broker.drop_connections()
     world.broker.hold_confirms(False)
-    world.wait(attempt, *["started"], *["completed"] * len(world.statuses(attempt)[1:]))
+    world.wait(attempt, "started", "completed")
     wait_until(lambda: world.waiting_count() == 0)
     ids = {one.properties.message_id for one in world.replies}
     assert len(ids) == 2

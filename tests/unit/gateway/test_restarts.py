@@ -140,6 +140,7 @@ def test_step_that_ended_just_before_the_restart_is_answered_again(
     wait_until(lambda: world.waiting_count() == 0 and not again.gateway.house.remembered)
     assert again.ask(hold_s=0).offers == ()
     world.wait(attempt, "started", "completed")
+    assert again.gateway.counts["leases"] == 0
 
 
 def test_offer_that_was_not_written_is_not_remembered(make_world: MakeWorld, ledger: str) -> None:
