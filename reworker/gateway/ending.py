@@ -106,7 +106,7 @@ def _on_settled(lease: Lease, reply: Reply | None, is_answered: bool) -> None:
         listeners, lease.listeners = lease.listeners, []
         lane.house.counts["results" if is_answered else "unsent_results"] += 1
     if not is_answered and reply is not None:
-        lane.keep(lease.attempt, reply)
+        lane.intake.keep(lease.attempt.key, reply)
     lane.note_end()
     for listener in listeners:
         listener(Standing.DONE if is_answered else Standing.UNSENT)

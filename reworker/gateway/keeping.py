@@ -75,7 +75,7 @@ def _beat_mono_s(lease: Lease) -> float:
     every_s = attempt.headers.heartbeat_s if attempt.headers is not None else None
     if every_s is None:
         return NEVER
-    every_s = min(every_s, CUT_BEAT_S) if lease.lane.epoch != lease.began_epoch else every_s
+    every_s = min(every_s, CUT_BEAT_S) if lease.lane.intake.epoch != lease.began_epoch else every_s
     return (attempt.last_heartbeat_mono_s or attempt.started_mono_s) + every_s
 
 
@@ -87,12 +87,12 @@ def _beat(lease: Lease, now_mono_s: float) -> None:
 
 
 def _ack_mono_s(lease: Lease) -> float:
-    within_s = lease.lane.ack_within_s
+    within_s = lease.lane.intake.ack_within_s
     return NEVER if within_s is None else lease.delivered_mono_s + within_s
 
 
 def _ack_early(lease: Lease, now_mono_s: float) -> None:
-    within_s = lease.lane.ack_within_s
+    within_s = lease.lane.intake.ack_within_s
     if within_s is None or now_mono_s < lease.delivered_mono_s + within_s:
         return
     if lease.attempt.ack_early():

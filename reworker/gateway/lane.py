@@ -21,7 +21,6 @@ from reworker.jobs.returning import return_to_queue
 from reworker.jobs.senders import SenderGate
 from reworker.jobs.station import Station
 from reworker.jobs.trying import limit
-from reworker.messages import Reply
 from reworker.topology import names
 
 #: workers of one type whose names are kept with their stations.
@@ -62,6 +61,9 @@ class Lane:
         self._marker = Marker(house, self.queue)
         self.waiting: OrderedDict[Request, None] = OrderedDict()
         self.parked: deque[Lease] = deque()
+        own = names.commands_of(kind.name)
+        #: what control messages call it: by its name, and with the domain.
+        self.commands = (*own, *(f"{kind.domain}.{one}" for one in own)) if kind.domain else own
         self.is_paused = False
         self.lease_count = 0
         self.last_polled_mono_s = house.clock.mono_s()
@@ -72,13 +74,6 @@ class Lane:
         self._wanted_count = 0
         self.is_closed = self._is_told_rate = False
         self.intake = Intake(self)
-
-    @property
-    def commands(self) -> tuple[str, ...]:
-        """What control messages call it: by its name, and with the domain."""
-        own = names.commands_of(self.kind.name)
-        domain = self.kind.domain
-        return (*own, *(f"{domain}.{one}" for one in own)) if domain else own
 
     # ---- polls
 
@@ -126,7 +121,7 @@ class Lane:
     def _hand(self, lease: Lease, request: Request) -> None:
         """Put a step into the hands of whoever polled; the lock is held."""
         lease.offer_to(request.worker_id, self._station_of(request.worker_id))
-        lease.kind, lease.began_epoch = request.kind, self.epoch
+        lease.kind, lease.began_epoch = request.kind, self.intake.epoch
         if request in self.waiting:
             self._wanted_count -= 1
         request.leases.append(lease)
@@ -273,21 +268,7 @@ class Lane:
         if lease.timer is not None:
             lease.timer.cancel()
 
-    def keep(self, attempt: Attempt, reply: Reply) -> None:
-        """Keep a final reply that the broker did not take, until the message comes back to be answered."""
-        self.intake.keep(attempt.key, reply)
-
     # ---- its end
-
-    @property
-    def ack_within_s(self) -> float | None:
-        """Seconds after a delivery in which it is to be settled; None is without limit."""
-        return self.intake.ack_within_s
-
-    @property
-    def epoch(self) -> int:
-        """How often the queue was found, or found again."""
-        return self.intake.epoch
 
     def is_idle_since(self, mono_s: float) -> bool:
         """Tell whether nobody has polled since, and nothing is leased or kept; the lock is held."""

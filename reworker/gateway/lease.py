@@ -39,6 +39,22 @@ class Phase(enum.Enum):
     OVER = "over"
 
 
+class Source(Protocol):
+    """What a lease asks of where it comes from; see `intake.Intake`."""
+
+    #: how often the queue was found, or found again.
+    epoch: int
+
+    @property
+    def ack_within_s(self) -> float | None:
+        """Seconds after a delivery in which it is to be settled; None is without limit."""
+        ...
+
+    def keep(self, key: str, reply: Reply) -> None:
+        """Keep a final reply that the broker did not take."""
+        ...
+
+
 class Owner(Protocol):
     """What a lease asks of its lane; see `lane.Lane`."""
 
@@ -47,13 +63,8 @@ class Owner(Protocol):
     performer: Performer
 
     @property
-    def epoch(self) -> int:
-        """How often the queue was found, or found again."""
-        ...
-
-    @property
-    def ack_within_s(self) -> float | None:
-        """Seconds after a delivery in which it is to be settled; None is without limit."""
+    def intake(self) -> Source:
+        """Where its steps come from."""
         ...
 
     def note_end(self) -> None:
@@ -62,10 +73,6 @@ class Owner(Protocol):
 
     def forget(self, lease: Lease) -> None:
         """Note that a lease is over; the lock is held."""
-        ...
-
-    def keep(self, attempt: Attempt, reply: Reply) -> None:
-        """Keep a final reply that the broker did not take."""
         ...
 
     def offer_again(self, lease: Lease) -> None:

@@ -130,7 +130,7 @@ def test_nothing_is_taken_when_who_waited_has_left(bus: Bus, bed: Bed) -> None:
         seen = waiting.empty_count
         waiting.leave()
         waiting.ask(1, stays=False)
-        wait_until(lambda seen=seen: waiting.empty_count > seen, PATIENCE_S)  # type: ignore[misc]
+        wait_until(lambda seen=seen: waiting.empty_count > seen, PATIENCE_S)  # type: ignore[misc]  # bound on purpose
     publish_all(bus, [b"1"]).wait_for(1)
     wait_until(lambda: bed.message_count(QUEUE) == 1, PATIENCE_S)
     assert waiting.deliveries == []
@@ -240,7 +240,7 @@ def test_quorum_queue_gives_on_demand(bus: Bus) -> None:
         waiting.ask(1)
         if number:
             before = waiting.empty_count
-            wait_until(lambda before=before: waiting.empty_count > before, PATIENCE_S)  # type: ignore[misc]
+            wait_until(lambda before=before: waiting.empty_count > before, PATIENCE_S)  # type: ignore[misc]  # bound on purpose
         bus.publish(outgoing(b"%d" % number, queue, exchange=""))
         waiting.wait_for(number + 1)
     for one in waiting.deliveries:

@@ -181,6 +181,6 @@ def test_leases_and_results_outlive_a_restart_of_rabbitmq() -> None:
         ends = [desk.complete(one) for one in offers[1:]] + [other.complete(one) for one in (*more, last)]
         assert {one.standing for one in ends} == {Standing.DONE}
         for one in attempts:
-            wait_until(lambda one=one: set(core.statuses(one)) == {"started", "completed"}, 60)  # type: ignore[misc]
+            wait_until(lambda one=one: set(core.statuses(one)) == {"started", "completed"}, 60)  # type: ignore[misc]  # bound on purpose
         assert len({one.properties.message_id for one in core.replies}) == 2 * len(attempts)
         assert desk.offers(desk.ask(hold_s=0)) == ()
