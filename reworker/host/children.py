@@ -6,7 +6,7 @@ import msgspec
 
 from reworker import __version__
 from reworker.clock import Clock
-from reworker.host.health import STARTING, Report
+from reworker.host.health import RUNNING, STARTING, Report
 from reworker.host.metrics import Family, lasting, merged, process_families
 
 #: seconds without a report after which a child counts as silent.
@@ -26,15 +26,16 @@ class Children:
         self._clock = clock
         self._reports: dict[str, tuple[Report | None, float]] = {}
         self._counted: dict[str, list[Family]] = {}
+        self._state = STARTING  # who asks before the first child is there must not take the host for ready
 
     def expect(self, child: str) -> None:
         """Note that a child was started, in place of the last one of this name."""
         self.forget(child)
-        self._reports[child] = (None, self._clock.mono_s())
+        self._reports[child], self._state = (None, self._clock.mono_s()), RUNNING
 
     def take(self, child: str, report: Report) -> None:
         """Note what a child says."""
-        self._reports[child] = (report, self._clock.mono_s())
+        self._reports[child], self._state = (report, self._clock.mono_s()), RUNNING
 
     def forget(self, child: str) -> None:
         """Note that a child has ended; what it has counted stays."""
@@ -53,7 +54,7 @@ class Children:
             ]
         )
         reasons = [f"{child}: {reason}" for child, one in found.items() for reason in one.reasons()]
-        return Report("host", unready=tuple(reasons), families=tuple(families))
+        return Report("host", self._state, unready=tuple(reasons), families=tuple(families))
 
     def _judged(self, child: str, report: Report | None, at_mono_s: float) -> Report:
         age_s = self._clock.mono_s() - at_mono_s

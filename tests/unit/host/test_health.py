@@ -163,6 +163,7 @@ def test_half_a_report_is_none(line: bytes) -> None:
 
 def test_host_is_ready_when_all_children_have_said_so(clock: FakeClock) -> None:
     children = Children(clock)
+    assert children.report().reasons() == ["host is starting"]
     children.expect("w/0")
     assert children.report().reasons() == ["w/0: w/0 is starting"]
     children.take("w/0", report(1))
