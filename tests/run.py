@@ -25,25 +25,27 @@ MOVED = {
         ),
         "web": (
             *("api_bad_input", "api_bad_requests", "api_contract", "api_flow", "api_streams", "bus_desk"),
-            *("completion", "server_commands", "tokens", "web_deployment_page", "web_first_steps"),
-            *("web_pages", "web_server", "web_oidc", "cli_waiting"),
+            *("web_deployment_page", "web_first_steps", "web_pages", "web_server", "web_oidc"),
         ),
+        "compat": ("bad_messages", "core_commands", "core_flow", "core_kill", "core_pair"),
     }.items()
 }
 #: lanes that take about as long; each run of one, with what is below `tests`, is a process of its own.
 #: A browser is driven from an event loop that never ends, beside which no other can be started.
 LANES: tuple[tuple[tuple[str, ...], ...], ...] = (
     (("integration",),),
-    (("contract", "docs", "compat", *MOVED["contract"]),),
+    (("contract", *MOVED["contract"]),),
     (("faults", "unit"),),
     (("browser",), (*MOVED["web"], "test_architecture.py")),
+    (("docs", "compat", *MOVED["compat"]),),
 )
 #: what holds no tests, or figures that must be measured alone.
 OTHERS = ("bench", "support", "data")
 #: the unit tests in parts that take about as long.
 UNIT_PARTS = (("tests/unit/core",), ("tests/unit", "--ignore=tests/unit/core"))
-#: fewer examples, and no plugin that takes half a second to load and that no unit test uses.
-QUICK = ("--hypothesis-profile=quick", "-p", "no:schemathesis")
+#: fewer examples; no plugin that takes long to load and that no unit test uses; output is captured as Python
+#: writes it, for no unit test starts a process that writes.
+QUICK = ("--hypothesis-profile=quick", "-p", "no:schemathesis", "-p", "no:anyio", "--capture=sys")
 
 
 def missing() -> list[str]:
