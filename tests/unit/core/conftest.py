@@ -1,7 +1,6 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from pathlib import Path
 
 import pytest
 from sqlalchemy import Connection, Dialect, Engine, event
@@ -28,14 +27,6 @@ def shared_statements() -> Iterator[None]:
     event.listen(Engine, "engine_connect", _share)
     yield
     event.remove(Engine, "engine_connect", _share)
-
-
-@pytest.fixture(scope="session")
-def kept(memory_folder: Path) -> Iterator[Kept]:
-    """Open databases for worlds."""
-    made = Kept(memory_folder)
-    yield made
-    made.close()
 
 
 @pytest.fixture
