@@ -12,11 +12,12 @@ from reworker.gateway.contract import LateResult, TaskType
 from reworker.jobs.returning import DELAYS_S
 from reworker.jobs.settings import QUEUE_NAME, WorkerSettings
 from reworker.topology import names
+from reworker.topology.code_queues import CODE_PREFIX
 
 #: bytes of the name of a queue. Source: AMQP 0-9-1, short strings.
 NAME_LIMIT_BYTES = 255
 #: a queue of this form holds messages that wait for another try: who polled it would take them too early.
-_RETRY_NAME = re.compile(r".*\.retry\.[0-9]+s")
+_RETRY_QUEUE = re.compile(r".*\.retry\.[0-9]+s(\..*)?")
 
 
 class GatewaySettings(msgspec.Struct, frozen=True):
@@ -79,6 +80,10 @@ def queue_of(kind: TaskType) -> str:
     queue = names.worker_queue(_checked("task type", kind.name), kind.domain)
     if kind.domain:
         _checked("domain", kind.domain)
+    if _RETRY_QUEUE.fullmatch(queue):
+        raise ConfigError(f"{queue:.80} is kept for messages that wait for another try")
+    if queue.startswith(CODE_PREFIX):
+        raise ConfigError(f"{queue:.80} is kept for tasks of code packages, which have workers of their own")
     longest = max(names.polled_queue(queue), names.retry_queue(queue, DELAYS_S[-1]), key=len)
     if len(longest.encode()) > NAME_LIMIT_BYTES:
         room = NAME_LIMIT_BYTES - len(longest.encode()) + len(queue.encode())
@@ -93,6 +98,4 @@ def _checked(what: str, name: str) -> str:
         raise ConfigError(f"{what}: expected {QUEUE_NAME.allowed}, found {name!r:.80}") from error
     if not name.isprintable() or not name.strip("."):
         raise ConfigError(f"{what}: expected a name of printable characters, found {name!r:.80}")
-    if _RETRY_NAME.fullmatch(name):
-        raise ConfigError(f"{what}: {name!r:.80} is kept for messages that wait for another try")
     return name

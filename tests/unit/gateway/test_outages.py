@@ -177,6 +177,20 @@ def test_names_that_no_queue_can_have_are_refused(world: World, name: str) -> No
             world.ask(kind)
 
 
+@pytest.mark.parametrize(
+    "kind",
+    [
+        TaskType("5s", "frob.retry"),
+        TaskType("retry.5s", "frob"),
+        TaskType("code.0123456789abcdef01234567"),
+        TaskType("0123456789abcdef01234567", "code"),
+    ],
+)
+def test_queues_that_are_kept_for_others_are_refused(world: World, kind: TaskType) -> None:
+    with pytest.raises(ConfigError, match="is kept for"):
+        world.ask(kind)
+
+
 def test_names_that_are_too_long_with_their_domain_are_refused(world: World) -> None:
     with pytest.raises(ConfigError, match="longer than the"):
         world.ask(TaskType("x" * 150, "y" * 150))
