@@ -65,6 +65,7 @@ def test_definition_without_tries_has_none(poller: Poller) -> None:
         {"name": "a", "retryCount": -1},
         {"name": "a", "retryCount": "3"},
         {"name": "a", "timeoutSeconds": 1e12},
+        {"name": "a", "timeoutSeconds": 10**400},
         {"name": "a", "retryLogic": "SOMETIMES"},
         {"name": "a", "more": "x" * 70_000},
     ],

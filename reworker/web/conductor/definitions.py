@@ -6,7 +6,6 @@ default of ours, for a step of a release may not run twice by accident.
 
 from __future__ import annotations
 
-import math
 from collections.abc import Mapping
 from typing import Any, NoReturn
 
@@ -75,7 +74,7 @@ class Given:
         if value is None:
             return default
         is_number = isinstance(value, int | float) and not isinstance(value, bool)
-        if not is_number or not math.isfinite(value) or not 0 <= value <= LARGEST:
+        if not is_number or not 0 <= value <= LARGEST:
             _refuse(name, value, f"a number from 0 to {LARGEST}")
         return float(value)
 

@@ -113,12 +113,14 @@ def log_lines(body: bytes) -> list[str]:
 def patient_json(body: bytes) -> Any:
     """Return what JSON says, also such as Python's own library writes: with NaN, and with half characters.
 
+    What is no UTF-8 becomes a mark.
+
     Raises:
         HttpProblem: 400 it is none.
     """
     try:
         return msgspec.json.decode(body)
-    except (msgspec.DecodeError, RecursionError):
+    except (msgspec.DecodeError, UnicodeDecodeError, RecursionError):
         pass
     try:
         return _mended(json.loads(body.decode("utf-8", "replace")))

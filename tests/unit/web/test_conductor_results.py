@@ -40,6 +40,12 @@ def test_heartbeat_is_one_whatever_else_it_says(anything: Any) -> None:
     assert parsed_result(json.dumps(body).encode()) == Heartbeat("m.1")
 
 
+def test_result_that_is_no_utf_8_is_taken() -> None:
+    found = parsed_result(b'{"taskId": "m.1", "status": "COMPLETED", "outputData": {"a": "\xff"}}')
+    assert isinstance(found, Update)
+    assert found.result == Completed({"a": "\ufffd"})
+
+
 @pytest.mark.parametrize("said", [False, None, 0, "", "false", "no", [], 2])
 def test_result_is_no_heartbeat_when_it_extends_nothing(said: object) -> None:
     found = parsed_result(json.dumps({"taskId": "m.1", "status": "COMPLETED", "extendLease": said}).encode())
