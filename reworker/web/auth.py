@@ -106,8 +106,16 @@ def refuse_other_sites(request: Request) -> None:
     Raises:
         HttpProblem: 403 it comes from another site.
     """
-    if request.method in SAFE_METHODS:
-        return
+    if request.method not in SAFE_METHODS:
+        refuse_pages_of_others(request)
+
+
+def refuse_pages_of_others(request: Request) -> None:
+    """Refuse what says itself that a page of another site has sent it, whatever its method.
+
+    Raises:
+        HttpProblem: 403 it comes from another site.
+    """
     fetch_site, origin = request.headers.get("sec-fetch-site"), request.headers.get("origin")
     if fetch_site is not None and fetch_site not in ("same-origin", "none"):
         _refuse_site()

@@ -135,6 +135,14 @@ def test_page_of_another_site_changes_nothing(poller: Poller, headers: dict[str,
     assert answer.status_code == 403
 
 
+@pytest.mark.parametrize("headers", [{"Origin": "http://evil.example"}, {"Sec-Fetch-Site": "cross-site"}])
+def test_page_of_another_site_takes_no_task(tmp_path: Path, headers: dict[str, str]) -> None:
+    with polled(tmp_path, has_auth=False) as poller:
+        poller.gateway.put()
+        assert poller.client(**headers).get("/api/tasks/poll/t").status_code == 403
+        assert poller.client(**{"Sec-Fetch-Site": "none"}).get("/api/tasks/poll/t").status_code == 200
+
+
 def test_nobody_needs_a_token_when_authentication_is_off(tmp_path: Path) -> None:
     with polled(tmp_path, has_auth=False) as poller:
         assert given(poller, poller.token).status_code == 404

@@ -12,7 +12,7 @@ from starlette.requests import Request
 from reworker.core.principal import Limits, Principal, Scope
 from reworker.core.worker_tokens import PREFIX, WorkerTokens
 from reworker.errors import Forbidden, NotAuthenticated
-from reworker.web.auth import LOCAL, SAFE_METHODS, refuse_other_sites, require_known_host, require_same_site
+from reworker.web.auth import LOCAL, refuse_pages_of_others, require_known_host, require_same_site
 from reworker.web.conductor.errors import EXPIRED, INVALID, TokenRefused
 from reworker.web.conductor.exchange import Exchange
 from reworker.web.context import Site
@@ -59,10 +59,8 @@ class Authority:
         settings = self._site.settings
         if settings.allowed_hosts or not settings.has_auth:
             require_known_host(self._site, Request(exchange.scope))
-        if exchange.scope["method"] in SAFE_METHODS:
-            return
         if b"origin" in exchange.headers or b"sec-fetch-site" in exchange.headers:
-            refuse_other_sites(Request(exchange.scope))
+            refuse_pages_of_others(Request(exchange.scope))  # also polls: they take a task
         elif b"cookie" in exchange.headers:
             require_same_site(Request(exchange.scope))
 
