@@ -51,6 +51,18 @@ class ClientEntry(msgspec.Struct, frozen=True, kw_only=True):
     exchange: str
 
 
+class GatewayEntry(msgspec.Struct, frozen=True, kw_only=True):
+    """A server that hands steps to workers that poll: its login name, its exchange, and what is polled.
+
+    Args:
+        types: task types that may be polled, in any domain or none; nothing is all of them.
+    """
+
+    user: str
+    exchange: str
+    types: tuple[str, ...] = ()
+
+
 class TopologyFile(msgspec.Struct, frozen=True, kw_only=True):
     """What a file says.
 
@@ -62,6 +74,7 @@ class TopologyFile(msgspec.Struct, frozen=True, kw_only=True):
         workers: worker types.
         cores: the core, if the file has it.
         clients: programs that request jobs.
+        gateways: servers that are polled.
     """
 
     path: str
@@ -71,3 +84,4 @@ class TopologyFile(msgspec.Struct, frozen=True, kw_only=True):
     workers: tuple[WorkerEntry, ...] = ()
     cores: tuple[CoreEntry, ...] = ()
     clients: tuple[ClientEntry, ...] = ()
+    gateways: tuple[GatewayEntry, ...] = ()

@@ -11,7 +11,14 @@ from reworker.bus.contract import BindingSpec, DeclareMode, ExchangeSpec, QueueS
 from reworker.fsm import checks
 from reworker.fsm.document import Node, Problems
 from reworker.topology import names, queue_keys
-from reworker.topology.contents import SCOPE, ClientEntry, CoreEntry, TopologyFile, WorkerEntry
+from reworker.topology.contents import (
+    SCOPE,
+    ClientEntry,
+    CoreEntry,
+    GatewayEntry,
+    TopologyFile,
+    WorkerEntry,
+)
 from reworker.topology.model import (
     RETRY_DELAYS_S,
     core_topology,
@@ -20,7 +27,7 @@ from reworker.topology.model import (
     worker_topology,
 )
 
-SECTIONS = ("scope", "exchanges", "queues", "bindings", "workers", "core", "clients")
+SECTIONS = ("scope", "exchanges", "queues", "bindings", "workers", "core", "clients", "gateways")
 KINDS = ("direct", "topic", "fanout", "headers")
 EXCHANGE_KEYS = ("name", "kind", "durable")
 QUEUE_KEYS = ("name", "durable", "auto_delete", *queue_keys.KEYS)
@@ -33,6 +40,7 @@ WORKER_KEYS = (
 OWN_QUEUE_KEYS = ("bindings", "retry", *queue_keys.KEYS)
 CORE_KEYS = ("exchange", "job_queue", "type", "user")
 CLIENT_KEYS = ("exchange",)
+GATEWAY_KEYS = ("exchange", "types")
 DECLARE_MODES = tuple(one.value for one in DeclareMode)
 
 
@@ -52,6 +60,7 @@ class TopologyReader:
         self._workers: list[WorkerEntry] = []
         self._cores: list[CoreEntry] = []
         self._clients: list[ClientEntry] = []
+        self._gateways: list[GatewayEntry] = []
 
     def topology(self, root: Node) -> TopologyFile:
         """Return what the document says; not to be used when there are problems."""
@@ -62,6 +71,7 @@ class TopologyReader:
         self._each(top, "bindings", BINDING_KEYS, self._binding, ("exchange", "queue"))
         self._named(top, "workers", WORKER_KEYS, self._worker)
         self._named(top, "clients", CLIENT_KEYS, self._client)
+        self._named(top, "gateways", GATEWAY_KEYS, self._gateway)
         if "core" in top:
             self._core(self._entries(top["core"], "core", CORE_KEYS), top["core"].line)
         self._check_ends()
@@ -78,6 +88,7 @@ class TopologyReader:
             workers=tuple(self._workers),
             cores=tuple(self._cores),
             clients=tuple(self._clients),
+            gateways=tuple(self._gateways),
         )
 
     # ---- shapes
@@ -235,6 +246,12 @@ class TopologyReader:
     def _client(self, own: str, entries: dict[str, Node], _line: int) -> None:
         exchange = self._name(entries, "exchange", f"clients.{own}", names.EXCHANGE)
         self._clients.append(ClientEntry(user=own, exchange=exchange))
+
+    def _gateway(self, own: str, entries: dict[str, Node], _line: int) -> None:
+        path = f"gateways.{own}"
+        exchange = self._name(entries, "exchange", path, names.EXCHANGE)
+        types = self._texts(entries["types"], f"{path}.types") if "types" in entries else ()
+        self._gateways.append(GatewayEntry(user=own, exchange=exchange, types=types))
 
     # ---- what is found
 

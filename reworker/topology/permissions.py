@@ -17,13 +17,15 @@ from reworker.bus.contract import DeclareMode
 from reworker.errors import ConfigError
 from reworker.topology import names
 from reworker.topology.code_queues import CODE_PATTERN, CODES_KEY
-from reworker.topology.contents import ClientEntry, CoreEntry, TopologyFile, WorkerEntry
+from reworker.topology.contents import ClientEntry, CoreEntry, GatewayEntry, TopologyFile, WorkerEntry
 
 DEFAULT_EXCHANGE = re.escape("amq.default")
 #: ids in the names of control queues.
 _ID = "[0-9a-f]{24}"
 #: what is said of a core.
 CORE_WORDS = "the core"
+#: keys of notifications.
+_NOTICES = f"{re.escape(names.NOTIFY_PREFIX)}.+"
 #: matches no name.
 NOTHING = "^$"
 
@@ -60,23 +62,27 @@ def rights_of(file: TopologyFile) -> tuple[Rights, ...]:
     """Return the rights of everybody in a file; several worker types may share a user.
 
     Raises:
-        ConfigError: two of core, workers and clients share one: a user has one set of rights, and those of
-            the core are not narrowed by routing keys.
+        ConfigError: two of core, workers, clients and gateways share one: a user has one set of rights, and
+            those of the core are not narrowed by routing keys.
     """
     workers: dict[str, list[WorkerEntry]] = {}
     for worker in file.workers:
         workers.setdefault(worker.user, []).append(worker)
-    users = [*(one.user for one in file.cores), *workers, *(one.user for one in file.clients)]
+    others: tuple[CoreEntry | ClientEntry | GatewayEntry, ...]
+    others = (*file.cores, *file.clients, *file.gateways)
+    users = [*workers, *(one.user for one in others)]
     for user in users:
         if users.count(user) > 1:
-            reason = f"two of core, workers and clients have the user {user!r}: give each a user of its own"
+            who = "core, workers, clients and gateways"
+            reason = f"two of {who} have the user {user!r}: give each a user of its own"
             raise ConfigError(reason, key="user", path=file.path)
     has_codes = any(one.queues_key == CODES_KEY for one in file.workers)
-    has_domains = any(_is_in_domain(one) for one in file.workers)
+    has_domains = bool(file.gateways) or any(_is_in_domain(one) for one in file.workers)
     return (
         *(_of_core(one, has_codes=has_codes, has_domains=has_domains) for one in file.cores),
         *(_of_workers(user, entries) for user, entries in workers.items()),
         *(_of_client(one) for one in file.clients),
+        *(_of_gateway(one) for one in file.gateways),
     )
 
 
@@ -192,7 +198,7 @@ def _topic(exchange: str, workers: list[WorkerEntry]) -> TopicRights:
     bound = [re.escape(key) for one in workers for key in _bound_keys(one)]
     return TopicRights(
         exchange,
-        _pattern([re.escape(names.OUTPUT_KEY), f"{re.escape(names.NOTIFY_PREFIX)}.+"]),
+        _pattern([re.escape(names.OUTPUT_KEY), _NOTICES]),
         _pattern(bound),
     )
 
@@ -220,6 +226,36 @@ def _of_client(client: ClientEntry) -> Rights:
         write=_pattern([re.escape(client.exchange)]),
         read=_pattern([own]),
         topics=(TopicRights(client.exchange, _pattern([re.escape(names.JOB_KEY)]), NOTHING),),
+    )
+
+
+def _of_gateway(gateway: GatewayEntry) -> Rights:
+    """It is a worker of many queues, which it makes and reads, beside a marker for each; but not of codes."""
+    prefix, types = re.escape(names.WORKER_PREFIX), "|".join(map(re.escape, gateway.types))
+    polled = f"([^.]+\\.)?({types})" if types else "(?!code\\.).+"
+    queues, markers = (
+        f"{prefix}{polled}(\\.retry\\.[0-9]+s)?",
+        f"{re.escape(names.POLLED_PREFIX)}{prefix}{polled}",
+    )
+    control = f"{re.escape(names.control_queue('gateway', ''))}{_ID}"
+    exchange, dead = re.escape(gateway.exchange), re.escape(names.DEAD_EXCHANGE)
+    exchanges = (exchange, re.escape(names.CONTROL_EXCHANGE), dead)
+    declared = (queues, re.escape(names.DEAD_QUEUE), control)
+    topics = (
+        TopicRights(
+            gateway.exchange,
+            _pattern([re.escape(names.OUTPUT_KEY), _NOTICES]),
+            _pattern([f"{prefix}{polled}"]),
+        ),
+        TopicRights(names.CONTROL_EXCHANGE, NOTHING, _pattern(["ping", "[a-z]+\\..+"])),
+    )
+    return Rights(
+        user=gateway.user,
+        about=f"gateway for {', '.join(gateway.types) or 'all task types'}",
+        configure=_pattern([*exchanges, *declared, markers]),
+        write=_pattern([DEFAULT_EXCHANGE, exchange, dead, *declared]),
+        read=_pattern([*exchanges, queues, control]),
+        topics=topics,
     )
 
 

@@ -2,7 +2,8 @@
 
 import json
 import shlex
-from contextlib import closing
+from collections import Counter
+from contextlib import ExitStack, closing
 from functools import partial
 from pathlib import Path
 
@@ -14,6 +15,10 @@ from reworker.bus.contract import Outgoing, Properties, Verdict, publish_and_wai
 from reworker.bus.queue_state import QueueState
 from reworker.cli.wiring import opened_service
 from reworker.config import mq_settings
+from reworker.errors import Unroutable
+from reworker.gateway.contract import Completed, TaskType, Update
+from reworker.gateway.gateway import PollGateway
+from reworker.topology import names
 from reworker.topology.code_queues import code_topology, delete_code_queue
 from tests.integration.cli_support import reworker
 from tests.integration.topology_support import Users, channel_of, connected, requested
@@ -129,6 +134,47 @@ def test_worker_of_codes_and_core_can_do_their_jobs_with_the_printed_rights(
     assert "ACCESS_REFUSED" not in worker.output
 
 
+def test_gateway_can_do_its_job_with_the_printed_rights(users, caplog):
+    with ExitStack() as stack:
+        core, bus = (stack.enter_context(closing(PikaBus(mq_settings(users.url(one))))) for one in BOTH_ENDS)
+        core.open(timeout_s=10)
+        bus.open(timeout_s=10)
+        gateway = stack.enter_context(closing(PollGateway(bus)))
+        gateway.start()
+        replies, polls, done = [], [], []
+        core.consume("re.replies", lambda one: (one.settle(Verdict.ACK), replies.append(one)), prefetch=0)
+        for own_id, domain in (("a.1", ""), ("b.1", "blue")):
+            gateway.poll(TaskType("polled", domain), "me", polls.append, count=1, hold_s=20)
+            step = _step(own_id, names.worker_queue("polled", domain))
+            wait_until(lambda step=step: _is_routable(core, step))
+            wait_until(lambda: polls)
+            polls[0].written()
+            update = Update(polls.pop().offers[0].task_id, Completed({}), lines=("a line",))
+            gateway.update(update, done.append)
+        wait_until(lambda: len(done) == 2)
+        found = Counter(json.loads(one.body)["status"] for one in replies)
+        assert found == {"started": 2, "completed": 2}
+        marker = []
+        core.look("re.polled.worker.blue.polled", marker.append, deadline_s=10)
+        wait_until(lambda: marker)
+        assert marker == [QueueState(True, 1, 0)]
+    assert "ACCESS_REFUSED" not in caplog.text
+
+
+def _step(own_id, key):
+    body = b'{"group": "g", "parameters": {"command": "polled", "subcommand": "Do"}}'
+    properties = Properties(correlation_id=own_id, reply_to="re.replies", headers={"x-reworker": 2})
+    return Outgoing("re", key, body, properties)
+
+
+def _is_routable(bus, message):
+    try:
+        publish_and_wait(bus, message)
+    except Unroutable:
+        return False
+    return True
+
+
 def test_worker_that_may_not_declare_says_what_to_do(users, process):
     script = str(Path(__file__).with_name("narrow_worker.py"))
     worker = process(script, users.url("NARROW"))
@@ -201,7 +247,16 @@ def rung(key):
     return listen
 
 
+BOTH_ENDS = ("CORE", "GATEWAY")
 REFUSED = [
+    ("GATEWAY", "read another worker's queue", get("worker.otherworker")),
+    ("GATEWAY", "read the tasks of codes", get(CODE)),
+    ("GATEWAY", "read replies", consume("re.replies")),
+    ("GATEWAY", "publish a step", publish("re", "worker.polled")),
+    ("GATEWAY", "request a job", publish("re", "job.create")),
+    ("GATEWAY", "cancel", publish("re.control", "cancel.polled")),
+    ("GATEWAY", "make a queue", declare("mine")),
+    ("GATEWAY", "delete the queue of another", delete("worker.otherworker")),
     ("MANY", "read another worker's queue", get("worker.otherworker")),
     ("MANY", "read replies", consume("re.replies")),
     ("MANY", "read dead letters", get("re.dead")),

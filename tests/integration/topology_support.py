@@ -27,6 +27,7 @@ workers:
   frobber: {domain: blue}
   ircnotify: {queue: ircnotify, bindings: [notify.irc]}
 clients: {CLIENT: {}}
+gateways: {GATEWAY: {types: [polled]}}
 """
 
 
@@ -115,7 +116,8 @@ class Users:
     def __init__(self, plugin, typist, vhost):
         self.plugin, self.typist = plugin, typist
         self.names = {
-            one: f"{one.lower()}-{vhost}" for one in ("CORE", "NARROW", "DECLARING", "MANY", "CLIENT")
+            one: f"{one.lower()}-{vhost}"
+            for one in ("CORE", "NARROW", "DECLARING", "MANY", "CLIENT", "GATEWAY")
         }
         text = FILE
         for word, name in self.names.items():
