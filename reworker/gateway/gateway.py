@@ -32,10 +32,10 @@ from reworker.gateway.lane import Lane
 from reworker.gateway.late import accept_late
 from reworker.gateway.lease import Lease, Phase
 from reworker.gateway.lease_book import LeaseBook, LeaseRow
+from reworker.gateway.lines import send_lines
 from reworker.gateway.settings import GatewaySettings, queue_of
 from reworker.gateway.timers import Timers
 from reworker.ledger import open_ledger
-from reworker.output import Output
 from reworker.topology import names
 
 #: threads that may wait for the broker: to declare, and for steps that have been with somebody before.
@@ -163,7 +163,7 @@ class PollGateway:
             self._take_late(update, on_done)
             return
         lease.begin()  # whoever reports on it has got it
-        self._send_lines(lease, update.lines)
+        send_lines(lease.attempt, update.lines)
         if isinstance(update.result, CallLater):
             is_kept = self._park(lease, update.result)
             on_done(Updated(Standing.KEPT if is_kept else Standing.DROPPED))
@@ -272,19 +272,13 @@ class PollGateway:
             if lease is None:
                 return False
             lease.hear()
-        self._send_lines(lease, lines)
+        send_lines(lease.attempt, lines)
         return True
 
     def _live(self, task_id: str) -> Lease | None:
         """Return the lease of an id, unless it is over or about to be; the lock is held."""
         lease: Lease | None = self.house.leases.get(task_id)
         return None if lease is None or lease.phase in (Phase.ENDING, Phase.OVER) else lease
-
-    def _send_lines(self, lease: Lease, lines: Sequence[str]) -> None:
-        if lines:
-            output = Output(lease.attempt.send_output, lease.attempt.correlation_id)
-            for line in lines:
-                output.info(line)
 
     # ---- what others ask
 

@@ -6,10 +6,12 @@ from collections.abc import Iterator
 from typing import Any
 
 import httpx
+import msgspec
 import pytest
 
 from reworker.core.principal import Limits, Scope
 from reworker.ids import is_id
+from reworker.storage.contract import LogRow
 from tests.integration.conductor_support import Poller, polled
 from tests.support.api import playbook
 
@@ -174,3 +176,12 @@ def test_other_groups_are_not_seen(poller: Poller, ask: httpx.Client) -> None:
     assert other.delete(f"/api/workflow/{own_id}").status_code == 403
     assert other.post("/api/workflow", json={"name": "restart"}).status_code == 404
     assert is_id(other.post("/api/workflow", json={"name": "twice"}).text)
+
+
+def test_lines_of_a_task_are_found_behind_thousands_of_others(poller: Poller, ask: httpx.Client) -> None:
+    own_id, at = started(ask), "2026-01-01T00:00:00Z"
+    lines = [(1, at, f"line {number}") for number in range(2500)] + [(2, at, "the last")]
+    poller.api.logs.add([LogRow(own_id, 1, len(lines), msgspec.json.encode(lines))])
+    found = poller.http.get(f"/api/tasks/{own_id}.1/log").json()
+    assert [one["log"] for one in found] == [f"line {number}" for number in range(2500)]
+    assert [one["log"] for one in poller.http.get(f"/api/tasks/{own_id}.2/log").json()] == ["the last"]

@@ -9,13 +9,14 @@ from starlette.concurrency import run_in_threadpool
 
 from reworker.core.guarded import GuardedService
 from reworker.core.principal import Principal
+from reworker.core.recorder import LogLine
 from reworker.errors import DeploymentNotFound
 from reworker.ids import parse_attempt_id
 from reworker.web.conductor.authority import require_worker
 from reworker.web.conductor.documents import poll_document, task_document
 from reworker.web.conductor.exchange import Answer, Exchange
 from reworker.web.conductor.parts import Parts
-from reworker.web.conductor.results import log_lines
+from reworker.web.conductor.results import LINE_COUNT, log_lines
 from reworker.web.conductor.workflow_documents import attempt_document
 from reworker.web.errors import HttpProblem
 
@@ -79,11 +80,16 @@ async def log(parts: Parts, exchange: Exchange, who: Principal) -> Answer:
 
 
 def _lines(parts: Parts, task_id: str, deployment_id: str, number: int) -> list[dict[str, Any]]:
-    lines = parts.site.service.log_lines(deployment_id)
+    found: list[LogLine] = []
+    after_no = 0
+    while page := parts.site.service.log_lines(deployment_id, after_no=after_no, limit=LINE_COUNT):
+        after_no = page[-1].no
+        found += [line for line in page if line.attempt == number]
+        if len(found) >= LINE_COUNT:
+            break
     return [
         {"log": line.text, "taskId": task_id, "createdTime": int(line.at.timestamp() * 1000)}
-        for line in lines
-        if line.attempt == number
+        for line in found[:LINE_COUNT]
     ]
 
 

@@ -19,7 +19,7 @@ from reworker.gateway.contract import (
     Updated,
 )
 from reworker.gateway.ending import pause_s
-from reworker.messages import StepHeaders
+from reworker.messages import OUTPUT_LIMIT_BYTES, StepHeaders
 from tests.unit.gateway.kit import FROB, HOLD_S, IDEMPOTENT, LEVEL_2, MakeWorld, World, wait_until
 
 
@@ -144,6 +144,25 @@ def test_lines_are_sent_as_output_and_those_of_others_are_not(world: World) -> N
     world.report(offer, Completed({}), lines=["three"])
     wait_until(lambda: lines == ["one", "t\xf6o", "three"])
     assert not world.gateway.say("no.such", ["four"])
+
+
+def test_lines_are_all_sent_when_thousands_come_at_once(world: World) -> None:
+    bodies: list[dict[str, str]] = []
+    world.core.declare(TopologySpec(bindings=(BindingSpec("re", "re.output", "output"),)))
+    world.core.consume("re.output", lambda one: bodies.append(json.loads(one.body)), prefetch=0)
+    world.send()
+    lines = [f"line {number}" for number in range(10_000)] + ["x" * 70_000]
+    world.report(world.take(), Completed({}), lines=lines)
+    text = "".join(lines[:-1])
+
+    def came() -> list[str]:
+        return "".join(one["message"] for one in bodies).splitlines()
+
+    wait_until(lambda: len(came()) == len(lines), message="all lines")
+    assert "".join(came()[:-1]) == text
+    assert came()[-1].endswith("x [cut]")
+    assert max(len(one["message"]) for one in bodies) <= OUTPUT_LIMIT_BYTES + 1
+    assert {one["stream"] for one in bodies} == {"out"}  # by which the core takes them apart
 
 
 @pytest.mark.parametrize("headers", [LEVEL_2, IDEMPOTENT, None])
