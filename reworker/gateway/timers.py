@@ -13,6 +13,10 @@ from reworker.clock import Clock
 _log = logging.getLogger(__name__)
 
 
+#: calls that are kept at least before those that will not come are looked for.
+LEAST_COUNT = 1000
+
+
 class Timer:
     """One call to come; `cancel` may be called by any thread, also too late."""
 
@@ -39,6 +43,7 @@ class Timers:
     def __init__(self, clock: Clock) -> None:
         self._clock = clock
         self._heap: list[tuple[float, int, Timer]] = []
+        self._clean_at_count = LEAST_COUNT
         self._order = itertools.count()
         self._changed = threading.Condition()
         self._is_closed = False
@@ -52,10 +57,18 @@ class Timers:
         """Have a call made at a time of the monotonic clock, or at once when that is over."""
         timer = Timer(call)
         with self._changed:
+            if len(self._heap) >= self._clean_at_count:
+                self._clean()
             heapq.heappush(self._heap, (mono_s, next(self._order), timer))
             if self._heap[0][2] is timer:
                 self._changed.notify()
         return timer
+
+    def _clean(self) -> None:
+        """Forget calls that will not come: those of a lease that ended at once may be due in a day."""
+        self._heap = [one for one in self._heap if one[2].call is not None]
+        heapq.heapify(self._heap)
+        self._clean_at_count = max(LEAST_COUNT, 2 * len(self._heap))
 
     def after(self, seconds: float, call: Callable[[], None]) -> Timer:
         """Have a call made so many seconds from now."""

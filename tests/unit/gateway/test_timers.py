@@ -9,7 +9,7 @@ import pytest
 from reworker.clock import SystemClock
 from reworker.gateway.contract import TaskRules
 from reworker.gateway.quota import UNLIMITED_COUNT, Quota
-from reworker.gateway.timers import Timers
+from reworker.gateway.timers import LEAST_COUNT, Timers
 from reworker.testing.clock import FakeClock
 
 
@@ -27,6 +27,19 @@ def test_calls_come_in_the_order_of_their_times() -> None:
     clock.advance(1)
     timers.run_due()
     assert came == ["a", "a2", "c"]
+
+
+def test_calls_that_will_not_come_are_not_kept_until_their_time() -> None:
+    clock, came = FakeClock(), list[int]()
+    timers = Timers(clock)
+    for number in range(10 * LEAST_COUNT):
+        timers.after(86_400, lambda: came.append(-1)).cancel()
+        if not number % 1000:
+            timers.after(10 - number / 1000, lambda number=number: came.append(number))  # type: ignore[misc]
+    assert len(timers._heap) <= LEAST_COUNT + 10
+    clock.advance(86_401)
+    timers.run_due()
+    assert came == list(range(9000, -1, -1000))
 
 
 def test_call_that_fails_keeps_no_other_from_coming(caplog: pytest.LogCaptureFixture) -> None:
