@@ -192,7 +192,7 @@ class PollGateway:
         house.counts["late_updates"] += 1
         if house.settings.late_result is LateResult.ACCEPT and not isinstance(update.result, CallLater):
             with house.lock:
-                lease: Lease | None = house.late.pop(update.task_id, None)
+                lease: Lease | None = house.late.pop(update.task_id)
             if lease is not None and accept_late(lease, update.result, lambda one: on_done(Updated(one))):
                 return
         on_done(Updated(Standing.DROPPED))

@@ -22,19 +22,39 @@ from reworker.gateway.settings import GatewaySettings
 from reworker.gateway.timers import Timers
 from reworker.ledger import Ledger, MemoryLedger
 
-#: ids of earlier tries that are remembered, and leases whose result may still be accepted.
-REMEMBERED_COUNT = 1_000
+#: things of one kind that are remembered, and bytes of the messages that they hold.
+REMEMBERED_COUNT, REMEMBERED_BYTES = 1_000, 32 << 20
 _SAFE_ID = re.compile(r"[A-Za-z0-9._:~-]{1,100}")
 
 
-class Remembered(OrderedDict[str, Any]):
-    """The newest so many of what somebody may ask for later; its users hold the lock."""
+class Remembered:
+    """The newest of what somebody may ask for later, bounded by count and size; its users hold the lock."""
 
-    def keep(self, key: str, value: Any) -> None:
-        """Remember something; the oldest is forgotten."""
-        self[key] = value
-        if len(self) > REMEMBERED_COUNT:
-            self.popitem(last=False)
+    def __init__(self, max_count: int = REMEMBERED_COUNT, max_bytes: int = REMEMBERED_BYTES) -> None:
+        self._max_count, self._max_bytes = max_count, max_bytes
+        self._values: OrderedDict[str, tuple[Any, int]] = OrderedDict()
+        self._size_bytes = 0
+
+    def keep(self, key: str, value: Any, size_bytes: int = 0) -> None:
+        """Remember something, and how much it holds; the oldest is forgotten."""
+        self.pop(key)
+        self._values[key] = (value, size_bytes)
+        self._size_bytes += size_bytes
+        while len(self._values) > self._max_count or self._size_bytes > self._max_bytes:
+            self._size_bytes -= self._values.popitem(last=False)[1][1]
+
+    def get(self, key: str) -> Any:
+        """Return it; None when it is not known any more."""
+        return self._values.get(key, (None, 0))[0]
+
+    def pop(self, key: str) -> Any:
+        """Return it, and forget it; None when it is not known."""
+        value, size_bytes = self._values.pop(key, (None, 0))
+        self._size_bytes -= size_bytes
+        return value
+
+    def __len__(self) -> int:
+        return len(self._values)
 
 
 @dataclass(slots=True)

@@ -7,16 +7,16 @@ from functools import partial
 from typing import Protocol
 
 from reworker.bus.contract import Delivery, OnDemandConsumer, Verdict
-from reworker.errors import BusError, ConnectionLost, TopologyMismatch
+from reworker.errors import BusError, ConnectionLost, MessageError, TopologyMismatch
 from reworker.execution import decode, report, start
-from reworker.gateway.house import House
+from reworker.gateway.house import House, Remembered
 from reworker.gateway.lease_book import LeaseRow
 from reworker.gateway.performer import Performer
 from reworker.jobs.attempt import Attempt
 from reworker.jobs.returning import has_past, return_to_queue
 from reworker.jobs.senders import SenderGate
 from reworker.jobs.station import Station
-from reworker.messages import Reply
+from reworker.messages import Reply, encode
 
 #: seconds after which a queue that could not be declared is tried again.
 DECLARE_AGAIN_S = 5.0
@@ -26,6 +26,10 @@ SEARCH_S = (1.0, 2.0, 4.0, 8.0, 16.0, 32.0)
 #: seconds after which the queue is searched on when a step stood before ours that another gateway has lost,
 #: and how often.
 AGAIN_S, AGAIN_COUNT = 0.5, 20
+
+
+#: final replies that wait for their message to come back; the ledger has those of level 2, too.
+UNSENT_COUNT = 10_000
 
 
 class Lane(Protocol):
@@ -77,7 +81,7 @@ class Intake:
         self._lane, self._house = lane, lane.house
         self.epoch = 0
         #: final replies that the broker did not take in time, by the key of their attempt.
-        self._unsent: dict[str, Reply] = {}
+        self._unsent = Remembered(UNSENT_COUNT)
         #: leases from before a restart whose message has not come back yet, by the same.
         self._remembered: dict[str, LeaseRow] = {}
         self._consumer: OnDemandConsumer | None = None
@@ -155,7 +159,7 @@ class Intake:
         attempt = Attempt(self._lane.station, delivery)
         key = attempt.key
         with self._house.lock:
-            reply, row = self._unsent.pop(key, None), self._remembered.pop(key, None)
+            reply, row = self._unsent.pop(key), self._remembered.pop(key, None)
         is_ours = row is not None or self._is_ours(attempt)
         if reply is not None:
             self._answer_again(attempt, reply)
@@ -211,8 +215,9 @@ class Intake:
 
     def keep(self, key: str, reply: Reply) -> None:
         """Keep a final reply that the broker did not take, until the message comes back to be answered."""
+        size_bytes = reply_bytes(reply)
         with self._house.lock:
-            self._unsent[key] = reply
+            self._unsent.keep(key, reply, size_bytes)
             self._reclaim_count += 1
         self.look()
 
@@ -221,7 +226,7 @@ class Intake:
         if decode(self._lane.performer, attempt):
             self._lane.station.open_attempts[attempt.key] = attempt
             attempt.on_settled = lambda is_sent: None if is_sent else self.keep(attempt.key, reply)
-            attempt.reply(reply)
+            report(attempt, reply)
         attempt.finish()
 
     def remember(self, rows: Iterable[LeaseRow]) -> None:
@@ -303,6 +308,14 @@ class Intake:
         """Ask for nothing more."""
         if self._consumer is not None:
             self._consumer.cancel()
+
+
+def reply_bytes(reply: Reply) -> int:
+    """Return the size of a reply; of one that JSON cannot carry only its end is told, which is short."""
+    try:
+        return len(encode(reply))
+    except MessageError:
+        return 0
 
 
 def _nothing(_delivery: Delivery) -> None:

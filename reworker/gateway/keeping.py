@@ -146,7 +146,7 @@ def _send_to_others(lease: Lease) -> None:
             return
         lane.forget(lease)
         if lane.house.settings.late_result is LateResult.ACCEPT:
-            lane.house.late.keep(lease.task_id, lease)
+            lane.house.late.keep(lease.task_id, lease, len(delivery.body))
     station.open_attempts.pop(attempt.key, None)  # or the copy would be taken for a repetition
     end_s = until_s(attempt)
     changes = {

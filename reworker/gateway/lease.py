@@ -229,7 +229,7 @@ class Lease:
             updated_s=self.updated_s,
             response_timeout_s=self.response_s,
             output=self.output,
-            retried_task_id=self.lane.house.previous.get(attempt.key, ""),
+            retried_task_id=self.lane.house.previous.get(attempt.key) or "",
         )
 
 

@@ -8,6 +8,7 @@ import pytest
 
 from reworker.errors import ConfigError, TopologyMismatch
 from reworker.gateway.contract import Completed, Failed, Standing, TaskRules, TaskType
+from reworker.gateway.house import Remembered
 from reworker.messages import StepHeaders
 from tests.unit.gateway.kit import FROB, HOLD_S, IDEMPOTENT, LEVEL_2, MakeWorld, World, wait_until
 
@@ -95,6 +96,37 @@ def test_result_is_sent_when_its_publish_had_been_given_up(world: World, headers
     world.broker.start()
     world.wait(attempt, "started", "completed")
     wait_until(lambda: world.waiting_count() == 0)
+
+
+@pytest.mark.parametrize("headers", [LEVEL_2, None])
+def test_result_that_no_reply_can_carry_is_told_when_the_broker_comes_back(
+    world: World, headers: StepHeaders | None
+) -> None:
+    attempt = world.send(headers=headers)
+    offer = world.take()
+    world.wait(attempt, "started")
+    world.broker.stop()
+    told = world.report(offer, Completed({"text": "x" * (2 << 20)}))
+    world.advance(31)
+    wait_until(lambda: told)
+    wait_until(lambda: world.gateway.find(offer.task_id) is None, message="the end of the publish")
+    world.broker.start()
+    world.wait(attempt, "started", "failed")
+    assert "over the limit" in world.bodies(attempt)[-1]["message"]
+    wait_until(lambda: world.waiting_count() == 0)
+
+
+def test_what_is_remembered_is_bounded_by_count_and_size() -> None:
+    kept = Remembered(max_count=3, max_bytes=100)
+    for number in range(5):
+        kept.keep(str(number), number, 10)
+    assert [kept.get(str(number)) for number in range(5)] == [None, None, 2, 3, 4]
+    kept.keep("4", "again", 70)
+    assert (kept.get("2"), kept.get("3"), kept.get("4"), len(kept)) == (2, 3, "again", 3)
+    kept.keep("large", 1, 95)
+    assert (len(kept), kept.pop("large"), kept.pop("large"), len(kept)) == (1, 1, None, 0)
+    kept.keep("small", 2, 95)
+    assert kept.get("small") == 2
 
 
 def test_result_is_kept_while_the_broker_blocks(world: World) -> None:
