@@ -38,6 +38,8 @@ ASKER_COUNT = 16
 #: stands for the gateway where a worker type has its suffix.
 SUFFIX = "gateway"
 CONSUMING, QUIET, STOPPED = "consuming", "quiet", "stopped"
+#: nobody has a step of the type, or has asked for one as lately as a marker lives: its workers have gone.
+NOT_POLLED = "not polled"
 
 
 class Lane(Protocol):
@@ -47,6 +49,7 @@ class Lane(Protocol):
     station: Station
     gate: SenderGate | None
     is_paused: bool
+    last_polled_mono_s: float
 
     @property
     def commands(self) -> Sequence[str]:
@@ -163,12 +166,20 @@ class Desk:
         with self._house.lock:
             lanes, leases = list(self._lanes.values()), list(self._house.leases.values())
         for lane in lanes:
-            own = state or (QUIET if lane.is_paused else CONSUMING)
+            own_leases = [one for one in leases if one.lane is lane]
             properties = Properties(
                 app_id=lane.station.app_id, correlation_id=correlation_id, content_type="application/json"
             )
-            pong = _pong_of(lane, own, [one for one in leases if one.lane is lane])
+            pong = _pong_of(lane, state or _state_of(lane, own_leases), own_leases)
             self._house.bus.publish(Outgoing("", asker, encode(pong), properties))
+
+
+def _state_of(lane: Lane, leases: Sequence[Lease]) -> str:
+    """Return how a type stands while its gateway runs; a worker that is busy need not poll."""
+    if lane.is_paused:
+        return QUIET
+    silent_s = lane.station.clock.mono_s() - lane.last_polled_mono_s
+    return CONSUMING if leases or silent_s <= names.POLLED_EXPIRES_S else NOT_POLLED
 
 
 def _pong_of(lane: Lane, state: str, leases: Sequence[Lease]) -> Pong:

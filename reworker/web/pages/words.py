@@ -46,6 +46,7 @@ TONES = {
     "draining": "ask",
     "unread": "ask",
     "not found": "ask",
+    "not polled": "ask",
     "letters": "ask",
     "silent": "bad",
     "complete": "good",

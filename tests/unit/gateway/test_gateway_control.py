@@ -40,6 +40,20 @@ def test_type_that_is_polled_answers_pings_with_what_is_leased(world: World) -> 
     assert running["instance"].endswith(":node-1")
 
 
+def test_type_whose_workers_have_gone_says_so(world: World) -> None:
+    world.send()
+    offer = world.take()
+    world.advance(16)
+    heard = pongs(world)
+    world.complete(offer)
+    order(world, "ping", b"{}", reply_to="answers")
+    wait_until(lambda: len(heard) == 2, message="an answer when nobody has a step")
+    world.ask()
+    order(world, "ping", b"{}", reply_to="answers")
+    wait_until(lambda: len(heard) == 3, message="an answer after a poll")
+    assert [one["state"] for one in heard] == ["consuming", "not polled", "consuming"]
+
+
 def test_goodbye_is_said_to_those_who_have_asked(world: World) -> None:
     heard = pongs(world)
     world.gateway.close()
