@@ -132,6 +132,15 @@ def test_type_that_is_no_queue_is_refused(poller: Poller) -> None:
     assert (answer.status_code, answer.json()["status"], answer.json()["retryable"]) == (400, 400, False)
 
 
+@pytest.mark.parametrize("path", ["/api/tasks/poll/odd", "/api/tasks/poll/batch/odd?count=1"])
+def test_step_that_cannot_be_told_goes_back(poller: Poller, path: str) -> None:
+    kind = TaskType("odd")
+    poller.gateway.put(kind.name, parameters={"what": object()})
+    assert poller.http.get(path).status_code == 500
+    assert poller.gateway.polls[-1].state == "cancelled"
+    assert len(poller.gateway.queues.pop(kind)) == 1
+
+
 def test_task_that_goes_on_is_offered_later_and_brings_no_other(poller: Poller) -> None:
     task_id = poller.taken()
     poller.gateway.put()
@@ -285,6 +294,15 @@ def test_body_that_is_too_large_is_refused_before_all_has_come(poller: Poller) -
             for _ in range(17):
                 one.sendall(part)
         assert one.recv(1000).startswith(b"HTTP/1.1 413")
+
+
+def test_step_has_begun_when_its_poller_wants_the_connection_closed(poller: Poller) -> None:
+    task_id = poller.gateway.put("closing")
+    with poller.socket() as one:
+        one.sendall(poller.head("GET", "/api/tasks/poll/closing", "Connection: close"))
+        assert task_id.encode() in b"".join(iter(lambda: one.recv(5000), b""))
+    wait_until(lambda: poller.gateway.polls[-1].state != "answered", 5)
+    assert poller.gateway.polls[-1].state == "written"
 
 
 def test_body_with_a_poll_is_passed_over(poller: Poller) -> None:

@@ -97,9 +97,8 @@ async def _write(exchange: Exchange, answer: Answer) -> None:
     try:
         if exchange.is_open():
             await exchange.answer(answer)
-            if exchange.is_open():
-                poll.written()
-                return
+            # Who has gone by now may have read it: to offer it to others, too, would run the step twice.
+            poll.written()
     finally:
         # does nothing once it was written
         poll.cancel()

@@ -38,7 +38,7 @@ _encode = msgspec.json.Encoder().encode
 async def poll_one(parts: Parts, exchange: Exchange, who: Principal) -> Answer:
     """Answer with a task, or 204."""
     poll = await _polled(parts, exchange, who, 1)
-    return _one(parts, poll) if poll is not None and poll.offers else _NOTHING
+    return _found(parts, poll) if poll is not None and poll.offers else _NOTHING
 
 
 async def poll_batch(parts: Parts, exchange: Exchange, who: Principal) -> Answer:
@@ -49,7 +49,7 @@ async def poll_batch(parts: Parts, exchange: Exchange, who: Principal) -> Answer
     poll = await _polled(parts, exchange, who, count)
     if poll is None or not poll.offers:
         return Answer(body=b"[]")
-    return Answer(body=_encode([_document(parts, one) for one in poll.offers]), poll=poll)
+    return _found(parts, poll, is_batch=True)
 
 
 async def _polled(parts: Parts, exchange: Exchange, who: Principal, count: int) -> Poll | None:
@@ -107,7 +107,7 @@ async def update_with_next(parts: Parts, exchange: Exchange, who: Principal) -> 
         parts.gateway.extend(said.task_id)
         return _NOTHING
     poll = (await _updated(parts, said)).next_poll
-    return _one(parts, poll) if poll is not None and poll.offers else _NOTHING
+    return _found(parts, poll) if poll is not None and poll.offers else _NOTHING
 
 
 async def update_by_name(parts: Parts, exchange: Exchange, who: Principal) -> Answer:
@@ -137,8 +137,14 @@ async def _updated(parts: Parts, said: Update) -> Updated:
     return updated
 
 
-def _one(parts: Parts, poll: Poll) -> Answer:
-    return Answer(body=_encode(_document(parts, poll.offers[0])), poll=poll)
+def _found(parts: Parts, poll: Poll, *, is_batch: bool = False) -> Answer:
+    """Return the answer with what was found, which goes back when it cannot be told."""
+    try:
+        documents = [_document(parts, one) for one in poll.offers]
+        return Answer(body=_encode(documents if is_batch else documents[0]), poll=poll)
+    except BaseException:
+        poll.cancel()
+        raise
 
 
 def _document(parts: Parts, offer: Offer) -> TaskDocument:
