@@ -10,7 +10,8 @@ from reworker.bus.contract import DeclareMode
 from reworker.errors import ConfigError
 from reworker.gateway.contract import LateResult, TaskType
 from reworker.jobs.returning import DELAYS_S
-from reworker.jobs.settings import QUEUE_NAME, WorkerSettings
+from reworker.jobs.settings import DOMAIN, QUEUE_NAME, WorkerSettings
+from reworker.layers import Kind
 from reworker.topology import names
 from reworker.topology.code_queues import CODE_PREFIX
 
@@ -77,9 +78,9 @@ def queue_of(kind: TaskType) -> str:
     Raises:
         ConfigError: the type or the domain cannot be the name of a queue.
     """
-    queue = names.worker_queue(_checked("task type", kind.name), kind.domain)
+    queue = names.worker_queue(_checked("task type", kind.name, QUEUE_NAME), kind.domain)
     if kind.domain:
-        _checked("domain", kind.domain)
+        _checked("domain", kind.domain, QUEUE_NAME)
     if _RETRY_QUEUE.fullmatch(queue):
         raise ConfigError(f"{queue:.80} is kept for messages that wait for another try")
     if queue.startswith(CODE_PREFIX):
@@ -88,14 +89,16 @@ def queue_of(kind: TaskType) -> str:
     if len(longest.encode()) > NAME_LIMIT_BYTES:
         room = NAME_LIMIT_BYTES - len(longest.encode()) + len(queue.encode())
         raise ConfigError(f"{queue:.80}... is longer than the {room} bytes that the name of a queue may have")
+    if kind.domain:
+        _checked("domain", kind.domain, DOMAIN)  # last: the reasons above say more
     return queue
 
 
-def _checked(what: str, name: str) -> str:
+def _checked(what: str, name: str, kind: Kind) -> str:
     try:
-        QUEUE_NAME.parse(name)
+        kind.parse(name)
     except (TypeError, ValueError) as error:
-        raise ConfigError(f"{what}: expected {QUEUE_NAME.allowed}, found {name!r:.80}") from error
+        raise ConfigError(f"{what}: expected {kind.allowed}, found {name!r:.80}") from error
     if not name.isprintable() or not name.strip("."):
         raise ConfigError(f"{what}: expected a name of printable characters, found {name!r:.80}")
     return name

@@ -21,6 +21,10 @@ LEVELS = ("DEBUG", "INFO", "WARN", "WARNING", "ERROR", "FATAL", "CRITICAL")
 _NAME = re.compile(r"[^\s*#]{1,200}")
 #: bytes of a name that AMQP can carry.
 USER_LIMIT_BYTES = 255
+#: what a playbook can say, so that no worker waits where no step is ever sent.
+_DOMAIN = re.compile(r"[A-Za-z0-9_-]{1,100}")
+#: of code packages; and what stands in playbooks for no domain at all.
+_NO_DOMAINS = ("code", "NO_DOMAIN")
 _ADDRESS = re.compile(r"(\S+:)?[0-9]{1,5}")
 
 
@@ -38,13 +42,20 @@ def _name(value: Any) -> str:
     return word
 
 
+def _domain(value: Any) -> str:
+    word: str = text().parse(value)
+    if word and (not _DOMAIN.fullmatch(word) or word in _NO_DOMAINS):
+        raise ValueError
+    return word
+
+
 def or_nothing(kind: Kind) -> Kind:
     """Return a kind that an empty text, too, sets back to nothing."""
     return Kind(f"{kind.allowed}, or nothing", lambda value: None if value == "" else kind.parse(value))
 
 
 QUEUE_NAME = Kind("a name of at most 200 characters without spaces, * and #", _name)
-DOMAIN = Kind(f"{QUEUE_NAME.allowed}, or nothing", lambda value: "" if value == "" else _name(value))
+DOMAIN = Kind(f"1 to 100 letters, digits, _ or -, and not {' or '.join(_NO_DOMAINS)}; or nothing", _domain)
 LEVEL = Kind(f"one of {', '.join(LEVELS)}", _level)
 
 

@@ -223,6 +223,12 @@ def test_queues_that_are_kept_for_others_are_refused(world: World, kind: TaskTyp
         world.ask(kind)
 
 
+@pytest.mark.parametrize("domain", ["b.l", "NO_DOMAIN"])
+def test_domain_that_no_playbook_can_name_is_refused(world: World, domain: str) -> None:
+    with pytest.raises(ConfigError, match="domain: expected 1 to 100 letters"):
+        world.ask(TaskType("frob", domain))
+
+
 def test_names_that_are_too_long_with_their_domain_are_refused(world: World) -> None:
     with pytest.raises(ConfigError, match="longer than the"):
         world.ask(TaskType("x" * 150, "y" * 150))

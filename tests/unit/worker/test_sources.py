@@ -232,6 +232,11 @@ def is_taken(name: str, value: Any) -> bool:
     return True
 
 
+@pytest.mark.parametrize("domain", ["b.l", "NO_DOMAIN", "code", "d" * 101, "é"])
+def test_domain_that_no_playbook_can_name_is_refused(domain: str) -> None:
+    assert not is_taken("domain", domain)
+
+
 @pytest.mark.parametrize("name", ["polling_interval", "timeout_s", "domain"])
 def test_empty_text_takes_a_property_away_when_it_may_be_none(name: str) -> None:
     environ = {f"REWORKER_{name.upper()}": ""}
