@@ -164,9 +164,14 @@ class Desk:
 
     def _tell(self, asker: str, correlation_id: str | None, state: str = "") -> None:
         with self._house.lock:
-            lanes, leases = list(self._lanes.values()), list(self._house.leases.values())
+            lanes = list(self._lanes.values())
+            leases: dict[
+                int, list[Lease]
+            ] = {}  # by lane: a thousand of each are not looked at for each other
+            for lease in self._house.leases.values():
+                leases.setdefault(id(lease.lane), []).append(lease)
         for lane in lanes:
-            own_leases = [one for one in leases if one.lane is lane]
+            own_leases = leases.get(id(lane), [])
             properties = Properties(
                 app_id=lane.station.app_id, correlation_id=correlation_id, content_type="application/json"
             )

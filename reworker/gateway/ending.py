@@ -15,7 +15,7 @@ from reworker.gateway.contract import Completed, Failed, RetryLogic, Standing, T
 from reworker.gateway.lease import Lease, Phase
 from reworker.gateway.telling import tell_people
 from reworker.jobs.trying import tries_of, try_again
-from reworker.messages import Reply
+from reworker.messages import Reply, cut_line
 
 #: seconds between two looks whether the broker is back, before a step is sent to wait for another try.
 RECONNECT_LOOK_S = 1.0
@@ -31,10 +31,11 @@ def reply_of(result: Completed | Failed, worker_id: str) -> Reply:
     """Return the final reply for what a worker has reported."""
     if isinstance(result, Completed):
         return Reply("completed", data=result.output)
-    data: dict[str, Any] = {"reason": result.reason, "output": result.output, "workerId": worker_id}
+    reason = cut_line(result.reason)  # some send all their output as the reason
+    data: dict[str, Any] = {"reason": reason, "output": result.output, "workerId": worker_id}
     if result.is_final:
         data["terminal"] = True
-    return Reply("failed", message=result.reason or "its worker gave no reason", data=data)
+    return Reply("failed", message=reason or "its worker gave no reason", data=data)
 
 
 def end(lease: Lease, reply: Reply, listener: Listener | None = None) -> bool:

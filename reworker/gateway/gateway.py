@@ -291,6 +291,8 @@ class PollGateway:
     def rule(self, name: str, rules: TaskRules | None) -> None:
         """Let these rules count for a task type from now on; leases keep those they began with."""
         self.house.quota(name).rules = rules or TaskRules()
+        with self.house.lock:
+            self.house.close_quota(name)
         for lane in self._lanes_of(name):
             lane.look()
 

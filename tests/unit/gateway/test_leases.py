@@ -112,6 +112,18 @@ def test_failed_step_is_answered_with_reason_output_and_worker(world: World) -> 
     assert body["data"] == expected
 
 
+def test_reason_without_end_is_cut(world: World) -> None:
+    attempt = world.send()
+    told = world.report(world.take(), Failed("no room" + " on the disk" * 1_000_000, {"disk": 1}))
+    wait_until(lambda: told)
+    world.wait(attempt, "started", "failed")
+    reply = world.bodies(attempt)[-1]
+    assert reply["data"]["output"] == {"disk": 1}
+    assert reply["message"].startswith("no room on the disk")
+    assert reply["message"].endswith("[cut]")
+    assert len(reply["message"]) <= OUTPUT_LIMIT_BYTES
+
+
 def test_result_that_json_cannot_carry_fails_the_step(world: World) -> None:
     attempt = world.send()
     assert world.complete(world.take(), bad=object()).standing is Standing.DONE

@@ -248,6 +248,15 @@ def test_so_many_types_are_polled_at_most_and_idle_ones_make_room(make_world: Ma
     assert {one.type for one in world.gateway.polled("frob")} == {FROB, red}
 
 
+def test_types_of_which_nothing_is_left_are_forgotten(world: World) -> None:
+    for number in range(3):
+        world.gateway.rule(f"other{number}", TaskRules(retry_count=1))
+    assert len(world.gateway.house.quotas) == 4
+    for name in ("other0", "other1", "other2", "frob"):
+        world.gateway.rule(name, None)
+    assert list(world.gateway.house.quotas) == ["frob"]  # which is polled
+
+
 def test_queue_that_cannot_be_declared_is_told_and_tried_again(
     world: World, caplog: pytest.LogCaptureFixture
 ) -> None:
