@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 
 import click
 import msgspec
+from click.core import ParameterSource
 
 from reworker.cli.wiring import path_of_database
 from reworker.errors import ConfigError
@@ -27,6 +28,9 @@ def conductor_options(function: Callable[..., Any], *, is_on: bool) -> Callable[
 
     @wraps(function)
     def command(*, conductor: bool, conductor_config: str | None, **rest: Any) -> Any:
+        if not conductor and _is_typed("conductor_config"):
+            reason = "serves nobody without --conductor; add that, or leave this out"
+            raise ConfigError(reason, key="--conductor-config")
         return function(conductor=_settings(is_on=conductor, path=conductor_config or ""), **rest)
 
     switch = click.option(
@@ -43,6 +47,11 @@ def conductor_options(function: Callable[..., Any], *, is_on: bool) -> Callable[
         help="YAML file: how they are served.",
     )
     return switch(config(command))
+
+
+def _is_typed(parameter: str) -> bool:
+    """Tell whether an option stands on the command line; a variable may be there for other commands."""
+    return click.get_current_context().get_parameter_source(parameter) is ParameterSource.COMMANDLINE
 
 
 def with_ledger(settings: WebSettings, db: str) -> WebSettings:

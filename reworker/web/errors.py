@@ -43,6 +43,12 @@ TYPE_PREFIX = "urn:reworker:problem:"
 
 #: the secret of a link, as a part of an address.
 _SECRET_PART = re.compile(r"/[0-9a-f]{64}")
+#: what workers of Conductor ask for, below whatever they take for their server; what they and others hear.
+_OF_CONDUCTOR = re.compile(r"/(tasks?/(poll|update|queue)|metadata/|tasks?$|token$)")
+_CONDUCTOR_HINT = (
+    "there is no such address here; a server with --conductor has those of Conductor, below /api"
+)
+_HINT = "there is no such address here; /api/v1/openapi.json has those of the API"
 
 #: error -> (status, short name); the first that fits, so leaves come before their bases.
 _ERRORS: tuple[tuple[type[ReworkerError], int, str], ...] = (
@@ -152,7 +158,11 @@ def problem_response(problem: HttpProblem, instance: str) -> Response:
 
 def answer_error(request: Request, error: Exception) -> Response:
     """Return the answer to a request that failed; the log gets what the client must not see."""
-    return problem_response(logged_problem(request, error), request.url.path)
+    problem = logged_problem(request, error)
+    if isinstance(error, HTTPException) and problem.status == HTTPStatus.NOT_FOUND:
+        reason = _CONDUCTOR_HINT if _OF_CONDUCTOR.search(request.url.path) else _HINT
+        problem = HttpProblem(problem.status, problem.name, reason, headers=problem.headers)
+    return problem_response(problem, request.url.path)
 
 
 def logged_problem(request: Request, error: Exception) -> HttpProblem:

@@ -64,10 +64,14 @@ def load_settings(path: str) -> ConductorSettings:
     try:
         text = Path(path).read_bytes()
         if len(text) > FILE_BYTES:
-            raise ConfigError(f"has more than {FILE_BYTES} bytes", path=path)
+            raise ConfigError(f"has more than {FILE_BYTES} bytes")
         found = yaml.safe_load(text)
         return msgspec.convert({} if found is None else found, ConductorSettings)
+    except ConfigError as error:
+        raise ConfigError(error.reason, key=error.key, path=path) from error
     except (OSError, yaml.YAMLError) as error:
         raise ConfigError(f"cannot be read: {error}", path=path) from error
     except msgspec.ValidationError as error:
-        raise ConfigError(f"does not say how workers are served: {error}", path=path) from error
+        known = ", ".join(ConductorSettings.__struct_fields__)
+        reason = f"does not say how workers are served: {error}; there are {known}"
+        raise ConfigError(reason, path=path) from error

@@ -31,7 +31,7 @@ def test_file_says_what_differs(tmp_path: Path) -> None:
         ("prefixes: [api]", "prefixes: 'api' is no beginning"),
         ("prefixes: [/api/]", "prefixes: '/api/' is no beginning"),
         ("prefixes: [/api/v1/x]", "prefixes: '/api/v1/x' is no beginning"),
-        ("holds: 3", "holds"),
+        ("holds: 3", "`holds`; there are prefixes, hold_s,"),
         ("- 1", "does not say how workers are served"),
         ("a: [", "cannot be read"),
     ],
@@ -40,6 +40,7 @@ def test_wrong_settings_are_refused(tmp_path: Path, text: str, words: str) -> No
     (tmp_path / "c.yaml").write_text(text)
     with pytest.raises(ConfigError) as caught:
         load_settings(str(tmp_path / "c.yaml"))
+    assert str(caught.value).startswith(f"{tmp_path / 'c.yaml'}: ")
     assert words in str(caught.value)
 
 
