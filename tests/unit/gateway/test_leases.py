@@ -19,7 +19,7 @@ from reworker.gateway.contract import (
     Updated,
 )
 from reworker.gateway.ending import pause_s
-from reworker.messages import OUTPUT_LIMIT_BYTES, StepHeaders
+from reworker.messages import StepHeaders
 from tests.unit.gateway.kit import FROB, HOLD_S, IDEMPOTENT, LEVEL_2, MakeWorld, World, wait_until
 
 
@@ -112,18 +112,6 @@ def test_failed_step_is_answered_with_reason_output_and_worker(world: World) -> 
     assert body["data"] == expected
 
 
-def test_reason_without_end_is_cut(world: World) -> None:
-    attempt = world.send()
-    told = world.report(world.take(), Failed("no room" + " on the disk" * 1_000_000, {"disk": 1}))
-    wait_until(lambda: told)
-    world.wait(attempt, "started", "failed")
-    reply = world.bodies(attempt)[-1]
-    assert reply["data"]["output"] == {"disk": 1}
-    assert reply["message"].startswith("no room on the disk")
-    assert reply["message"].endswith("[cut]")
-    assert len(reply["message"]) <= OUTPUT_LIMIT_BYTES
-
-
 def test_result_that_json_cannot_carry_fails_the_step(world: World) -> None:
     attempt = world.send()
     assert world.complete(world.take(), bad=object()).standing is Standing.DONE
@@ -144,37 +132,6 @@ def test_next_step_is_offered_with_the_answer_to_a_result(world: World) -> None:
     again = world.report(poll.offers[0], Completed({}), take_next=True)
     wait_until(lambda: again)
     assert again[0] == Updated(Standing.DONE)
-
-
-def test_lines_are_sent_as_output_and_those_of_others_are_not(world: World) -> None:
-    lines: list[str] = []
-    world.core.declare(TopologySpec(bindings=(BindingSpec("re", "re.output", "output"),)))
-    world.core.consume("re.output", lambda one: lines.append(json.loads(one.body)["message"]), prefetch=0)
-    world.send()
-    offer = world.take()
-    assert world.gateway.say(offer.task_id, ["one", "t\xf6o"])
-    world.report(offer, Completed({}), lines=["three"])
-    wait_until(lambda: lines == ["one", "t\xf6o", "three"])
-    assert not world.gateway.say("no.such", ["four"])
-
-
-def test_lines_are_all_sent_when_thousands_come_at_once(world: World) -> None:
-    bodies: list[dict[str, str]] = []
-    world.core.declare(TopologySpec(bindings=(BindingSpec("re", "re.output", "output"),)))
-    world.core.consume("re.output", lambda one: bodies.append(json.loads(one.body)), prefetch=0)
-    world.send()
-    lines = [f"line {number}" for number in range(10_000)] + ["x" * 70_000]
-    world.report(world.take(), Completed({}), lines=lines)
-    text = "".join(lines[:-1])
-
-    def came() -> list[str]:
-        return "".join(one["message"] for one in bodies).splitlines()
-
-    wait_until(lambda: len(came()) == len(lines), message="all lines")
-    assert "".join(came()[:-1]) == text
-    assert came()[-1].endswith("x [cut]")
-    assert max(len(one["message"]) for one in bodies) <= OUTPUT_LIMIT_BYTES + 1
-    assert {one["stream"] for one in bodies} == {"out"}  # by which the core takes them apart
 
 
 @pytest.mark.parametrize("headers", [LEVEL_2, IDEMPOTENT, None])

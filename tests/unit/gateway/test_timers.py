@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+from functools import partial
 
 import pytest
 
@@ -35,7 +36,7 @@ def test_calls_that_will_not_come_are_not_kept_until_their_time() -> None:
     for number in range(10 * LEAST_COUNT):
         timers.after(86_400, lambda: came.append(-1)).cancel()
         if not number % 1000:
-            timers.after(10 - number / 1000, lambda number=number: came.append(number))  # type: ignore[misc]
+            timers.after(10 - number / 1000, partial(came.append, number))
     assert len(timers._heap) <= LEAST_COUNT + 10
     clock.advance(86_401)
     timers.run_due()
