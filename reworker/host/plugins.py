@@ -34,7 +34,11 @@ def load_worker(name: str) -> type[Worker]:
     _search_current_folder()
     module_name, _, class_name = name.partition(":")
     if class_name:
-        return _checked(getattr(_imported((module_name,), name), class_name, None), name)
+        module = _imported((module_name,), name)
+        if not hasattr(module, class_name):
+            place = getattr(module, "__file__", None) or module_name
+            raise ConfigError(f"{place} has no {class_name!r}", key=name)
+        return _checked(getattr(module, class_name), name)
     if "." in name:
         return _only_worker(_imported((name,), name), name)
     candidates = (f"replugin.{name}worker", f"replugin.{name}")

@@ -19,3 +19,8 @@ def test_name_is_refused_when_no_worker_has_it(name: str) -> None:
 def test_class_is_refused_when_it_is_no_worker() -> None:
     with pytest.raises(ConfigError, match="no subclass"):
         load_worker("os:system")
+
+
+def test_name_that_its_module_lacks_is_told_with_the_file() -> None:
+    with pytest.raises(ConfigError, match=r"^os:nosuch: .*os\.py has no 'nosuch'$"):
+        load_worker("os:nosuch")
