@@ -23,6 +23,7 @@ type attempt struct {
 var (
 	host, _    = os.Hostname()
 	me         = fmt.Sprintf("%s:%d", host, os.Getpid())
+	name       string   // of the worker: that of its queue; set before the first step
 	known      sync.Map // message id at level 2 -> *attempt: each runs once in this process
 	publishing sync.Mutex
 )
@@ -33,7 +34,7 @@ func publish(exchange, key string, body object, p amqp.Publishing) bool {
 	publishing.Lock()
 	defer publishing.Unlock()
 	p.Body, _ = json.Marshal(body)
-	p.DeliveryMode, p.ContentType, p.AppId, p.ReplyTo = amqp.Persistent, "application/json", "frob", "log"
+	p.DeliveryMode, p.ContentType, p.AppId, p.ReplyTo = amqp.Persistent, "application/json", name, "log"
 	way := current.Load()
 	if way.channel.PublishWithContext(context.Background(), exchange, key, false, false, p) != nil {
 		return false

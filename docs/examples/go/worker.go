@@ -27,6 +27,7 @@ var (
 )
 
 func work(url, queue string, subcommands map[string]Subcommand) {
+	name = strings.TrimPrefix(queue, "worker.")
 	signals := make(chan os.Signal, 1)
 	signal.Notify(signals, syscall.SIGTERM)
 	go func() {
