@@ -16,7 +16,9 @@ from reworker.messages import StepHeaders
 ACK_LAST = "acknowledge a step after the broker has confirmed its final reply"
 #: seconds for a process that takes no more steps to end, so that what it has not settled comes back.
 GRACE_S = 1.0
-GIVE_PID = "give --kill-pid or --stop-pid, the process of a worker that is alone on its queue"
+GIVE_PID = (
+    "give --kill-pid or --stop-pid, the process of a worker that is alone on its queue, and --long-parameters"
+)
 
 
 def killed(stand: Stand, pid: int | None) -> Answer:

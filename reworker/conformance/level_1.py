@@ -204,4 +204,6 @@ def empty_queue(stand: Stand) -> Answer:
     if not found.message_count:
         return supported(f"nothing waits in {stand.orders.queue}")
     advice = "acknowledge every message once its final reply was sent, and do not requeue what cannot be read"
-    return missing(f"{found.message_count} messages wait in {stand.orders.queue}", advice)
+    count = found.message_count
+    what = "1 message waits" if count == 1 else f"{count} messages wait"
+    return missing(f"{what} in {stand.orders.queue}", advice)
