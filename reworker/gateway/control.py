@@ -1,7 +1,8 @@
 """Control messages for the types that are polled here: cancel an attempt, pause and resume a type, pings.
 
 Workers that poll cannot be told anything. So a step is answered `cancelled` only before a worker has it;
-afterwards what its worker reports counts, and nobody gets it once more.
+afterwards what its worker reports counts, and there is no further try. One that its worker has put off is
+offered once more all the same: what the worker has begun elsewhere, only a worker can say.
 """
 
 from __future__ import annotations
