@@ -315,8 +315,9 @@ def _event_of(row: OutboxRow, result: Published, at: datetime) -> Event | None:
     if result.outcome is Outcome.CONFIRMED:
         return DispatchConfirmed(at=at, attempt=row.attempt)
     if result.outcome is Outcome.RETURNED:
-        worker = row.routing_key.removeprefix(names.WORKER_PREFIX)
-        reason = f"no queue is bound to {row.routing_key}: has the worker {worker!r} ever run here?"
+        domain, _, worker = row.routing_key.removeprefix(names.WORKER_PREFIX).rpartition(".")
+        where = f"in the domain {domain!r}" if domain else "here"
+        reason = f"no queue is bound to {row.routing_key}: has the worker {worker!r} ever run {where}?"
         return DispatchUnroutable(at=at, attempt=row.attempt, reason=reason)
     if result.is_sent and not row.is_idempotent:
         reason = f"the broker did not confirm the step message: {result.reason or result.outcome.value}"

@@ -36,7 +36,8 @@ def domains(problems: Problems, node: Node, path: str) -> tuple[str, ...]:
     elif isinstance(node.value, list) and node.value:
         places = [(one, f"{path}[{index}]") for index, one in enumerate(node.value)]
     else:
-        reason = f"must be the name of a domain, or a list of such names, not {checks.kind(node)}"
+        found_kind = "an empty list" if node.value == [] else checks.kind(node)
+        reason = f"must be the name of a domain, or a list of such names, not {found_kind}"
         problems.add(reason, node.line, path)
         return ()
     found: list[str] = []

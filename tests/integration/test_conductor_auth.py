@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import base64
+import logging
 from collections.abc import Iterator
 from datetime import datetime, timedelta
 from pathlib import Path
@@ -118,6 +119,20 @@ def test_denial_is_in_the_audit_once_however_often_it_is_polled(poller: Poller) 
         "/api/tasks/poll/secret",
         "denied",
     )
+
+
+def test_log_says_who_is_turned_away_once_however_often_he_polls(
+    poller: Poller, caplog: pytest.LogCaptureFixture
+) -> None:
+    caplog.set_level(logging.WARNING, "reworker.web.conductor.dialect")
+    for _ in range(3):
+        poller.client("wrong").get("/api/tasks/poll/told")
+        poller.client(poller.api.token(Scope.READ, name="curious")).get("/api/tasks/poll/told")
+    said = [one.message for one in caplog.records if one.name == "reworker.web.conductor.dialect"]
+    assert [one.partition(" is refused: ")[0] for one in said] == [
+        "GET /api/tasks/poll/told from 127.0.0.1"
+    ] * 2
+    assert "worker" in said[1]
 
 
 def test_definitions_are_in_the_audit(poller: Poller) -> None:

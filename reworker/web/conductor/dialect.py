@@ -5,21 +5,27 @@ It is ASGI without a framework, as a worker asks for each task, and 1,000 worker
 
 from __future__ import annotations
 
+import logging
+
 from starlette.concurrency import run_in_threadpool
 from starlette.requests import Request
 from starlette.types import ASGIApp, Receive, Send
 from starlette.types import Scope as AsgiScope
 
+from reworker.clock import Clock
 from reworker.core.places import may_any
 from reworker.core.principal import ANYWHERE, Principal
-from reworker.web.auth import LOCAL
+from reworker.errors import AccessError
+from reworker.web.auth import LOCAL, address_of
 from reworker.web.conductor.addresses import Address, AddressBook, Found
 from reworker.web.conductor.errors import told
 from reworker.web.conductor.exchange import Answer, Exchange
 from reworker.web.conductor.parts import Parts
 from reworker.web.errors import HttpProblem
 
-#: seconds after which the same denial is kept in the audit again, and denials that are remembered for that.
+logger = logging.getLogger(__name__)
+
+#: seconds after which the same refusal is kept or logged again, and refusals that are remembered for that.
 DENIED_S, DENIED_COUNT = 60.0, 1000
 
 
@@ -34,7 +40,8 @@ class ConductorDialect:
     def __init__(self, app: ASGIApp, parts: Parts) -> None:
         self._app, self._parts = app, parts
         self._book = AddressBook(parts.settings.prefixes)
-        self._denied_mono_s: dict[tuple[str, str], float] = {}
+        self._denied = Seldom(parts.site.clock)
+        self._complained = Seldom(parts.site.clock)
 
     async def __call__(self, scope: AsgiScope, receive: Receive, send: Send) -> None:
         """Answer; see ASGI."""
@@ -49,6 +56,8 @@ class ConductorDialect:
             answer = await self._answered(exchange, found)
         except Exception as error:  # noqa: BLE001  # the place where this dialect maps errors to answers
             answer = told(Request(scope), error)
+            if isinstance(error, AccessError):
+                self._complain(Request(scope), error)
         await _write(exchange, answer)
 
     async def _answered(self, exchange: Exchange, found: Found) -> Answer:
@@ -72,19 +81,33 @@ class ConductorDialect:
         if may_any(who, scopes, ANYWHERE):
             return
         action, path = f"conductor.{address.method.lower()}", exchange.scope["path"]
-        if self._is_news(who, path):
+        if self._denied.is_news((who.token_id, path)):
             access = self._parts.site.access
             await run_in_threadpool(access.note_denial, who, action, path, who.refusal(scopes[0]))
         who.require(scopes[0])
 
-    def _is_news(self, who: Principal, path: str) -> bool:
-        """Tell whether a denial is to be kept: a worker that may not poll tries it ten times a second."""
-        now_mono_s, key = self._parts.site.clock.mono_s(), (who.token_id, path)
-        if now_mono_s - self._denied_mono_s.get(key, now_mono_s - DENIED_S) < DENIED_S:
+    def _complain(self, request: Request, error: AccessError) -> None:
+        """Log who is turned away: some clients say nothing of it, and poll on."""
+        words = f"{request.method} {request.url.path} from {address_of(self._parts.site, request)}"
+        if self._complained.is_news((words, str(error))):
+            logger.warning("%s is refused: %s", words, error)
+
+
+class Seldom:
+    """Lets the same thing through once in a while: a worker that may not poll tries it ten times a second."""
+
+    def __init__(self, clock: Clock) -> None:
+        self._clock = clock
+        self._seen_mono_s: dict[tuple[str, str], float] = {}
+
+    def is_news(self, key: tuple[str, str]) -> bool:
+        """Tell whether this was not let through lately."""
+        now_mono_s = self._clock.mono_s()
+        if now_mono_s - self._seen_mono_s.get(key, now_mono_s - DENIED_S) < DENIED_S:
             return False
-        if len(self._denied_mono_s) >= DENIED_COUNT:
-            self._denied_mono_s.clear()
-        self._denied_mono_s[key] = now_mono_s
+        if len(self._seen_mono_s) >= DENIED_COUNT:
+            self._seen_mono_s.clear()
+        self._seen_mono_s[key] = now_mono_s
         return True
 
 

@@ -78,7 +78,7 @@ def test_domain_for_a_command_that_no_step_has_is_refused():
     ("value", "path", "reason"),
     [
         ("{}", "domain", "must be the name of a domain, or a list of such names, not a mapping"),
-        ("[]", "domain", "must be the name of a domain, or a list of such names, not a list"),
+        ("[]", "domain", "must be the name of a domain, or a list of such names, not an empty list"),
         ("", "domain", "must be the name of a domain, or a list of such names, not nothing"),
         ("7", "domain", "must be the name of a domain, or a list of such names, not 7"),
         ("a.b", "domain", "'a.b' may hold only letters, digits, _ and -"),
