@@ -43,8 +43,12 @@ STOP_ROUNDS = 20
 OOM_SCORE = b"500"
 #: the least limits of tasks with which we can live ourselves.
 LEAST_LIMITS = {"RLIMIT_DATA": 64 << 20, "RLIMIT_NOFILE": 64, "RLIMIT_NPROC": 8}
-#: signals that we ignore, or Python does, and that mean to a task what they usually do.
-USUAL = (signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGCHLD)
+#: signals that mean to a task what they usually do: some of them we ignore, some Python, and those of the
+#: keyboard a shell, for what it starts in the background.
+USUAL = (
+    *(signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT),
+    signal.SIGCHLD,
+)
 
 # Source: linux/sched.h, linux/mount.h, linux/prctl.h.
 NEW_MOUNTS, NEW_UTS, NEW_IPC, NEW_USERS, NEW_PIDS = 0x20000, 0x4000000, 0x8000000, 0x10000000, 0x20000000

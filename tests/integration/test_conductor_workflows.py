@@ -33,8 +33,9 @@ def poller(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Poller]:
     with polled(tmp_path_factory.mktemp("workflows")) as made:
         # on a host of its own it waits for nobody
         steered = playbook(name="steered", hosts="[web9]")
+        alone = PAINT.replace("name: paint", "name: alone").replace("web1", "web8")
         twice = (playbook(group="db", name="twice"), playbook(name="twice"))
-        for text in (playbook(), PAINT, steered, *twice):
+        for text in (playbook(), PAINT, alone, steered, *twice):
             made.api.service.library.store(text)
         yield made
 
@@ -55,10 +56,10 @@ def started(ask: httpx.Client, **fields: Any) -> str:
 
 
 def test_playbook_is_started_by_its_name(poller: Poller, ask: httpx.Client) -> None:
-    own_id = started(ask, name="paint", input={"color": "red"}, correlationId="order 7", priority=3)
+    own_id = started(ask, name="alone", input={"color": "red"}, correlationId="order 7", priority=3)
     found = ask.get(f"/api/workflow/{own_id}?includeTasks=True").json()
     wanted = {
-        **{"workflowId": own_id, "workflowName": "paint", "workflowType": "web", "workflowVersion": 1},
+        **{"workflowId": own_id, "workflowName": "alone", "workflowType": "web", "workflowVersion": 1},
         **{"status": "RUNNING", "correlationId": "order 7", "input": {"color": "red"}, "createdBy": "ann"},
     }
     assert {name: found[name] for name in wanted} == wanted
@@ -157,7 +158,7 @@ def test_deployment_is_started_again_or_continued(ask: httpx.Client) -> None:
 def test_definitions_of_workflows_are_the_playbooks(ask: httpx.Client) -> None:
     for word in ("workflow", "workflowdef"):
         names = {one["name"] for one in ask.get(f"/api/metadata/{word}").json()}
-        assert names == {"restart", "paint", "steered", "twice"}
+        assert names == {"restart", "paint", "alone", "steered", "twice"}
         found = ask.get(f"/api/metadata/{word}/paint").json()
         assert (found["name"], found["version"], found["ownerApp"]) == ("paint", 1, "web")
 

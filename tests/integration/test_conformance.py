@@ -22,10 +22,18 @@ OURS = "ours"
 
 
 @pytest.fixture(scope="module")
-def runs(broker_session: BrokerThread, tmp_path_factory: pytest.TempPathFactory) -> dict[str, Run]:
+def vhosts() -> dict[str, str]:
+    """Give the name of a virtual host for each worker."""
+    return {name: fresh_vhost() for name in (OURS, *FAULTS)}
+
+
+@pytest.fixture(scope="module")
+def runs(
+    broker_session: BrokerThread, tmp_path_factory: pytest.TempPathFactory, vhosts: dict[str, str]
+) -> dict[str, Run]:
     """Give the runs on our own worker and on each wrong one, which are done at the same time."""
     folder = tmp_path_factory.mktemp("kits")
-    urls = {name: broker_session.url(fresh_vhost()) for name in (OURS, *FAULTS)}
+    urls = {name: broker_session.url(vhost) for name, vhost in vhosts.items()}
     wrong = ["-m", "tests.support.wrong_worker"]
     programs = {
         name: (url, Program([sys.executable, *wrong, url, QUEUE, name], {"PYTHONPATH": str(ROOT)}))
@@ -86,16 +94,11 @@ def test_kit_ends_with_1_when_something_required_is_missing(runs: dict[str, Run]
 
 
 def test_kit_takes_its_steps_away_when_their_worker_has_died(
-    runs: dict[str, Run], broker_session: BrokerThread
+    runs: dict[str, Run], broker_session: BrokerThread, vhosts: dict[str, str]
 ) -> None:
     assert runs["dies of bad JSON"].exit_code == 1
-    queues = [
-        state["queues"][QUEUE]["ready"]
-        for state in broker_session.inspect()["vhosts"].values()
-        if QUEUE in state["queues"]
-    ]
-    assert queues
-    assert set(queues) == {0}
+    state = broker_session.inspect()["vhosts"][vhosts["dies of bad JSON"]]
+    assert state["queues"][QUEUE]["ready"] == 0
 
 
 def refused(process: Callable[..., Process], url: str, *more: str) -> str:

@@ -6,6 +6,7 @@ import pytest
 
 from reworker.core import history
 from reworker.core.batch import Applied
+from reworker.core.publisher import POLL_S
 from reworker.core.service import RACE_COUNT, Service
 from reworker.errors import (
     ConfigError,
@@ -210,7 +211,7 @@ def test_requests_are_carried_out_when_they_come_from_another_process(world: Wor
     world.advance(0.1)
     assert len(worker.steps) == 1, "noticed without waiting for the next poll"
     elsewhere.cancel(own_id)
-    world.advance(0.1)
+    world.advance(POLL_S)
     assert world.core.counters.snapshot()["published_returned"] == 1, "nobody listens for cancels here"
     world.advance(QUEUE_TIMEOUT_S)
     assert elsewhere.deployment(own_id).is_over
