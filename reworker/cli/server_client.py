@@ -10,7 +10,7 @@ import threading
 import urllib.error
 import urllib.request
 from collections.abc import Callable, Iterable, Iterator, Mapping
-from contextlib import contextmanager
+from contextlib import contextmanager, suppress
 from typing import Any, NoReturn
 from urllib.parse import quote, unquote, urlencode, urlsplit
 
@@ -66,7 +66,7 @@ class ServerClient:
             raise ConfigError(f"{url!r} is not http://HOST:PORT or https://HOST", key="--server")
         self.url, self._token = url.rstrip("/"), token
         # A token must not follow to another place.
-        self._opener = urllib.request.build_opener(_NoRedirection)
+        self._opener = urllib.request.build_opener(_NoRedirection, _Plain, _Secure)
         self._pause = threading.Event()
         self._has_answered = False
 
@@ -200,6 +200,31 @@ def _error_of(name: str, detail: str, problem: Mapping[str, Any], status: int, u
     if status in (502, 503, 504):
         return ServerAway(url, detail)
     return ConfigError(detail) if status == 422 else ReworkerError(detail)
+
+
+class _PlainConnection(http.client.HTTPConnection):
+    """Hears a server that answers before it has read all, and hangs up: what it says counts."""
+
+    def send(self, data: Any) -> None:
+        """Send, as far as the server listens."""
+        if self.sock is None:
+            self.connect()
+        with suppress(BrokenPipeError, ConnectionResetError):
+            super().send(data)
+
+
+class _SecureConnection(_PlainConnection, http.client.HTTPSConnection):
+    """The same over TLS."""
+
+
+class _Plain(urllib.request.HTTPHandler):
+    def http_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_PlainConnection, req)
+
+
+class _Secure(urllib.request.HTTPSHandler):
+    def https_open(self, req: urllib.request.Request) -> http.client.HTTPResponse:
+        return self.do_open(_SecureConnection, req)
 
 
 class _NoRedirection(urllib.request.HTTPRedirectHandler):

@@ -30,7 +30,7 @@ logger = logging.getLogger(__name__)
 #: seconds between two looks whether another process has written to the database.
 LOOK_S = 0.05
 #: the same once nothing has happened for so long: each look wakes a processor.
-IDLE_LOOK_S, IDLE_AFTER_S = 0.1, 10.0
+IDLE_LOOK_S, IDLE_AFTER_S = 0.2, 10.0
 #: seconds until the next look when that failed: it would make a new connection each time.
 BLIND_LOOK_S = 1.0
 #: seconds before the database is tried again, at first and at most.
@@ -96,6 +96,7 @@ class Loop:
         self._retry_at_mono_s = self._look_at_mono_s = self._stop_at_mono_s = 0.0
         self._seen_mono_s, self._catch_up_mono_s = float("-inf"), 0.0
         self._away_mono_s = self._wary_mono_s = self._careful_mono_s = float("-inf")
+        self._busy_mono_s = clock.mono_s()
         self._is_woken = self._is_blind = False
         self._taken_at: datetime | None = None
         self._stopping = threading.Event()
@@ -104,13 +105,11 @@ class Loop:
 
     def run(self) -> None:
         """Do rounds until `stop`, then finish what was taken; the body of the core's thread."""
-        busy_mono_s = self._clock.mono_s()
         while not self._stopping.is_set() or self._can_finish():
             self._notice_pause()
-            is_idle = self._seen_mono_s - busy_mono_s > IDLE_AFTER_S
+            is_idle = self._seen_mono_s - self._busy_mono_s > IDLE_AFTER_S
             try:
-                if self.turn(IDLE_LOOK_S if is_idle else LOOK_S):
-                    busy_mono_s = self._seen_mono_s
+                self.turn(IDLE_LOOK_S if is_idle else LOOK_S)
             except Exception:  # the thread's top: it must live, whatever it meets
                 logger.exception("the core met an error of its own; it goes on")
                 self._stopping.wait(RETRY_CAP_S)
@@ -249,6 +248,8 @@ class Loop:
                 item.apply(batch)
             batch.save()
             claimed, doubtful = self._publisher.claim(unit, now)
+        if items or claimed:
+            self._busy_mono_s = self._clock.mono_s()
         self._publisher.publish(claimed)
         self._committed(batch)
         for row in doubtful:

@@ -127,7 +127,7 @@ def test_log_says_who_is_turned_away_once_however_often_he_polls(
     caplog.set_level(logging.WARNING, "reworker.web.conductor.dialect")
     for _ in range(3):
         poller.client("wrong").get("/api/tasks/poll/told")
-        poller.client(poller.api.token(Scope.READ, name="curious")).get("/api/tasks/poll/told")
+        poller.client(poller.api.token(Scope.READ, name="stranger")).get("/api/tasks/poll/told")
     said = [one.message for one in caplog.records if one.name == "reworker.web.conductor.dialect"]
     assert [one.partition(" is refused: ")[0] for one in said] == [
         "GET /api/tasks/poll/told from 127.0.0.1"
