@@ -66,7 +66,8 @@ def domains_by_command(given: Mapping[str, str | Sequence[str]], key: str) -> By
     found = {}
     for command, value in given.items():
         if command != EVERY_COMMAND and not checks.is_word(command):
-            raise ConfigError(f"{checks.shown(command)} is no command, nor * for all of them", key=key)
+            reason = f"{checks.shown(command)} is no command, nor * for all of them; write the part of a step"
+            raise ConfigError(f"{reason} before its colon", key=key)
         names = value.split(",") if isinstance(value, str) else list(value)
         found[command] = _names([one.strip() for one in names], key)
     return found

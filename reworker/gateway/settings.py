@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import re
+from functools import lru_cache
 
 import msgspec
 
@@ -17,6 +18,8 @@ from reworker.topology.code_queues import CODE_PREFIX
 
 #: bytes of the name of a queue. Source: AMQP 0-9-1, short strings.
 NAME_LIMIT_BYTES = 255
+#: task types whose queue is remembered: each poll asks for it.
+KNOWN_COUNT = 4096
 #: a queue of this form holds messages that wait for another try: who polled it would take them too early.
 _RETRY_QUEUE = re.compile(r".*\.retry\.[0-9]+s(\..*)?")
 
@@ -72,6 +75,7 @@ def lane_settings(settings: GatewaySettings, kind: TaskType) -> WorkerSettings:
     )
 
 
+@lru_cache(KNOWN_COUNT)
 def queue_of(kind: TaskType) -> str:
     """Return the queue of a task type.
 

@@ -76,6 +76,29 @@ def test_wrong_definition_is_refused_and_nothing_kept(poller: Poller, body: Any)
     assert poller.gateway.rules == {}
 
 
+@pytest.mark.parametrize(
+    ("name", "words"),
+    [
+        ("a b", "without spaces"),
+        ("a#", "without spaces, * and #"),
+        ("...", "printable"),
+        ("code.x", "code packages"),
+        ("t.retry.5s", "another try"),
+        ("\u00e9" * 150, "longer than"),
+    ],
+)
+def test_definition_that_no_queue_can_be_named_after_is_refused(
+    poller: Poller, name: str, words: str
+) -> None:
+    answer = poller.http.put("/api/metadata/taskdefs", json=[{"name": "good"}, {"name": name}])
+    assert (answer.status_code, poller.gateway.rules) == (400, {})
+    said = answer.json()["message"]
+    assert said.startswith("name of the task definition: no queue can be named so")
+    assert words in said
+    assert said.endswith("rename it in the worker and in the playbook")
+    assert poller.http.get("/api/metadata/taskdefs").json() == []
+
+
 def test_definitions_are_known_to_the_next_server(tmp_path: Path) -> None:
     with polled(tmp_path) as first:
         first.http.put("/api/metadata/taskdefs", json={"name": "kept", "retryCount": 1})

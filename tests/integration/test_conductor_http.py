@@ -116,7 +116,7 @@ def test_longer_wait_than_conductor_allows_is_refused_in_its_words(poller: Polle
     ("path", "kind"),
     [
         ("a%2Fb", TaskType("a/b")),
-        ("x%3Ay%20%C3%A9", TaskType("x:y \u00e9")),
+        ("x%3Ay%C3%A9", TaskType("x:y\u00e9")),
         ("t?domain=blue", TaskType("t", "blue")),
         ("t?domain=", TaskType("t")),
     ],
@@ -128,8 +128,18 @@ def test_type_and_domain_are_read_as_they_are_written(poller: Poller, path: str,
 
 
 def test_type_that_is_no_queue_is_refused(poller: Poller) -> None:
-    answer = poller.http.get("/api/tasks/poll/%23")
-    assert (answer.status_code, answer.json()["status"], answer.json()["retryable"]) == (400, 400, False)
+    for path, where in (
+        ("poll/%23", "address of the poll"),
+        ("poll/a%20b", "address of the poll"),
+        ("poll/batch/t?domain=a%20b", "address of the poll"),
+        ("queue/sizes?taskType=t&taskType=a%20b", "taskType in the address"),
+        ("queue/size?taskType=a%20b", "taskType in the address"),
+        ("queue/polldata?taskType=a%20b", "taskType in the address"),
+    ):
+        answer = poller.http.get(f"/api/tasks/{path}")
+        assert (answer.status_code, answer.json()["status"], answer.json()["retryable"]) == (400, 400, False)
+        assert answer.json()["message"].startswith(f"{where}: no queue can be named so: "), path
+    assert poller.gateway.polls == []
 
 
 @pytest.mark.parametrize("path", ["/api/tasks/poll/odd", "/api/tasks/poll/batch/odd?count=1"])

@@ -10,7 +10,6 @@ from typing import Any
 
 import msgspec
 
-from reworker.errors import ConfigError
 from reworker.gateway.contract import (
     CallLater,
     Offer,
@@ -115,8 +114,6 @@ class FakeGateway:
         self, kind: TaskType, worker_id: str, on_done: Callable[[Poll], None], *, count: int, hold_s: float
     ) -> Poll:
         """See `contract.Gateway.poll`."""
-        if "#" in kind.name:
-            raise ConfigError("cannot be the name of a queue", key="type")
         poll = FakePoll(self, kind, worker_id, count, on_done)
         self.polls.append(poll)
         self.holds_s.append(hold_s)

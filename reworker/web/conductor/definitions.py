@@ -11,7 +11,9 @@ from typing import Any, NoReturn
 
 import msgspec
 
-from reworker.gateway.contract import RetryLogic, TaskRules
+from reworker.errors import ConfigError
+from reworker.gateway.contract import RetryLogic, TaskRules, TaskType
+from reworker.gateway.settings import queue_of
 from reworker.web.errors import HttpProblem
 
 #: characters of a task type: as many as the name of a queue may have.
@@ -24,13 +26,31 @@ def name_in(document: Any) -> str:
     """Return the name of a definition.
 
     Raises:
-        HttpProblem: 400 it is no definition.
+        HttpProblem: 400 it is no definition, or nobody could poll for what it names.
     """
     name = document.get("name") if isinstance(document, dict) else None
     if not isinstance(name, str) or not 1 <= len(name) <= NAME_CHARACTERS or not name.isprintable():
         reason = f"a task definition is an object with a name of 1 to {NAME_CHARACTERS} characters"
         raise HttpProblem(400, "not-a-definition", reason)
+    require_queue(TaskType(name), "name of the task definition")
     return name
+
+
+def require_queue(kind: TaskType, where: str) -> None:
+    """Refuse a task type or a domain whose name no queue can have.
+
+    Args:
+        kind: as it was given.
+        where: it stands in the request.
+
+    Raises:
+        HttpProblem: 400 with what is wrong with it.
+    """
+    try:
+        queue_of(kind)
+    except ConfigError as error:
+        reason = f"{where}: no queue can be named so: {error}; rename it in the worker and in the playbook"
+        raise HttpProblem(400, "invalid-value", reason) from error
 
 
 def rules_in(document: Mapping[str, Any]) -> TaskRules:

@@ -11,8 +11,10 @@ from reworker.core.guarded import GuardedService
 from reworker.core.principal import Principal
 from reworker.core.recorder import LogLine
 from reworker.errors import DeploymentNotFound
+from reworker.gateway.contract import TaskType
 from reworker.ids import parse_attempt_id
 from reworker.web.conductor.authority import require_worker
+from reworker.web.conductor.definitions import require_queue
 from reworker.web.conductor.documents import poll_document, task_document
 from reworker.web.conductor.exchange import Answer, Exchange
 from reworker.web.conductor.parts import Parts
@@ -96,14 +98,14 @@ def _lines(parts: Parts, task_id: str, deployment_id: str, number: int) -> list[
 async def sizes(parts: Parts, exchange: Exchange, who: Principal) -> Answer:
     """Answer with how many tasks of each type wait."""
     require_worker(who)
-    names = [one for one in exchange.queries("taskType") if one][:TYPE_COUNT]
+    names = [_type_in(one) for one in exchange.queries("taskType") if one][:TYPE_COUNT]
     return found(await run_in_threadpool(parts.gateway.sizes, names))
 
 
 async def size(parts: Parts, exchange: Exchange, who: Principal) -> Answer:
     """Answer with how many tasks of a type wait."""
     require_worker(who)
-    name = exchange.query("taskType")
+    name = _type_in(exchange.query("taskType"))
     return found((await run_in_threadpool(parts.gateway.sizes, [name])).get(name, 0) if name else 0)
 
 
@@ -117,7 +119,19 @@ async def all_sizes(parts: Parts, _exchange: Exchange, who: Principal) -> Answer
 async def polled(parts: Parts, exchange: Exchange, who: Principal) -> Answer:
     """Answer with who has polled for a type."""
     require_worker(who)
-    return found([poll_document(one) for one in parts.gateway.polled(exchange.query("taskType"))])
+    name = _type_in(exchange.query("taskType"))
+    return found([poll_document(one) for one in parts.gateway.polled(name)])
+
+
+def _type_in(name: str) -> str:
+    """Return a task type that somebody asks about; empty is none.
+
+    Raises:
+        HttpProblem: 400 nobody can poll for it.
+    """
+    if name:
+        require_queue(TaskType(name), "taskType in the address")
+    return name
 
 
 async def all_polled(parts: Parts, _exchange: Exchange, who: Principal) -> Answer:

@@ -18,6 +18,7 @@ from reworker.gateway.contract import (
     Updated,
 )
 from reworker.web.conductor.authority import require_worker
+from reworker.web.conductor.definitions import require_queue
 from reworker.web.conductor.documents import TaskDocument, task_document
 from reworker.web.conductor.exchange import TEXT, Answer, Exchange
 from reworker.web.conductor.parts import Parts
@@ -57,6 +58,7 @@ async def _polled(parts: Parts, exchange: Exchange, who: Principal, count: int) 
     require_worker(who)
     parts.book.look()
     kind = TaskType(exchange.path["type"], exchange.query("domain"))
+    require_queue(kind, "address of the poll")
     worker_id = exchange.query("workerid")[:WORKER_CHARACTERS]
     done, on_done = told_to_loop()
     poll = parts.gateway.poll(kind, worker_id, on_done, count=count, hold_s=parts.settings.hold_s)
