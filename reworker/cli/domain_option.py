@@ -7,8 +7,7 @@ from typing import Any, TypeVar
 
 import click
 
-from reworker.errors import ConfigError
-from reworker.fsm.domains import EVERY_COMMAND, ByCommand, domains_by_command
+from reworker.fsm.domains import ByCommand, domains_in_lines
 
 F = TypeVar("F", bound=Callable[..., Any])
 
@@ -26,12 +25,4 @@ def domain_option(function: F) -> F:
 
 
 def _read(_ctx: click.Context, _param: click.Parameter, values: Sequence[str]) -> ByCommand:
-    given: dict[str, str] = {}
-    for value in values:
-        command, sign, names = value.rpartition("=")
-        command = command if sign else EVERY_COMMAND
-        if command in given:
-            whose = "all commands" if command == EVERY_COMMAND else command
-            raise ConfigError(f"the domains of {whose} are given twice", key="--domain")
-        given[command] = names
-    return domains_by_command(given, "--domain")
+    return domains_in_lines(values, "--domain")

@@ -14,6 +14,7 @@ from reworker.core.places import may_any, place_of
 from reworker.core.principal import Place, Scope
 from reworker.core.submission import Draft
 from reworker.errors import PlaybookNotFound
+from reworker.fsm.domains import ByCommand
 from reworker.fsm.parsing import parse
 from reworker.ids import is_id
 from reworker.storage.contract import PlaybookRow
@@ -77,10 +78,12 @@ class GuardedLibrary:
             self._guard.require((Scope.RUN,), place_of(draft.plan))
         return draft
 
-    def draft_of(self, row: PlaybookRow, dynamic: Mapping[str, Any], source: str) -> Draft:
+    def draft_of(
+        self, row: PlaybookRow, dynamic: Mapping[str, Any], source: str, domains: ByCommand | None = None
+    ) -> Draft:
         """Return the plan of a stored playbook with the rules of the database; starts nothing."""
         self._guard.require(SEEING, Place(row.group))
-        return self._library.draft(row.text, dynamic, source)
+        return self._library.draft(row.text, dynamic, source, domains)
 
 
 def _require_id(playbook_id: str) -> None:

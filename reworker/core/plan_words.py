@@ -6,6 +6,7 @@ import json
 from collections.abc import Iterator, Sequence
 
 from reworker.core.domain_keys import keys_of
+from reworker.fsm.domains import NO_DOMAIN
 from reworker.fsm.plan import Plan, PlannedStep, Role
 from reworker.fsm.playbook import Notify, OnUnknown, SequenceKind, When
 from reworker.fsm.rules import Rules
@@ -16,6 +17,12 @@ def message_words(step: PlannedStep) -> str:
     """Return where a step is sent, and with what."""
     keys = " or ".join(keys_of(step.command, step.domains))
     return f"-> {names.EXCHANGE}/{keys}  {json.dumps(dict(step.parameters))}"
+
+
+def domain_words(domains: Sequence[str]) -> str:
+    """Return the domains that are tried for a step, in their order."""
+    first, *others = ("no domain" if one == NO_DOMAIN else one for one in domains)
+    return ", else ".join((f"domain {first}" if domains[0] != NO_DOMAIN else first, *others))
 
 
 def conditions(step: PlannedStep, rules: Rules | None) -> Iterator[str]:

@@ -73,6 +73,27 @@ def domains_by_command(given: Mapping[str, str | Sequence[str]], key: str) -> By
     return found
 
 
+def domains_in_lines(lines: Iterable[str], key: str) -> ByCommand:
+    """Return domains as people write them, each line ``D[,D...]`` for all commands or ``CMD=D[,D...]`` for one.
+
+    Args:
+        lines: none of them empty.
+        key: name of the option or field, for errors.
+
+    Raises:
+        ConfigError: a command or a domain is not the name of one, or a command stands there twice.
+    """
+    given: dict[str, str] = {}
+    for line in lines:
+        command, sign, names = line.rpartition("=")
+        command = command.strip() if sign else EVERY_COMMAND
+        if command in given:
+            whose = "all commands" if command == EVERY_COMMAND else command
+            raise ConfigError(f"the domains of {whose} are given twice", key=key)
+        given[command] = names
+    return domains_by_command(given, key)
+
+
 def _names(names: list[str], key: str) -> tuple[str, ...]:
     for index, name in enumerate(names):
         reason = _fault(name, names[:index])

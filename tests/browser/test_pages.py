@@ -48,6 +48,21 @@ def test_pages_have_no_barrier_when_looked_at_in_light_and_dark(
     assert {path: one for path, one in found.items() if one} == {}
 
 
+def test_plan_has_no_barrier_when_somebody_looks_at_it_before_the_start(
+    furnished: tuple[House, dict[str, str]], eyes: Open
+) -> None:
+    home, ids = furnished
+    window = eyes(home.url)
+    window.go(f"/playbooks/{ids['playbook']}/run")
+    window.find("[name='param.version']").fill("2.4")
+    window.page.get_by_label("Domains").fill("blue,NO_DOMAIN\nnoop=green")
+    window.find("button[value=preview]").click()
+    assert "noop:Update in domain green" in window.find("#plan").inner_text()
+    assert (window.barriers(), window.overflow()) == ([], 0)
+    window.page.set_viewport_size({"width": 360, "height": 740})
+    assert window.overflow() == 0
+
+
 def test_errors_are_pages_when_a_browser_asks(furnished: tuple[House, dict[str, str]], eyes: Open) -> None:
     window = eyes(furnished[0].url, expected=("status of 404",))
     assert look_at(window, "/nowhere", 404) == []

@@ -28,14 +28,17 @@ def test_a_playbook_is_stored_run_and_cancelled_when_scripts_are_off(locked: Hou
 
     window.find("text=Run …").click()
     window.find("[name='param.version']").fill("2.0")
+    window.find("[name=domains]").fill("noop=blue")
     window.find("button[value=preview]").click()
     assert "What would be done" in window.text()
-    assert "noop:Update" in window.find("#plan").inner_text()
+    assert "noop:Update in domain blue" in window.find("#plan").inner_text()
+    assert window.find("[name=domains]").input_value() == "noop=blue"
     assert locked.service.deployments() == []
     window.find("button[value=start]").click()
     (view,) = locked.service.deployments()
     assert (view.row.actor, view.row.environment) == ("alice", "live")
     assert window.page.url.endswith(f"/deployments/{view.row.id}")
+    assert "noop: domain blue" in window.find("#about").inner_text()
 
     window.go("/deployments")
     window.find("[name=id]").check()

@@ -147,9 +147,34 @@ def test_a_deployment_is_started_once_when_the_form_is_sent_twice(home: House, v
     assert [one.row.id for one in home.service.deployments(limit=1000) if one.row.name == "once"] == [own_id]
 
 
+def test_domains_of_the_form_are_those_of_the_deployment(home: House, visitor: Visitor) -> None:
+    row = home.service.library.store(playbook_text("apart"), actor="alice")
+    client, path = visitor(Scope.READ, Scope.RUN), f"/playbooks/{row.id}/run"
+    data = {**run_form(client, row.id), "domains": " blue, NO_DOMAIN\r\n\r\nnoop = green "}
+    seen = client.post(path, data={**data, "do": "preview"}).text
+    assert "in domain green" in seen
+    assert " blue, NO_DOMAIN\n\nnoop = green </textarea>" in seen
+    started = client.post(path, data=data)
+    own_id = started.headers["location"].rpartition("/")[2]
+    plan = home.service.plan(own_id)
+    assert (plan.domains, plan.step(0).domains) == (
+        {"*": ("blue", "NO_DOMAIN"), "noop": ("green",)},
+        ("green",),
+    )
+    assert "domain blue, else no domain; noop: domain green" in client.get(f"/deployments/{own_id}").text
+    # another domain is another request, and starts nothing with the same key
+    again = client.post(path, data={**data, "domains": "blue"})
+    assert again.headers["location"] == f"/deployments/{own_id}"
+    assert "was started already" in client.get("/deployments").text
+
+
 @pytest.mark.parametrize(
     ("change", "words"),
     [
+        ({"domains": "a b"}, "is no domain: 1 to"),
+        ({"domains": "blue\ngreen"}, "the domains of all commands are given twice"),
+        ({"domains": "other=blue"}, "a command that no step has"),
+        ({"domains": "other=blue", "do": "preview"}, "a command that no step has"),
         ({"param.version": ""}, "is missing"),
         ({"param.count": "0"}, "less than the minimum"),
         ({"param.count": "many"}, "is not of type"),

@@ -10,8 +10,10 @@ from typing import Any
 
 import msgspec
 
+from reworker.core.plan_words import domain_words
 from reworker.core.service import DeploymentView
 from reworker.fsm.deployment import Attempt, Deployment
+from reworker.fsm.domains import EVERY_COMMAND, ByCommand
 from reworker.fsm.plan import Plan, Role
 from reworker.fsm.states import AttemptStatus, DeploymentStatus
 from reworker.logs import masked
@@ -111,6 +113,15 @@ def values_words(dynamic: Mapping[str, Any]) -> str:
         for name, value in shown.items()
     }
     return ", ".join(f"{name} {value}" for name, value in plain.items())
+
+
+def domains_words(by_command: ByCommand) -> str:
+    """Return the domains that were given for this deployment alone, in a line."""
+    parts = []
+    for command, names in by_command.items():
+        whose = "" if command == EVERY_COMMAND else f"{command}: "
+        parts.append(f"{whose}{domain_words(names)}")
+    return "; ".join(parts)
 
 
 def waits(view: DeploymentView, plan: Plan, now: datetime | None = None) -> tuple[list[Wait], int]:

@@ -18,6 +18,7 @@ from reworker.web.pages.deployment_head import (
     Expectation,
     Progress,
     Wait,
+    domains_words,
     headline,
     progress,
     values_words,
@@ -105,6 +106,11 @@ class Look(msgspec.Struct, frozen=True):
     def values(self) -> str:
         """What it was started with, in a line."""
         return values_words(self.plan.dynamic)
+
+    @property
+    def domains(self) -> str:
+        """Where its workers stand, as it was said for it alone; empty when nothing was."""
+        return domains_words(self.plan.domains)
 
     @property
     def duration_s(self) -> float | None:

@@ -6,7 +6,7 @@ from collections.abc import Iterator
 
 import msgspec
 
-from reworker.core.plan_words import conditions, doubt_words, failure_words
+from reworker.core.plan_words import conditions, domain_words, doubt_words, failure_words
 from reworker.fsm.plan import Plan, Role
 from reworker.fsm.playbook import SequenceKind
 from reworker.fsm.rules import Rules
@@ -16,9 +16,10 @@ HOST_COUNT = 12
 
 
 class StepLine(msgspec.Struct, frozen=True):
-    """A step of a sequence, once for all of its hosts."""
+    """A step of a sequence, once for all of its hosts; `domains` are empty where none is said."""
 
     key: str
+    domains: str
     parameters: str
     before: tuple[str, ...]
     failure: str
@@ -78,6 +79,7 @@ def _line(plan: Plan, number: int, offset: int, rules: Rules | None) -> StepLine
     parameters = msgspec.json.encode(dict(step.parameters)).decode() if step.parameters else ""
     return StepLine(
         key="approval" if step.approval else step.key,
+        domains=domain_words(step.domains) if step.domains else "",
         parameters=parameters,
         before=tuple(conditions(step, rules)),
         failure=failure_words(plan, step, ()),

@@ -12,6 +12,7 @@ from starlette.responses import Response
 from reworker.core.principal import Scope
 from reworker.core.submission import Terms
 from reworker.errors import ConfigError, Forbidden, KeyReused, PlaybookInvalid
+from reworker.fsm.domains import ByCommand, domains_in_lines
 from reworker.fsm.parsing import parse
 from reworker.fsm.plan import Plan
 from reworker.storage.contract import PlaybookRow
@@ -50,7 +51,7 @@ def _run(visit: Visit) -> Response:
         return _page(visit, row, fields, key=key, problem=problem, status=HTTPStatus.CONFLICT)
     try:
         if visit.form.text("do") == "preview":
-            plan = visit.service.library.draft_of(row, values, row.name).plan
+            plan = visit.service.library.draft_of(row, values, row.name, _domains(visit)).plan
             return _page(visit, row, fields, key=key, plan=plan)
         own_id = _started(visit, row, values, key)
     except (PlaybookInvalid, ConfigError, Forbidden) as error:
@@ -61,10 +62,22 @@ def _run(visit: Visit) -> Response:
     return see_other(visit, f"/deployments/{own_id}", f"{row.name} is started.")
 
 
+def _domains(visit: Visit) -> ByCommand:
+    """Return the domains that were typed, by command.
+
+    Raises:
+        ConfigError: they are none.
+    """
+    lines = visit.form.text("domains").split("\n")
+    return domains_in_lines([line for line in lines if line.strip()], "domains")
+
+
 def _started(visit: Visit, row: PlaybookRow, values: dict[str, Any], key: str) -> str:
+    domains = _domains(visit)
     terms = Terms(
         idempotency_key=key,
-        request=msgspec.json.encode([row.id, values], order="sorted"),
+        request=msgspec.json.encode([row.id, values, domains], order="sorted"),
+        domains=domains,
         is_unattended=visit.form.text("unattended") == "yes",
         reason=visit.form.text("reason"),
     )
@@ -93,6 +106,7 @@ def _page(
         row=row,
         fields=fields,
         key=key,
+        domains=visit.form.text("domains"),
         reason=visit.form.text("reason"),
         is_unattended=visit.form.text("unattended") == "yes",
         problem=more.get("problem", ""),
