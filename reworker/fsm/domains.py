@@ -74,7 +74,7 @@ def domains_by_command(given: Mapping[str, str | Sequence[str]], key: str) -> By
 
 
 def domains_in_lines(lines: Iterable[str], key: str) -> ByCommand:
-    """Return domains as people write them, each line ``D[,D...]`` for all commands or ``CMD=D[,D...]`` for one.
+    """Return domains as people write them: ``D[,D...]`` is for all commands, ``CMD=D[,D...]`` for one.
 
     Args:
         lines: none of them empty.

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from tests.browser.conftest import Open
+from tests.browser.eyes import Eyes
 from tests.browser.house import ROLLOUT, House, playbook_text
 
 
@@ -17,14 +18,7 @@ def test_a_playbook_is_stored_run_and_cancelled_when_scripts_are_off(locked: Hou
     window.find("main button").click()
     assert window.page.url.endswith("/playbooks")
 
-    window.find("text=Write one here").click()
-    window.find("[name=text]").fill("group: web\nname: shop\nexecution: 3\n")
-    window.find("button[value=store]").click()
-    assert "line 3" in window.find(".problems").inner_text()
-    assert window.find("li.wrong").get_attribute("id") == "L3"
-    window.find("[name=text]").fill(ROLLOUT.format(environment="live", hosts="app1"))
-    window.find("button[value=store]").click()
-    assert "roll out the shop is stored." in window.text()
+    write_playbook(window)
 
     window.find("text=Run …").click()
     window.find("[name='param.version']").fill("2.0")
@@ -54,6 +48,17 @@ def test_a_playbook_is_stored_run_and_cancelled_when_scripts_are_off(locked: Hou
     assert "You are logged out." in window.text()
     window.go("/")
     assert "/login" in window.page.url
+
+
+def write_playbook(window: Eyes) -> None:
+    window.find("text=Write one here").click()
+    window.find("[name=text]").fill("group: web\nname: shop\nexecution: 3\n")
+    window.find("button[value=store]").click()
+    assert "line 3" in window.find(".problems").inner_text()
+    assert window.find("li.wrong").get_attribute("id") == "L3"
+    window.find("[name=text]").fill(ROLLOUT.format(environment="live", hosts="app1"))
+    window.find("button[value=store]").click()
+    assert "roll out the shop is stored." in window.text()
 
 
 def test_filters_and_views_are_kept_in_the_address_when_scripts_are_off(home: House, eyes: Open) -> None:
@@ -101,10 +106,7 @@ def test_a_token_is_shown_once_and_revoked_when_an_admin_makes_one(locked: House
     assert window.find("[data-row]").count() == 1
 
 
-def log_in(window: object, token: str) -> None:
-    from tests.browser.eyes import Eyes
-
-    assert isinstance(window, Eyes)
+def log_in(window: Eyes, token: str) -> None:
     window.go("/login")
     window.find("[name=token]").fill(token)
     window.find("main button").click()
