@@ -83,7 +83,7 @@ class ConductorSite:
         place = f"{self.url}/api/tasks/queue/polldata/all"
 
         def are_polled() -> bool:
-            found = httpx.get(place, headers=headers, trust_env=False).json()
+            found = httpx.get(place, headers=headers, trust_env=False, timeout=30).json()
             return set(types) <= {one["queueName"] for one in found}
 
         wait_until(are_polled, READY_S, f"polls of {sorted(types)}")

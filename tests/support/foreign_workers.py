@@ -80,7 +80,7 @@ def start(language: str, url: str, queue: str, folder: Path) -> subprocess.Popen
 def declare(url: str, queue: str) -> None:
     """Make the queue of a worker that cannot, as `reworker topology apply` does."""
     bus = PikaBus(mq_settings(url), name="declare")
-    bus.open(timeout_s=10)
+    bus.open(timeout_s=30)
     bus.declare(worker_topology(queue, [queue]))
     bus.close()
 

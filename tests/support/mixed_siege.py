@@ -74,7 +74,9 @@ class MixedSiege:
         self.marks.touch()
         self._start("served").wait_for_line("workers of Conductor", READY_S)
         definitions = [{"name": one, "responseTimeoutSeconds": RESPONSE_S, "retryCount": 0} for one in POLLED]
-        httpx.post(f"{self._server}/metadata/taskdefs", json=definitions, trust_env=False).raise_for_status()
+        httpx.post(
+            f"{self._server}/metadata/taskdefs", json=definitions, trust_env=False, timeout=30
+        ).raise_for_status()
         for name in PARTS[1:]:
             self._start(name)
         for name in ("go", "node", "python"):
@@ -140,7 +142,7 @@ class MixedSiege:
         return f"http://127.0.0.1:{self._port}/api"
 
     def _polled(self) -> set[str]:
-        found = httpx.get(f"{self._server}/tasks/queue/polldata/all", trust_env=False).json()
+        found = httpx.get(f"{self._server}/tasks/queue/polldata/all", trust_env=False, timeout=30).json()
         return {one["queueName"] for one in found}
 
     def _step(self, kind: str, *, is_idempotent: bool) -> dict[str, object]:

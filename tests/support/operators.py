@@ -35,19 +35,19 @@ class Endpoint:
     """The endpoint of a process that was started with ``--health 0``."""
 
     def __init__(self, process: Process) -> None:
-        found = wait_until(lambda: _ADDRESS.search(process.output), 20.0, "the address of the endpoint")
+        found = wait_until(lambda: _ADDRESS.search(process.output), 60.0, "the address of the endpoint")
         self.url = found[1]
 
     def get(self, path: str) -> Page:
         """Return an answer, good or bad."""
         try:
-            with urllib.request.urlopen(self.url + path, timeout=5) as answer:
+            with urllib.request.urlopen(self.url + path, timeout=30) as answer:
                 return Page(answer.status, answer.read().decode())
         except urllib.error.HTTPError as error:
             with error:
                 return Page(error.code, error.read().decode())
 
-    def wait_for(self, path: str, status: int, words: str = "", timeout_s: float = 20.0) -> None:
+    def wait_for(self, path: str, status: int, words: str = "", timeout_s: float = 60.0) -> None:
         """Wait for an answer of this status whose body has these words."""
 
         def is_so() -> bool:
@@ -83,7 +83,7 @@ class FakeSystemd:
             except BlockingIOError:
                 return self.words
 
-    def wait_for(self, word: str, count: int = 1, timeout_s: float = 20.0) -> None:
+    def wait_for(self, word: str, count: int = 1, timeout_s: float = 60.0) -> None:
         """Wait until something that begins so was told so often."""
 
         def has_come() -> bool:

@@ -13,8 +13,8 @@ import time
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
-#: seconds a process may take to end after it was told to.
-STOP_S = 15.0
+#: seconds on a busy machine: for a line to come, for a process to end by itself, and after it was told to.
+LINE_S, END_S, STOP_S = 60.0, 60.0, 30.0
 
 
 def _with_usual_signals() -> list[str]:
@@ -95,7 +95,7 @@ class Process:
         with self._news:
             return "\n".join(self._lines)
 
-    def wait_for_line(self, pattern: str, timeout_s: float = 20.0) -> re.Match[str]:
+    def wait_for_line(self, pattern: str, timeout_s: float = LINE_S) -> re.Match[str]:
         """Return the first match in a line that no earlier call has passed.
 
         Lines up to and including the found one count as passed, so a second
@@ -132,7 +132,7 @@ class Process:
         state = "runs" if self.is_running else f"ended with {self.exit_code}"
         return f"{what}; {' '.join(self.arguments)} {state}; its output:\n{text}"
 
-    def wait(self, timeout_s: float = 30.0) -> int:
+    def wait(self, timeout_s: float = END_S) -> int:
         """Wait for its end and the end of its output; return the exit code.
 
         Raises:

@@ -95,7 +95,7 @@ class Proxy:
         with contextlib.suppress(OSError):
             self._listener.shutdown(socket.SHUT_RDWR)
         self._listener.close()
-        self._thread.join(5)
+        self._thread.join(30)
         self.thaw()
         self.cut()
 
@@ -121,7 +121,7 @@ class Proxy:
             client.close()
             return
         try:
-            server = socket.create_connection(self._server, 5)
+            server = socket.create_connection(self._server, 30)
         except OSError:
             client.close()
             return
@@ -131,6 +131,9 @@ class Proxy:
         link = _Link(client, server)
         with self._guard:
             self._links.add(link)
+        if self._is_refusing:  # since we have begun to take it
+            link.close()
+            return
         for source, target, gate in ((client, server, self._up_gate), (server, client, self._down_gate)):
             threading.Thread(target=self._pump, args=(link, source, target, gate), daemon=True).start()
 

@@ -133,7 +133,7 @@ class RabbitMQNode:
             self._epmd = self._spawn(
                 ["epmd", "-address", "127.0.0.1", "-port", str(self.epmd_port)], "epmd.out"
             )
-            wait_until(lambda: not is_free(self.epmd_port), 10, "epmd to listen")
+            wait_until(lambda: not is_free(self.epmd_port), 30, "epmd to listen")
         self._node = self._spawn([str("/" / SCRIPTS / "rabbitmq-server")], "server.out")
         wait_until(self._is_ready, START_S, f"RabbitMQ on port {self.port}", poll_s=0.05)
 
@@ -227,7 +227,7 @@ class RabbitMQNode:
             [str("/" / SCRIPTS / "rabbitmqctl"), "-q", "-n", NODENAME, *arguments], "", timeout_s
         )
 
-    def evaluate(self, expressions: str, *, timeout_s: float = 30.0) -> str:
+    def evaluate(self, expressions: str, *, timeout_s: float = 60.0) -> str:
         """Evaluate Erlang expressions on the node (some milliseconds) and return the answer.
 
         Args:

@@ -13,6 +13,9 @@ from aiosmtpd.smtp import SMTP, AuthResult, Envelope, LoginPassword, Session
 
 from tests.support.ports import free_port
 
+#: seconds in which it listens, on a busy machine.
+READY_S = 60.0
+
 
 class Mail:
     """One mail as it came: sender and recipients of the envelope, the message itself, and how it came."""
@@ -58,6 +61,7 @@ class SmtpServer:
             options |= {"tls_context": tls}
         #: where it listens.
         self.port = free_port()
+        options["ready_timeout"] = READY_S
         self._controller = Controller(self, hostname="127.0.0.1", port=self.port, **options)
 
     def __enter__(self) -> SmtpServer:

@@ -8,6 +8,9 @@ from typing import TypeVar
 
 T = TypeVar("T")
 
+#: seconds that a wait may take unless its caller says otherwise: enough on a busy machine, and no loss when
+#: all goes well.
+PATIENCE_S = 30.0
 #: seconds between two looks at the condition, at first and later: many looks cost as much as what is
 #: waited for, and a look every 20th part of the time is late by no more than that.
 FIRST_POLL_S, LAST_POLL_S = 0.01, 0.05
@@ -15,7 +18,11 @@ POLL_SHARE = 1 / 20
 
 
 def wait_until(
-    predicate: Callable[[], T], timeout_s: float = 10.0, message: str = "", *, poll_s: float | None = None
+    predicate: Callable[[], T],
+    timeout_s: float = PATIENCE_S,
+    message: str = "",
+    *,
+    poll_s: float | None = None,
 ) -> T:
     """Call ``predicate`` until its answer is true, and return that answer.
 
