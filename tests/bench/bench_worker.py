@@ -20,7 +20,7 @@ import tempfile
 import threading
 import time
 import uuid
-from collections.abc import Iterator
+from collections.abc import Iterator, Sequence
 from pathlib import Path
 from statistics import median
 
@@ -28,6 +28,7 @@ from tests.bench.bench_jobs import versions
 from tests.bench.bench_step import fill as fill_steps
 from tests.bench.job_contenders import JOB_S
 from tests.bench.pages import place, written
+from tests.bench.shares import parent_group, share
 from tests.bench.step_contenders import WARM_UP_COUNT
 from tests.support.rabbitmq import RabbitMQNode
 from tests.support.waiting import wait_until
@@ -41,6 +42,8 @@ SILENCE_S = 2.0
 #: jobs after which some were delivered anew; others were in the hands of the contender all the time.
 FRESH_COUNT = 40
 SCALE_STEPS = 6000
+#: of a processor, and steps of each process, where processes are held to a share.
+SHARE, SHARED_STEPS = 0.1, 3000
 #: jobs of 10 ms each: the broker stops and starts while there are some left.
 RECOVER_JOBS = 3000
 MARK = "worker"
@@ -101,22 +104,50 @@ def usage(pid: int) -> tuple[float, float]:
 
 
 def scale(node: RabbitMQNode, rounds: int) -> Iterator[str]:
-    """W6: steps per second with 1, 2 and 4 processes on one queue."""
+    """W6: steps per second with 1, 2 and 4 processes on one queue, as fast as they can."""
     for count in (1, 2, 4):
-        rates, costs = [], []
-        for _ in range(rounds):
-            url = node.url(node.add_vhost(uuid.uuid4().hex))
-            steps = SCALE_STEPS // count
-            fill_steps(url, SCALE_STEPS + count * (WARM_UP_COUNT + 64))
-            command = [sys.executable, "-m", "tests.bench.step_contenders", "worker", url, str(steps), "32"]
-            running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(count)]
-            figures = [json.loads(one.communicate(timeout=LIMIT_S)[0].splitlines()[-1]) for one in running]
-            rates.append(sum(one["steps"] / one["wall_s"] for one in figures))
-            costs.append(sum(one["cpu_s"] for one in figures) / sum(one["steps"] for one in figures))
+        runs = [steps_by_many(node, count, SCALE_STEPS // count) for _ in range(rounds)]
         yield (
-            f"{count} process{'es' * (count > 1)}: {median(rates):,.0f} steps/s, "
-            f"{1e6 * median(costs):.0f} µs of processor time per step"
+            f"{count} process{'es' * (count > 1)}: {median(rate for rate, _ in runs):,.0f} steps/s, "
+            f"{1e6 * median(cost_s for _, cost_s in runs):.0f} µs of processor time per step"
         )
+
+
+def scale_by_shares(node: RabbitMQNode, rounds: int) -> Iterator[str]:
+    """W6 where the machine is not the limit: each process is held to a tenth of a processor."""
+    if (parent := parent_group()) is None:
+        yield "processes held to a tenth of a processor: needs root and control groups"
+        return
+    runs: dict[int, list[float]] = {1: [], 2: [], 4: []}
+    for _ in range(rounds):
+        for count, rates in runs.items():
+            with contextlib.ExitStack() as groups:
+                shares = [groups.enter_context(share(parent, SHARE)) for _ in range(count)]
+                rates.append(steps_by_many(node, count, SHARED_STEPS, shares)[0])
+    one = median(runs[1])
+    yield "each process held to a tenth of a processor: " + ", ".join(
+        f"{count} process{'es' * (count > 1)} {median(rates):,.0f} steps/s"
+        + f" ({100 * median(rates) / (count * one):.0f} % of linear)" * (count > 1)
+        for count, rates in runs.items()
+    )
+
+
+def steps_by_many(
+    node: RabbitMQNode, count: int, steps: int, shares: Sequence[Path] = ()
+) -> tuple[float, float]:
+    """Return (steps per second of all, processor seconds per step) of so many processes with `steps` each.
+
+    All of them have steps until the last one has done its own, for the queue holds more.
+    """
+    url = node.url(node.add_vhost(uuid.uuid4().hex))
+    fill_steps(url, count * (2 * steps + WARM_UP_COUNT))
+    command = [sys.executable, "-m", "tests.bench.step_contenders", "worker", url, str(steps), "32"]
+    running = [subprocess.Popen(command, stdout=subprocess.PIPE, text=True) for _ in range(count)]
+    for process, group in zip(running, shares, strict=False):
+        (group / "cgroup.procs").write_text(str(process.pid), encoding="ascii")
+    figures = [json.loads(one.communicate(timeout=LIMIT_S)[0].splitlines()[-1]) for one in running]
+    rate = sum(one["steps"] / one["wall_s"] for one in figures)
+    return rate, sum(one["cpu_s"] for one in figures) / sum(one["steps"] for one in figures)
 
 
 def start(node: RabbitMQNode, rounds: int) -> Iterator[str]:
@@ -187,7 +218,7 @@ def _is_listening(port: int) -> bool:
     return False
 
 
-WORKLOADS = {"scale": scale, "start": start, "recover": recover}
+WORKLOADS = {"scale": scale, "shares": scale_by_shares, "start": start, "recover": recover}
 
 
 def main() -> None:

@@ -7,7 +7,8 @@ import itertools
 import pytest
 
 from tests.bench.bench_jobs import measured, report
-from tests.bench.bench_worker import scale
+from tests.bench.bench_worker import scale, scale_by_shares
+from tests.bench.shares import parent_group
 from tests.bench.soak import Soak, slope_per_hour
 from tests.support.rabbitmq import RabbitMQNode
 
@@ -24,6 +25,14 @@ def test_jobs_are_measured(name: str, rabbitmq_url: str) -> None:
 def test_scale_is_measured() -> None:
     with RabbitMQNode() as node:
         assert [line.partition(" ")[0] for line in scale(node, 1)] == ["1", "2", "4"]
+
+
+@pytest.mark.rabbitmq
+@pytest.mark.slow
+def test_scale_by_shares_says_how_much_is_linear_or_what_it_needs() -> None:
+    with RabbitMQNode() as node:
+        (line,) = scale_by_shares(node, 1)
+    assert ("% of linear" in line) is (parent_group() is not None)
 
 
 @pytest.mark.rabbitmq
