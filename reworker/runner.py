@@ -29,6 +29,7 @@ from reworker.host.probes import PoolProbe
 from reworker.host.serving import serve
 from reworker.host.vigil import watched
 from reworker.jobs.settings import WorkerSettings
+from reworker.jobs.sources import strange_variables
 from reworker.logs import Redactor, escaped, setup
 from reworker.pool.pool import WorkerPool, open_bus
 
@@ -127,6 +128,8 @@ def _run(
         worker.run_forever()
         return 0
     _set_up_log(worker, chosen)
+    if report_to is None:
+        _tell_slips(worker)
     address = settings.health if chosen.health is None else chosen.health
     count = chosen.processes or settings.processes
     if count > 1 and report_to is None:
@@ -164,6 +167,12 @@ def _set_up_log(worker: Any, chosen: Chosen) -> None:
     settings: WorkerSettings = worker._settings
     redactor = Redactor([str(worker._read_mq().current_password())], settings.redactions)
     setup(chosen.log_level, is_json=(chosen.log_format or settings.log_format) == "json", redactor=redactor)
+
+
+def _tell_slips(worker: Any) -> None:
+    """Tell once, not for each instance and process, what stands in variables in vain."""
+    for text in strange_variables(os.environ):
+        worker.app_logger.warning(text)
 
 
 def _pool_of(workers: Sequence[Any], fuse: Fuse | None) -> WorkerPool:

@@ -20,7 +20,7 @@ from reworker.jobs.own_settings import T, own_settings, secret_of, tls_context
 from reworker.jobs.prints import prints_to
 from reworker.jobs.retry import Retry
 from reworker.jobs.settings import WorkerSettings, worker_settings
-from reworker.jobs.sources import constructor_properties, layers_of, slips_in
+from reworker.jobs.sources import constructor_properties, layers_of, slips_in, strange_variables
 from reworker.jobs.station import Station
 from reworker.jobs.steps import StepMethod, schema_of, step, step_for, steps_of
 from reworker.logs import escaped
@@ -262,6 +262,8 @@ class Worker(ClassicHooks):
             self._connection.ioloop.start()
             return
         if self._pool is None:
+            for text in strange_variables(os.environ):
+                self.app_logger.warning(text)
             bus = open_bus(self._mq_settings(), self._queue, self._settings.suffix)
             self._pool = WorkerPool(bus, [self], read_mq=self._mq_settings)
         if self._is_stopping:

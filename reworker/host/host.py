@@ -10,7 +10,7 @@ from reworker.clock import Clock
 from reworker.errors import ConfigError
 from reworker.host.crew import Entry, MqSource, WorkerLike, crews_of
 from reworker.host.processes import ProcessHost
-from reworker.jobs.sources import Given, ini_path, strange_sections
+from reworker.jobs.sources import Given, ini_path, strange_sections, strange_variables
 from reworker.worker import Worker
 
 logger = logging.getLogger("reworker.host")
@@ -52,5 +52,7 @@ class WorkerHost(ProcessHost):
         for ini in {ini_path(one.given, os.environ) for one in entries}:
             for text in strange_sections(ini, types):
                 logger.warning(text)
+        for text in strange_variables(os.environ):
+            logger.warning(text)
         groups = {name: crew.group() for name, crew in crews.items()}
         super().__init__(groups, health=health, clock=clock)

@@ -7,7 +7,9 @@ what the host that runs it was told, its own file, its constructor.
 from __future__ import annotations
 
 import contextlib
+import difflib
 import os
+import re
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from contextvars import ContextVar
 from typing import Any
@@ -17,7 +19,7 @@ import msgspec
 from reworker.errors import ConfigError
 from reworker.jobs.settings import NAMES, PROPERTIES
 from reworker.jobs.worker_ini import DEFAULT_SECTION, load_ini
-from reworker.layers import Layered, Origin, did_you_mean
+from reworker.layers import NEAR, Layered, Origin, did_you_mean
 
 #: variable that names the file worker.ini, and its place when nothing does: the current folder.
 INI_VARIABLE, INI_NAME = "REWORKER_WORKER_INI", "worker.ini"
@@ -43,6 +45,9 @@ COMMON_VARIABLES = (
 
 #: how all of them begin, in upper case.
 BEGINNINGS = ("REWORKER_", "CONDUCTOR_WORKER_", "CONDUCTOR.WORKER.")
+
+#: how the names of properties end, with dots for all that is between words.
+_ENDINGS = tuple(f".{name.replace('_', '.')}" for name in NAMES)
 
 Layer = tuple[Origin, Mapping[str, Any]]
 
@@ -139,6 +144,33 @@ def strange_sections(path: str, types: Iterable[str]) -> Iterator[str]:
         hint = did_you_mean(name, known) if name.lower() not in known else ""
         if hint:
             yield f"{path}: the section [{name}] is for no worker here{hint}"
+
+
+def strange_variables(environ: Mapping[str, str]) -> Iterator[str]:
+    """Yield, in words, variables that are written in Conductor's way and end with no property.
+
+    Those with a prefix of ours that nearly are one are refused; of these, an SDK may know more than we do.
+    """
+    for variable in environ:
+        prefix = next((one for one in BEGINNINGS[1:] if variable.upper().startswith(one)), "")
+        rest = variable[len(prefix) :].lower()
+        if prefix and not f".{rest.replace('_', '.')}".endswith(_ENDINGS):
+            yield f"{variable} is no property of a worker, and does nothing{_meant(variable, rest)}"
+
+
+def _meant(variable: str, rest: str) -> str:
+    """Return what was meant by a variable; `rest` is what stands in it behind the prefix."""
+    starts = [0, *(one.end() for one in re.finditer("[._]", rest) if one.end() < len(rest))]
+    alike = [
+        (difflib.SequenceMatcher(None, rest[one:], name).ratio(), name, one)
+        for one in starts
+        for name in NAMES
+    ]
+    share, name, start = max(alike)
+    if share < NEAR:
+        return ""
+    before = variable[: len(variable) - len(rest) + start]
+    return f"; did you mean {before}{name.upper() if variable.isupper() else name}?"
 
 
 def _ini_layers(path: str, types: Sequence[str]) -> Iterator[Layer]:

@@ -7,7 +7,8 @@ from typing import Any
 import pytest
 
 from reworker.config import place_in
-from reworker.jobs.sources import layers_of
+from reworker.host.host import WorkerHost
+from reworker.jobs.sources import layers_of, strange_variables
 
 #: variables for a type whose name has capital letters and more, strongest first.
 FOR_A_TYPE = (
@@ -62,3 +63,37 @@ def test_name_of_a_property_in_an_sdk_means_ours(variable: str, name: str) -> No
 def test_variable_of_another_type_is_none_of_ours() -> None:
     others = {"conductor.worker.my-tasks.domain": "x", "conductor_worker_task_domain": "y"}
     assert found_in(others) == (None, "default")
+
+
+@pytest.mark.parametrize(
+    ("variable", "meant"),
+    [
+        ("conductor_worker_my_task_domian", "conductor_worker_my_task_domain"),
+        ("CONDUCTOR_WORKER_THREAD_CUONT", "CONDUCTOR_WORKER_THREAD_COUNT"),
+        ("conductor.worker.all.poll_intervall_millis", "conductor.worker.all.poll_interval_millis"),
+        ("conductor_worker_other_register_task_def", ""),
+        ("conductor_worker_", ""),
+    ],
+)
+def test_variable_that_ends_with_no_property_is_told_with_the_nearest(variable: str, meant: str) -> None:
+    hint = f"; did you mean {meant}?" if meant else ""
+    wanted = f"{variable} is no property of a worker, and does nothing{hint}"
+    assert list(strange_variables({variable: "secret", "PATH": "/bin"})) == [wanted]
+
+
+def test_variables_that_count_for_some_worker_are_not_told() -> None:
+    others = ("conductor_worker_other_thread_count", "conductor.worker.my-tasks.domain")
+    found = strange_variables(dict.fromkeys((*FOR_A_TYPE, *FOR_ALL, *others, "REWORKER_DOMIAN"), "x"))
+    assert list(found) == []
+
+
+def test_variable_is_told_once_by_a_host_of_several_workers(
+    monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("conductor_worker_all_domian", "x")
+    WorkerHost(["noop", "sleep"], {"server": "none.invalid"})
+    told = [one.message for one in caplog.records if "domian" in one.message]
+    assert told == [
+        "conductor_worker_all_domian is no property of a worker, and does nothing; "
+        "did you mean conductor_worker_all_domain?"
+    ]
