@@ -197,7 +197,14 @@ class Gateway(Protocol):
     """Steps for workers that ask."""
 
     def poll(
-        self, kind: TaskType, worker_id: str, on_done: Callable[[Poll], None], *, count: int, hold_s: float
+        self,
+        kind: TaskType,
+        worker_id: str,
+        on_done: Callable[[Poll], None],
+        *,
+        count: int,
+        hold_s: float,
+        owner: str = "",
     ) -> Poll:
         """Ask for steps; `on_done` is called once, with at least one offer, or with none after the hold.
 
@@ -209,9 +216,12 @@ class Gateway(Protocol):
             on_done: told the end, also when it comes at once.
             count: offers at most.
             hold_s: seconds to wait for the first one.
+            owner: token with which it is asked for; empty is without one.
 
         Raises:
-            ConfigError: the type or domain cannot be the name of a queue; too many types are polled.
+            ConfigError: the type or domain cannot be the name of a queue.
+            TooManyTypes: the owner polls for as many types as one may.
+            NoRoomForType: so do all together.
             BusError: the queue could not be declared just now. The first poll of a type does not wait for
                 that: it is answered with nothing when it cannot be.
         """

@@ -10,7 +10,6 @@ from logging import getLogger
 
 from reworker.bus.contract import Bus
 from reworker.clock import Clock, SystemClock
-from reworker.errors import ConfigError
 from reworker.gateway.contract import (
     CallLater,
     Failed,
@@ -33,6 +32,7 @@ from reworker.gateway.late import accept_late
 from reworker.gateway.lease import Lease, Phase
 from reworker.gateway.lease_book import LeaseBook, LeaseRow
 from reworker.gateway.lines import send_lines
+from reworker.gateway.room import make_room
 from reworker.gateway.settings import GatewaySettings, queue_of
 from reworker.gateway.timers import Timers
 from reworker.ledger import open_ledger
@@ -118,26 +118,31 @@ class PollGateway:
     # ---- polls
 
     def poll(
-        self, kind: TaskType, worker_id: str, on_done: Callable[[Poll], None], *, count: int, hold_s: float
+        self,
+        kind: TaskType,
+        worker_id: str,
+        on_done: Callable[[Poll], None],
+        *,
+        count: int,
+        hold_s: float,
+        owner: str = "",
     ) -> Poll:
         """Ask for steps; see `contract.Gateway.poll`."""
-        lane = self._lane(kind)
+        lane = self._lane(kind, owner)
         self.house.counts["polls"] += 1
         return lane.poll(kind, worker_id, on_done, count=count, hold_s=hold_s)
 
-    def _lane(self, kind: TaskType) -> Lane:
-        with self.house.lock:
-            lane = self._lanes.get(queue_of(kind))
-            if lane is None:
-                if len(self._lanes) >= self.house.settings.max_types:
-                    most = self.house.settings.max_types
-                    reason = (
-                        f"{kind.name:.80} cannot be polled: {most} task types are already, and no more may be"
-                    )
-                    raise ConfigError(reason)
-                lane = Lane(self.house, kind)
-                self._lanes[lane.queue] = lane
-            return lane
+    def _lane(self, kind: TaskType, owner: str = "") -> Lane:
+        house, queue = self.house, queue_of(kind)
+        with house.lock:
+            lane = self._lanes.get(queue)
+            if lane is not None:
+                return lane
+            left = make_room(self._lanes, kind, owner, house.settings, house.clock.mono_s())
+            lane = self._lanes[queue] = Lane(house, kind, owner)
+        if left is not None:
+            left.close()
+        return lane
 
     def _sweep(self) -> None:
         """Forget types that nobody polls any more."""

@@ -37,13 +37,14 @@ class Lane:
     Args:
         house: of the gateway.
         kind: what is polled.
+        owner: token of who polled for it first; empty is nobody's.
 
     Raises:
         ConfigError: the type cannot be the name of a queue.
     """
 
-    def __init__(self, house: House, kind: TaskType) -> None:
-        self.house, self.kind = house, kind
+    def __init__(self, house: House, kind: TaskType, owner: str = "") -> None:
+        self.house, self.kind, self.owner = house, kind, owner
         settings = lane_settings(house.settings, kind)
         self.queue = settings.queue
         self.station = Station(

@@ -38,6 +38,8 @@ class GatewaySettings(msgspec.Struct, frozen=True):
         unsent_after_s: seconds after which a worker is told that the broker has not got its result yet.
         idle_close_s: seconds without a poll after which a type is forgotten, if nothing of it is leased.
         max_types: task types that may be polled at once.
+        max_types_each: of these, by one token: whoever has it leaves some to others.
+        make_way_s: seconds without a poll after which a type makes way for another one when there is no room.
         ledger: file of finished attempts and of leases, so that a restart loses none; empty is memory.
     """
 
@@ -51,6 +53,8 @@ class GatewaySettings(msgspec.Struct, frozen=True):
     unsent_after_s: float = 8.0
     idle_close_s: float = 600.0
     max_types: int = 1_000
+    max_types_each: int = 500
+    make_way_s: float = 60.0
     ledger: str = ""
 
 

@@ -22,6 +22,7 @@ from reworker.errors import (
     LetterNotFound,
     LetterStays,
     MessageError,
+    NoRoomForType,
     NotAuthenticated,
     NotResumable,
     PlaybookInvalid,
@@ -30,6 +31,7 @@ from reworker.errors import (
     StaleVersion,
     StorageUnavailable,
     TokenNotFound,
+    TooManyTypes,
 )
 from reworker.task_errors import PackageInvalid, TaskRefused, ThingNotFound
 
@@ -38,6 +40,8 @@ logger = logging.getLogger(__name__)
 PROBLEM_TYPE = "application/problem+json"
 #: seconds after which a client may try again what failed because something was away.
 RETRY_AFTER_S = 2
+#: seconds after which there may be room for a task type that had none.
+ROOM_AFTER_S = 60
 #: how the type of a problem begins; what follows is in docs/api.md.
 TYPE_PREFIX = "urn:reworker:problem:"
 
@@ -67,6 +71,8 @@ _ERRORS: tuple[tuple[type[ReworkerError], int, str], ...] = (
     (TaskRefused, 422, "task-refused"),
     (ConfigError, 422, "invalid-value"),
     (MessageError, 422, "invalid-message"),
+    (TooManyTypes, 429, "too-many-types"),
+    (NoRoomForType, 503, "no-room-for-type"),
     (StorageUnavailable, 503, "database-away"),
     (BusError, 503, "broker-away"),
 )
@@ -135,6 +141,8 @@ def _headers(error: ReworkerError) -> dict[str, str]:
         return {"WWW-Authenticate": 'Bearer realm="reworker"'}
     if isinstance(error, StorageUnavailable | BusError):
         return {"Retry-After": str(RETRY_AFTER_S)}
+    if isinstance(error, TooManyTypes | NoRoomForType):
+        return {"Retry-After": str(ROOM_AFTER_S)}
     return {}
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import pytest
 
 from reworker.core.principal import Scope
+from reworker.errors import NoRoomForType, TooManyTypes
 from reworker.gateway.contract import CallLater, Completed, Failed, Standing, TaskType
 from tests.integration.conductor_support import Poller, polled
 from tests.support.fake_gateway import DEPLOYMENT
@@ -140,6 +141,26 @@ def test_type_that_is_no_queue_is_refused(poller: Poller) -> None:
         assert (answer.status_code, answer.json()["status"], answer.json()["retryable"]) == (400, 400, False)
         assert answer.json()["message"].startswith(f"{where}: no queue can be named so: "), path
     assert poller.gateway.polls == []
+
+
+@pytest.mark.parametrize(("error", "status"), [(TooManyTypes("t", 5), 429), (NoRoomForType("t", 5), 503)])
+def test_type_for_which_there_is_no_room_is_to_be_polled_again_later(
+    poller: Poller, error: Exception, status: int
+) -> None:
+    poller.gateway.refusal = error
+    answer = poller.poll()
+    assert (answer.status_code, answer.json()["retryable"]) == (status, True)
+    assert answer.json()["message"] == str(error)
+    assert answer.headers["retry-after"] == "60"
+    poller.gateway.refusal = None
+    assert poller.poll().status_code == 204
+    # a token for an hour is no other than the one that it was given for
+    secret = {"keyId": "any", "keySecret": poller.token}
+    hour = poller.client(poller.client().post("/api/token", json=secret).json()["token"])
+    assert hour.get("/api/tasks/poll/t").status_code == 204
+    owners = set(poller.gateway.owners)
+    assert len(owners) == 1
+    assert owners.pop() in poller.token
 
 
 @pytest.mark.parametrize("path", ["/api/tasks/poll/odd", "/api/tasks/poll/batch/odd?count=1"])

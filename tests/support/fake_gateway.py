@@ -92,6 +92,8 @@ class FakeGateway:
         self.leased: dict[str, Offer] = {}
         self.polls: list[FakePoll] = []
         self.holds_s: list[float] = []
+        self.owners: list[str] = []
+        self.refusal: Exception | None = None
         self.updates: list[Update] = []
         self.extended: list[str] = []
         self.said: list[tuple[str, list[str]]] = []
@@ -111,9 +113,19 @@ class FakeGateway:
         return offer.task_id
 
     def poll(
-        self, kind: TaskType, worker_id: str, on_done: Callable[[Poll], None], *, count: int, hold_s: float
+        self,
+        kind: TaskType,
+        worker_id: str,
+        on_done: Callable[[Poll], None],
+        *,
+        count: int,
+        hold_s: float,
+        owner: str = "",
     ) -> Poll:
         """See `contract.Gateway.poll`."""
+        self.owners.append(owner)
+        if self.refusal is not None:
+            raise self.refusal
         poll = FakePoll(self, kind, worker_id, count, on_done)
         self.polls.append(poll)
         self.holds_s.append(hold_s)

@@ -61,7 +61,9 @@ async def _polled(parts: Parts, exchange: Exchange, who: Principal, count: int) 
     require_queue(kind, "address of the poll")
     worker_id = exchange.query("workerid")[:WORKER_CHARACTERS]
     done, on_done = told_to_loop()
-    poll = parts.gateway.poll(kind, worker_id, on_done, count=count, hold_s=parts.settings.hold_s)
+    poll = parts.gateway.poll(
+        kind, worker_id, on_done, count=count, hold_s=parts.settings.hold_s, owner=who.token_id
+    )
     parts.waiting.add(done)
     try:
         if await exchange.waited(done) and not done.cancelled():

@@ -118,10 +118,18 @@ class World:
         with self.broker.changed:
             self.broker.model.declare_queue(QueueSpec(queue, durable=False), None)
 
-    def ask(self, kind: TaskType = FROB, worker: str = "a", *, count: int = 1, hold_s: float = 0.0) -> Asked:
+    def ask(
+        self,
+        kind: TaskType = FROB,
+        worker: str = "a",
+        *,
+        count: int = 1,
+        hold_s: float = 0.0,
+        owner: str = "",
+    ) -> Asked:
         """Poll."""
         polled = Asked()
-        polled.first = self.gateway.poll(kind, worker, polled, count=count, hold_s=hold_s)
+        polled.first = self.gateway.poll(kind, worker, polled, count=count, hold_s=hold_s, owner=owner)
         return polled
 
     def take(self, worker: str = "a", kind: TaskType = FROB) -> Offer:

@@ -6,7 +6,7 @@ import logging
 
 import pytest
 
-from reworker.errors import ConfigError, TopologyMismatch
+from reworker.errors import ConfigError, NoRoomForType, TooManyTypes, TopologyMismatch
 from reworker.gateway.contract import Completed, Failed, Standing, TaskRules, TaskType
 from reworker.gateway.house import Remembered
 from reworker.messages import StepHeaders
@@ -241,11 +241,44 @@ def test_so_many_types_are_polled_at_most_and_idle_ones_make_room(make_world: Ma
     world.ask(blue)
     world.send()
     world.take()
-    with pytest.raises(ConfigError, match="2 task types"):
+    with pytest.raises(NoRoomForType, match="2 types are already"):
         world.ask(red)
     world.advance(631)
     world.ask(red)
     assert {one.type for one in world.gateway.polled("frob")} == {FROB, red}
+
+
+def test_type_that_nobody_polls_makes_way_for_another_one(make_world: MakeWorld) -> None:
+    world = make_world(max_types=3)
+    blue, red, green = (TaskType("frob", one) for one in ("blue", "red", "green"))
+    world.send()
+    held = world.take()
+    world.ask(blue)
+    world.advance(1)
+    world.ask(red)
+    world.advance(58)
+    with pytest.raises(NoRoomForType):
+        world.ask(green)
+    world.advance(2)  # the one with a lease is the oldest, and stays
+    world.ask(green)
+    assert {one.type for one in world.gateway.polled("frob")} == {FROB, red, green}
+    assert world.complete(held).standing is Standing.DONE
+    world.empty(blue)  # and comes back, once there is room again
+
+
+def test_one_token_leaves_types_to_others(make_world: MakeWorld) -> None:
+    world = make_world(max_types=4, max_types_each=2)
+    first, second, third = (TaskType(one) for one in ("first", "second", "third"))
+    for kind in (first, second):
+        world.ask(kind, owner="greedy")
+    with pytest.raises(TooManyTypes, match="'third' cannot be polled with this token: 2 types"):
+        world.ask(third, owner="greedy")
+    world.ask(first, owner="greedy")
+    world.ask(third, owner="other")
+    world.advance(61)
+    world.ask(second, owner="greedy")
+    world.ask(TaskType("fourth"), owner="greedy")  # for which their own oldest makes way
+    assert {one.type.name for one in world.gateway.polled()} == {"frob", "second", "third", "fourth"}
 
 
 def test_types_of_which_nothing_is_left_are_forgotten(world: World) -> None:
