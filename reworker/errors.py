@@ -25,8 +25,6 @@
         PlaybookNotFound
         TokenNotFound
       AlreadySettled          a delivery was settled twice
-      TooManyTypes            a token polls for as many task types as one may
-      NoRoomForType           workers poll for as many task types as there may be
       LetterNotFound          no dead letter has this id
       LetterStays             a dead letter cannot be sent back; it lies where it was
       AccessError             who asks may not
@@ -280,26 +278,6 @@ class StaleVersion(StorageError):
 
 class AlreadySettled(ReworkerError):
     """A delivery was settled twice; a bug in the caller."""
-
-
-class TooManyTypes(ReworkerError):
-    """Somebody polls for as many task types as one may; no further one was taken on."""
-
-    def __init__(self, name: str, count: int) -> None:
-        super().__init__(
-            f"the task type {name[:80]!r} cannot be polled with this token: {count} types are already, "
-            "the limit of one token; let some workers poll with another, or wait until types are forgotten"
-        )
-
-
-class NoRoomForType(ReworkerError):
-    """Workers poll for as many task types as there may be; no further one was taken on."""
-
-    def __init__(self, name: str, count: int) -> None:
-        super().__init__(
-            f"the task type {name[:80]!r} cannot be polled now: {count} types are already, "
-            "the limit of a server; try again when workers of others have ended, or ask another server"
-        )
 
 
 class LetterNotFound(ReworkerError):

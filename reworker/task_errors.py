@@ -1,4 +1,4 @@
-"""Errors about code packages, tasks and schedules; `errors` has the tree that they grow from.
+"""Errors about code packages, tasks, schedules and polls; `errors` has the tree that they grow from.
 
 ::
 
@@ -9,6 +9,8 @@
       PackageInvalid          a code package cannot be taken, and why
       TaskRefused             a task, code or schedule cannot be made or changed like this
       TaskNotOver             a task was waited for and has not ended
+      TooManyTypes            a token polls for as many task types as one may
+      NoRoomForType           workers poll for as many task types as there may be
 """
 
 from __future__ import annotations
@@ -63,3 +65,23 @@ class TaskNotOver(ReworkerError):
     def __init__(self, task_id: str, status: str, waited_s: float) -> None:
         self.task_id, self.status = task_id, status
         super().__init__(f"task {task_id} is still {status} after {waited_s:g} s; it goes on")
+
+
+class TooManyTypes(ReworkerError):
+    """Somebody polls for as many task types as one may; no further one was taken on."""
+
+    def __init__(self, name: str, count: int) -> None:
+        super().__init__(
+            f"the task type {name[:80]!r} cannot be polled with this token: {count} types are already, "
+            "the limit of one token; let some workers poll with another, or wait until types are forgotten"
+        )
+
+
+class NoRoomForType(ReworkerError):
+    """Workers poll for as many task types as there may be; no further one was taken on."""
+
+    def __init__(self, name: str, count: int) -> None:
+        super().__init__(
+            f"the task type {name[:80]!r} cannot be polled now: {count} types are already, "
+            "the limit of a server; try again when workers of others have ended, or ask another server"
+        )

@@ -4,10 +4,10 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 
-from reworker.errors import NoRoomForType, TooManyTypes
 from reworker.gateway.contract import TaskType
 from reworker.gateway.lane import Lane
 from reworker.gateway.settings import GatewaySettings
+from reworker.task_errors import NoRoomForType, TooManyTypes
 
 
 def make_room(

@@ -22,7 +22,6 @@ from reworker.errors import (
     LetterNotFound,
     LetterStays,
     MessageError,
-    NoRoomForType,
     NotAuthenticated,
     NotResumable,
     PlaybookInvalid,
@@ -31,9 +30,8 @@ from reworker.errors import (
     StaleVersion,
     StorageUnavailable,
     TokenNotFound,
-    TooManyTypes,
 )
-from reworker.task_errors import PackageInvalid, TaskRefused, ThingNotFound
+from reworker.task_errors import NoRoomForType, PackageInvalid, TaskRefused, ThingNotFound, TooManyTypes
 
 logger = logging.getLogger(__name__)
 

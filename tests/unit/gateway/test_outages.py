@@ -6,10 +6,11 @@ import logging
 
 import pytest
 
-from reworker.errors import ConfigError, NoRoomForType, TooManyTypes, TopologyMismatch
+from reworker.errors import ConfigError, TopologyMismatch
 from reworker.gateway.contract import Completed, Failed, Standing, TaskRules, TaskType
 from reworker.gateway.house import Remembered
 from reworker.messages import StepHeaders
+from reworker.task_errors import NoRoomForType, TooManyTypes
 from tests.unit.gateway.kit import FROB, HOLD_S, IDEMPOTENT, LEVEL_2, MakeWorld, World, wait_until
 
 

@@ -1,0 +1,104 @@
+"""Conductor's HTTP as bytes on a connection: bodies in pieces, answers in one, workers that have gone."""
+
+from __future__ import annotations
+
+import contextlib
+import json
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+from reworker.gateway.contract import Completed
+from tests.integration.conductor_support import Poller, polled
+from tests.support.waiting import wait_until
+
+
+@pytest.fixture
+def poller(tmp_path: Path) -> Iterator[Poller]:
+    with polled(tmp_path) as made:
+        yield made
+
+
+def test_chunked_body_is_read(poller: Poller) -> None:
+    task_id = poller.taken()
+    body = json.dumps({"taskId": task_id, "status": "COMPLETED"}).encode()
+    chunks = b"".join(b"%x\r\n%s\r\n" % (len(part), part) for part in (body[:7], body[7:])) + b"0\r\n\r\n"
+    with poller.socket() as one:
+        one.sendall(poller.head("POST", "/api/tasks", "Transfer-Encoding: chunked"))
+        one.sendall(chunks)
+        assert one.recv(1000).endswith(task_id.encode())
+    assert poller.gateway.updates[0].result == Completed({})
+
+
+def test_body_that_is_too_large_is_refused_before_all_has_come(poller: Poller) -> None:
+    with poller.socket() as one:
+        one.sendall(poller.head("POST", "/api/tasks", "Content-Length: 17000000"))
+        assert one.recv(1000).startswith(b"HTTP/1.1 413")
+    with poller.socket() as one:
+        one.sendall(poller.head("POST", "/api/tasks", "Transfer-Encoding: chunked"))
+        part = b"100000\r\n" + b"x" * (1 << 20) + b"\r\n"
+        with contextlib.suppress(ConnectionError):
+            for _ in range(17):
+                one.sendall(part)
+        assert one.recv(1000).startswith(b"HTTP/1.1 413")
+
+
+def test_step_has_begun_when_its_poller_wants_the_connection_closed(poller: Poller) -> None:
+    task_id = poller.gateway.put("closing")
+    with poller.socket() as one:
+        one.sendall(poller.head("GET", "/api/tasks/poll/closing", "Connection: close"))
+        assert task_id.encode() in b"".join(iter(lambda: one.recv(5000), b""))
+    wait_until(lambda: poller.gateway.polls[-1].state != "answered", 5)
+    assert poller.gateway.polls[-1].state == "written"
+
+
+def test_body_with_a_poll_is_passed_over(poller: Poller) -> None:
+    poller.gateway.put()
+    with poller.socket() as one:
+        one.sendall(poller.head("GET", "/api/tasks/poll/t", "Content-Length: 2") + b"{}")
+        assert one.recv(5000).startswith(b"HTTP/1.1 200")
+        one.sendall(poller.head("GET", "/api/tasks/poll/t"))
+        assert one.recv(5000).startswith(b"HTTP/1.1 204")
+
+
+def test_answer_comes_in_one_piece_and_at_once(poller: Poller) -> None:
+    with poller.socket() as one:
+        began_s = time.monotonic()
+        for _ in range(100):
+            one.sendall(poller.posted("/api/tasks", {"taskId": "x.1", "status": "COMPLETED"}))
+            # what was sent in one piece is received in one
+            assert one.recv(1000).endswith(b"\r\n\r\nx.1")
+        # 40 ms for each would be four seconds
+        assert time.monotonic() - began_s < 2
+
+
+def test_end_of_the_server_answers_polls_that_are_held(tmp_path: Path) -> None:
+    with polled(tmp_path, hold_s=8) as poller, poller.socket() as one:
+        one.sendall(poller.head("GET", "/api/tasks/poll/t"))
+        wait_until(lambda: poller.gateway.polls, 5)
+        began_s = time.monotonic()
+    assert time.monotonic() - began_s < 5
+    assert poller.gateway.polls[0].state == "cancelled"
+
+
+def test_step_goes_to_somebody_else_when_its_poller_has_gone(tmp_path: Path) -> None:
+    with polled(tmp_path, hold_s=8) as poller:
+        with poller.socket() as dead:
+            dead.sendall(poller.head("GET", "/api/tasks/poll/t"))
+            wait_until(lambda: poller.gateway.polls, 5)
+        wait_until(lambda: poller.gateway.polls[0].state == "cancelled", 5)
+        poller.gateway.put()
+        assert poller.poll().status_code == 200
+
+
+def test_step_has_begun_only_when_its_poller_reads_the_answer(tmp_path: Path) -> None:
+    with polled(tmp_path, hold_s=8) as poller:
+        with poller.socket() as one:
+            one.sendall(poller.head("GET", "/api/tasks/poll/t"))
+            wait_until(lambda: poller.gateway.polls, 5)
+            task_id = poller.gateway.put()
+            assert task_id.encode() in one.recv(5000)
+        wait_until(lambda: poller.gateway.polls[0].state == "written", 5)
+        assert list(poller.gateway.leased) == [task_id]
