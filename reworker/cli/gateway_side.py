@@ -16,7 +16,7 @@ from reworker.errors import ConfigError
 from reworker.gateway.gateway import PollGateway
 from reworker.gateway.settings import GatewaySettings
 from reworker.host.health import BusWatch, Probe, Report, bus_families
-from reworker.host.metrics import Family, counter, gauge, merged
+from reworker.host.metrics import Family, Labels, counter, gauge, merged
 
 if TYPE_CHECKING:
     from reworker.bus.contract import Bus
@@ -122,8 +122,14 @@ def with_gateway(probe: Probe, gateway: PollGateway) -> Probe:
 
 def gateway_families(gateway: Gateway) -> list[Family]:
     """Return the figures of a gateway; those that are still 0 are told too."""
-    counts = gateway.counts
+    counts, tally = gateway.counts, gateway.tally
+    polls: dict[Labels, float] = {(("taskType", name),): count for name, count in tally.polls.items()}
+    errors: dict[Labels, float] = {
+        (("exception", error), ("taskType", name)): count for (name, error), count in tally.errors.items()
+    }
     return [
+        counter("task_poll_total", "Polls of workers, by task type.", polls),
+        counter("task_poll_error_total", "Polls that were refused, by task type and error.", errors),
         *(
             counter(f"reworker_gateway_{name}_total", text, {(): counts.get(key, 0)})
             for key, name, text in COUNTS

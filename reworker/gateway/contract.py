@@ -14,6 +14,8 @@ from typing import Any, Protocol
 
 import msgspec
 
+from reworker.gateway.tally import PollTally
+
 
 class TaskType(msgspec.Struct, frozen=True):
     """What is polled for: a command, in a domain or in none; its queue is ``worker.[<domain>.]<name>``."""
@@ -253,6 +255,11 @@ class Gateway(Protocol):
 
     def polled(self, name: str | None = None) -> Sequence[PollData]:
         """Return who has polled for a type, or for any."""
+        ...
+
+    @property
+    def tally(self) -> PollTally:
+        """Polls by task type."""
         ...
 
     @property

@@ -10,6 +10,7 @@ from logging import getLogger
 
 from reworker.bus.contract import Bus
 from reworker.clock import Clock, SystemClock
+from reworker.errors import ReworkerError
 from reworker.gateway.contract import (
     CallLater,
     Failed,
@@ -34,6 +35,7 @@ from reworker.gateway.lease_book import LeaseBook, LeaseRow
 from reworker.gateway.lines import send_lines
 from reworker.gateway.room import make_room
 from reworker.gateway.settings import GatewaySettings, queue_of
+from reworker.gateway.tally import PollTally
 from reworker.gateway.timers import Timers
 from reworker.ledger import open_ledger
 from reworker.topology import names
@@ -72,7 +74,7 @@ class PollGateway:
         if settings.accept_from:
             bus.stamp()  # steps that go back are copies of ours
         self._executor = ThreadPoolExecutor(WAITERS_COUNT, "gateway")
-        self.timers = Timers(clock)
+        self.timers, self.tally = Timers(clock), PollTally()
         logger = getLogger("reworker.gateway")
         book = LeaseBook(settings.ledger, logger, self._soon)
         self.house = House(
@@ -128,9 +130,14 @@ class PollGateway:
         owner: str = "",
     ) -> Poll:
         """Ask for steps; see `contract.Gateway.poll`."""
-        lane = self._lane(kind, owner)
-        self.house.counts["polls"] += 1
-        return lane.poll(kind, worker_id, on_done, count=count, hold_s=hold_s)
+        try:
+            lane = self._lane(kind, owner)
+            self.house.counts["polls"] += 1
+            self.tally.note(kind.name)
+            return lane.poll(kind, worker_id, on_done, count=count, hold_s=hold_s)
+        except ReworkerError as error:
+            self.tally.note_refused(kind.name, error)
+            raise
 
     def _lane(self, kind: TaskType, owner: str = "") -> Lane:
         house, queue = self.house, queue_of(kind)

@@ -28,4 +28,4 @@ def test_metrics_page_names_what_there_is():
     section = (
         (ROOT / "docs" / "operations.md").read_text().partition("\n## Metrics\n")[2].partition("\n## ")[0]
     )
-    assert set(re.findall(r"\b(?:reworker|process)_\w+", section)) == there
+    assert set(re.findall(r"\b(?:reworker|process|task)_\w+", section)) == there

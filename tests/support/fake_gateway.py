@@ -21,6 +21,7 @@ from reworker.gateway.contract import (
     Update,
     Updated,
 )
+from reworker.gateway.tally import PollTally
 
 #: the deployment of all steps.
 DEPLOYMENT = "5" * 24
@@ -99,6 +100,7 @@ class FakeGateway:
         self.said: list[tuple[str, list[str]]] = []
         self.rules: dict[str, TaskRules | None] = {}
         self.counts: Mapping[str, int] = Counter()
+        self.tally = PollTally()
         self._numbers = itertools.count(1)
 
     def put(self, name: str = "t", domain: str = "", **fields: Any) -> str:

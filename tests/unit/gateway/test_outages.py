@@ -6,9 +6,11 @@ import logging
 
 import pytest
 
+from reworker.cli.gateway_side import gateway_families
 from reworker.errors import ConfigError, TopologyMismatch
 from reworker.gateway.contract import Completed, Failed, Standing, TaskRules, TaskType
 from reworker.gateway.house import Remembered
+from reworker.host.metrics import exposition
 from reworker.messages import StepHeaders
 from reworker.task_errors import NoRoomForType, TooManyTypes
 from tests.unit.gateway.kit import FROB, HOLD_S, IDEMPOTENT, LEVEL_2, MakeWorld, World, wait_until
@@ -249,6 +251,17 @@ def test_so_many_types_are_polled_at_most_and_idle_ones_make_room(make_world: Ma
     assert {one.type for one in world.gateway.polled("frob")} == {FROB, red}
 
 
+def test_polls_are_counted_by_type_and_a_hundred_types_told_apart(make_world: MakeWorld) -> None:
+    world = make_world()
+    for number in range(105):
+        world.ask(TaskType(f"t{number}", "blue" if number % 2 else ""))
+    world.ask(TaskType("t1"))
+    polls = world.gateway.tally.polls
+    assert (len(polls), polls["frob"], polls["t1"], polls["t0"], polls["other"]) == (101, 1, 2, 1, 6)
+    told = exposition(gateway_families(world.gateway))
+    assert 'task_poll_total{taskType="t1"} 2\n' in told
+
+
 def test_type_that_nobody_polls_makes_way_for_another_one(make_world: MakeWorld) -> None:
     world = make_world(max_types=3)
     blue, red, green = (TaskType("frob", one) for one in ("blue", "red", "green"))
@@ -280,6 +293,8 @@ def test_one_token_leaves_types_to_others(make_world: MakeWorld) -> None:
     world.ask(second, owner="greedy")
     world.ask(TaskType("fourth"), owner="greedy")  # for which their own oldest makes way
     assert {one.type.name for one in world.gateway.polled()} == {"frob", "second", "third", "fourth"}
+    # no name of its own for what was never served
+    assert world.gateway.tally.errors == {("other", "TooManyTypes"): 1}
 
 
 def test_types_of_which_nothing_is_left_are_forgotten(world: World) -> None:
