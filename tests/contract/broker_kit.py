@@ -16,7 +16,7 @@ from pika.exceptions import AMQPError, ChannelClosedByBroker, ConnectionClosedBy
 from tests.support.waiting import wait_until
 
 #: seconds to wait for something that has to happen.
-PATIENCE_S = 10.0
+PATIENCE_S = 30.0
 #: the brokers that every contract test runs on.
 BROKERS = ["embedded", pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)]
 

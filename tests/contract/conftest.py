@@ -62,16 +62,16 @@ WRITER_WAIT_S = 0.2
 
 
 @pytest.fixture
-def open_storage(any_database_url: str) -> Iterator[Callable[[], Storage]]:
+def open_storage(any_database_url: str) -> Iterator[Callable[..., Storage]]:
     """Open the same database as often as asked, on each engine."""
     opened: list[Storage] = []
 
-    def open_one() -> Storage:
+    def open_one(wait_s: float = WRITER_WAIT_S) -> Storage:
         made: Storage
         if any_database_url.startswith("sqlite"):
-            made = SqlStorage(path_of(any_database_url), busy_timeout_s=WRITER_WAIT_S)
+            made = SqlStorage(path_of(any_database_url), busy_timeout_s=wait_s)
         else:
-            made = PostgresStorage(any_database_url, lock_wait_s=WRITER_WAIT_S)
+            made = PostgresStorage(any_database_url, lock_wait_s=wait_s)
         opened.append(made)
         return made
 

@@ -35,7 +35,7 @@ class RawClient:
         self, url: str, *, is_open: bool = True, tune: tuple[int, int, int] = (2047, 131072, 0)
     ) -> None:
         self.parameters = pika.URLParameters(url)
-        self.socket = socket.create_connection((self.parameters.host, self.parameters.port), 5)
+        self.socket = socket.create_connection((self.parameters.host, self.parameters.port), 30)
         # without this every small frame waits 40 ms for the acknowledgement of the one before
         self.socket.setsockopt(socket.IPPROTO_TCP, socket.TCP_NODELAY, 1)
         self.buffer = b""

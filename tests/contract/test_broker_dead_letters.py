@@ -124,8 +124,11 @@ def test_message_of_no_time_is_delivered_when_a_consumer_waits(peer: Peer) -> No
 def test_expired_message_dies_when_it_is_requeued(peer: Peer) -> None:
     dead = peer.queue()
     queue, marker = dying(peer, dead, **{"x-message-ttl": 50}), dying(peer, dead, **{"x-message-ttl": 100})
+    consumer = peer.consume(queue, auto_ack=False)  # takes it at once, long before it expires
     peer.publish(queue, b"held")
-    tag = peer.take(queue, auto_ack=False).method.delivery_tag
+    assert peer.wait_got(1) == [b"held"]
+    tag = peer.got[0].method.delivery_tag
+    peer.channel.basic_cancel(consumer)
     peer.publish(marker, b"marker")
     assert peer.take(dead).body == b"marker"
     peer.channel.basic_nack(tag, requeue=True)
@@ -175,8 +178,12 @@ def test_circle_ends_when_nobody_rejected(peer: Peer) -> None:
     for name, other in ((first, second), (second, first)):
         arguments = {"x-dead-letter-exchange": "", "x-dead-letter-routing-key": other, "x-message-ttl": 20}
         peer.channel.queue_declare(name, arguments=arguments)
+    dead = peer.queue()
+    marker = dying(peer, dead, **{"x-message-ttl": 300})
     peer.publish(first)
-    wait_until(lambda: peer.depth(first) + peer.depth(second) == 0, 10, "the circle to end")
+    peer.publish(marker)
+    peer.take(dead)  # long after a whole circle: between two queues a message is in neither
+    wait_until(lambda: peer.depth(first) + peer.depth(second) == 0, 30, "the circle to end")
     peer.settle_down()
     assert peer.depth(first) + peer.depth(second) == 0
 

@@ -388,12 +388,12 @@ def test_deleting_a_queue_unbinds_it(peer: Peer) -> None:
 def test_expired_queue_is_deleted_when_nobody_uses_it(peer: Peer) -> None:
     queue = peer.queue({"x-expires": 150})
     other = peer.another()
-    wait_until(lambda: not other.exists(queue), 10, "the queue to expire")
+    wait_until(lambda: not other.exists(queue), 30, "the queue to expire")
 
 
 def test_expiring_queue_stays_while_it_has_a_consumer(peer: Peer) -> None:
-    queue, marker = peer.queue({"x-expires": 100}), peer.queue({"x-expires": 300})
+    queue, marker = peer.queue({"x-expires": 1000}), peer.queue({"x-expires": 1200})
     peer.consume(queue)
     other = peer.another()
-    wait_until(lambda: not other.exists(marker), 10, "the other queue to expire")
+    wait_until(lambda: not other.exists(marker), 30, "the other queue to expire")
     assert other.depth(queue) == 0

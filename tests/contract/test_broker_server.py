@@ -21,6 +21,7 @@ from reworker.broker.server import Broker, BrokerThread
 from reworker.errors import ConfigError
 from tests.contract.broker_kit import Peer
 from tests.contract.raw_client import HEADER, RawClient
+from tests.support.ports import free_port
 from tests.support.waiting import wait_until
 
 SERVE = (
@@ -31,7 +32,7 @@ SERVE = (
 @pytest.fixture
 def own() -> Iterator[BrokerThread]:
     """A broker that the test may break."""
-    with BrokerThread() as broker:
+    with BrokerThread(port=free_port()) as broker:
         yield broker
 
 
@@ -51,7 +52,7 @@ def connect() -> Iterator[Callable[[str], Peer]]:
 
 def start(process: Callable[..., Any], path: Path | None = None, port: int = 0) -> tuple[Any, int]:
     """Start the broker as a process and return it with its port."""
-    child = process("-c", SERVE.format(port=port, path=path and str(path)))
+    child = process("-c", SERVE.format(port=port or free_port(), path=path and str(path)))
     match = child.wait_for_line(r"listening on amqp://guest:\*\*\*@127\.0\.0\.1:(\d+)/")
     return child, int(match[1])
 
@@ -147,7 +148,7 @@ def test_dead_letter_is_in_exactly_one_queue_when_the_broker_is_killed(
 def test_restart_keeps_what_is_durable_and_forgets_the_rest(
     tmp_path: Path, connect: Callable[[str], Peer]
 ) -> None:
-    broker = BrokerThread(store_path=tmp_path / "store")
+    broker = BrokerThread(port=free_port(), store_path=tmp_path / "store")
     broker.start()
     port = broker.port
     peer = connect(broker.url())
@@ -251,7 +252,7 @@ def test_paused_broker_answers_when_it_is_resumed(own: BrokerThread) -> None:
         own.pause()
         with pytest.raises(TimeoutError):
             client.call(1, pika.spec.Queue.Declare(queue="q"))
-        client.socket.settimeout(5)
+        client.socket.settimeout(30)
         own.resume()
         assert client.method().NAME == "Queue.DeclareOk"
 
@@ -390,7 +391,7 @@ def test_broker_stays_up_when_frames_are_cut_off(own: BrokerThread, connect: Cal
 
 
 def test_many_connections_at_once_are_served(own: BrokerThread) -> None:
-    clients = [socket.create_connection(("127.0.0.1", own.port), 10) for _ in range(400)]
+    clients = [socket.create_connection(("127.0.0.1", own.port), 30) for _ in range(400)]
     for client in clients:
         client.sendall(HEADER)
     for client in clients:

@@ -223,7 +223,7 @@ def test_every_verdict_is_kept_when_settled_out_of_order(bus: Bus, bed: Bed) -> 
         delivery.settle(Verdict.DEAD_LETTER if is_poison else Verdict.ACK)
     bus.close()
     assert bed.message_count(QUEUE) == 0
-    assert bed.message_count(DEAD_QUEUE) == 9
+    wait_until(lambda: bed.message_count(DEAD_QUEUE) == 9, PATIENCE_S)
 
 
 def test_unsettled_message_comes_back_when_the_bus_is_closed(bus: Bus, bed: Bed) -> None:

@@ -161,7 +161,7 @@ def test_publish_is_never_sent_when_its_deadline_passed_before(bus: Bus, bed: Be
 def test_publish_times_out_as_sent_when_no_confirm_comes(bus: Bus, bed: Bed) -> None:
     outcomes = Outcomes()
     bed.silence()
-    bus.publish(outgoing(), outcomes, deadline_s=0.2)
+    bus.publish(outgoing(), outcomes, deadline_s=1.0)
     (result,) = outcomes.wait_for(1)
     assert (result.outcome, result.is_sent) == (Outcome.TIMED_OUT, True)
     bed.end_silence()

@@ -107,6 +107,7 @@ def test_nothing_is_taken_while_a_message_is_unsettled(bus: Bus, bed: Bed, rota:
 def test_queues_take_turns_when_all_have_messages(bus: Bus, rota: Rota) -> None:
     send(bus, "code.a", b"a1", b"a2", b"a3")
     send(bus, "code.b", b"b1", b"b2", b"b3")
+    wait_until(lambda: {"code.a", "code.b"} <= {*rota.known}, PATIENCE_S)
     bodies = Slot(bus, rota).take(6)
     for number in (1, 2, 3):
         pair = {f"a{number}".encode(), f"b{number}".encode()}

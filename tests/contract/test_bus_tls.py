@@ -18,7 +18,6 @@ from reworker.config import MqSettings, TlsSettings, mq_settings
 from reworker.errors import CannotConnect
 from tests.support.beds import PATIENCE_S, TOPOLOGY, consuming, publish_all
 
-
 #: seconds within which a server's certificate is seen, and refused, also on a busy machine.
 REFUSED_S = 2.5
 

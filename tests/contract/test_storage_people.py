@@ -97,8 +97,8 @@ def test_last_use_of_a_token_never_goes_back(storage: Storage) -> None:
     assert storage.reader.token(token().id) == token(used_at=LATER)
 
 
-def test_session_is_taken_by_one_of_many_who_try_at_once(open_storage: Callable[[], Storage]) -> None:
-    storages = [open_storage() for _ in range(2)]
+def test_session_is_taken_by_one_of_many_who_try_at_once(open_storage: Callable[..., Storage]) -> None:
+    storages = [open_storage(wait_s=30) for _ in range(2)]
     write(storages[0], lambda unit: unit.add_session(session()))
     assert storages[1].reader.session(session().digest) == session()
 

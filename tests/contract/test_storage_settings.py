@@ -20,8 +20,8 @@ def test_setting_is_read_by_others_as_it_was_saved_last(open_storage: Callable[[
     assert second.reader.setting("other") is None
 
 
-def test_setting_is_saved_when_several_save_it_at_once(open_storage: Callable[[], Storage]) -> None:
-    storages = [open_storage() for _ in range(4)]
+def test_setting_is_saved_when_several_save_it_at_once(open_storage: Callable[..., Storage]) -> None:
+    storages = [open_storage(wait_s=30) for _ in range(4)]
     start = threading.Barrier(len(storages))
 
     def save(storage: Storage) -> None:

@@ -27,7 +27,7 @@ def embedded_listener(own: Signed, clients: Path | None = None, port: int = 0) -
     if clients is not None:
         context.load_verify_locations(clients)
         context.verify_mode = ssl.CERT_REQUIRED
-    with BrokerThread(port=port, tls=context) as broker:
+    with BrokerThread(port=port or free_port(), tls=context) as broker:
         yield broker.port
 
 
