@@ -24,7 +24,7 @@ execution:
 def run(folder: Path, *arguments: str) -> Process:
     """Run a command to its end."""
     command = Process("-m", "reworker", *arguments, folder=folder)
-    command.wait(60)
+    command.wait(90)
     return command
 
 
@@ -69,3 +69,12 @@ def test_server_says_what_is_missing_without_a_broker(tmp_path: Path) -> None:
     found = run(tmp_path, "serve", "--db", f"sqlite:///{tmp_path / 'x.db'}")
     assert found.exit_code == 2
     assert "give --mq FILE_OR_URL" in found.output
+
+
+def test_server_tells_of_its_database_before_it_looks_for_the_broker(tmp_path: Path) -> None:
+    (tmp_path / "file").touch()
+    nowhere = "amqp://guest:guest@127.0.0.1:1/"
+    found = run(tmp_path, "serve", "--mq", nowhere, "--db", f"sqlite:///{tmp_path / 'file' / 'x.db'}")
+    assert found.exit_code == 2
+    assert "cannot make the folder" in found.output
+    assert "cannot connect" not in found.output
