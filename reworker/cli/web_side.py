@@ -19,6 +19,7 @@ if TYPE_CHECKING:
     from reworker.gateway.gateway import PollGateway
     from reworker.storage.contract import LogStore, Storage
     from reworker.web.conductor.settings import ConductorSettings
+    from reworker.web.context import Site
     from reworker.web.desk import BusDesk
     from reworker.web.oidc.login import OidcLogin
     from reworker.web.oidc.settings import OidcSettings
@@ -70,24 +71,17 @@ def running_web(
         ConfigError: the server's dependencies are not installed, or it cannot listen there.
         CannotConnect: workers that poll are to be served, and the broker is away.
     """
-    try:
-        from reworker.web.app import create_app
-        from reworker.web.conductor.parts import parts_of
-        from reworker.web.context import Site
-        from reworker.web.probe import DatabaseProbe
-        from reworker.web.server import WebServer
-    except ModuleNotFoundError as error:
-        reason = f"{error.name} is missing; the HTTP side needs it: install reworker[server]"
-        raise ConfigError(reason, key="web") from error
+    _require_dependencies()
     from reworker.core.access import Access
     from reworker.core.service import Service
+    from reworker.web.context import Site
+    from reworker.web.probe import DatabaseProbe
 
     storage, logs = stores
     clock = SystemClock()
     _allow_connections()
     with ExitStack() as stack:
         access = stack.enter_context(closing(Access(storage, clock)))
-        probe = probe or DatabaseProbe(storage.reader)
         gateway = stack.enter_context(_gateway(mq, settings.conductor)) if settings.conductor else None
         site = Site(
             service or Service(storage, logs, clock),
@@ -95,12 +89,38 @@ def running_web(
             clock,
             settings,
             desk=stack.enter_context(_desk(mq, management, storage, access)) if mq else None,
-            probe=_with_gateway(probe, gateway),
+            probe=_with_gateway(probe or DatabaseProbe(storage.reader), gateway),
             oidc=_oidc(oidc, settings) if oidc else None,
+            gateway=gateway,
         )
-        app = create_app(site, conductor=parts_of(site, storage, gateway) if gateway else None)
-        server = stack.enter_context(WebServer(app, settings, on_stop=app.state.end))
-        secret = access.first_link() if settings.has_auth else None
+        yield stack.enter_context(_answering(site, storage))
+
+
+def _require_dependencies() -> None:
+    """Find out before anything is opened whether the HTTP side can be loaded.
+
+    Raises:
+        ConfigError: its dependencies are not installed.
+    """
+    try:
+        import reworker.web.app
+        import reworker.web.server  # noqa: F401  that it can be
+    except ModuleNotFoundError as error:
+        reason = f"{error.name} is missing; the HTTP side needs it: install reworker[server]"
+        raise ConfigError(reason, key="web") from error
+
+
+@contextmanager
+def _answering(site: Site, storage: Storage) -> Iterator[WebSide]:
+    """Have a server answer for the block, with the link of the first start when nobody has logged in."""
+    from reworker.web.app import create_app
+    from reworker.web.conductor.parts import parts_of
+    from reworker.web.server import WebServer
+
+    settings = site.settings
+    app = create_app(site, conductor=parts_of(site, storage, site.gateway) if site.gateway else None)
+    with WebServer(app, settings, on_stop=app.state.end) as server:
+        secret = site.access.first_link() if settings.has_auth else None
         link = f"{server.url}/login/{secret}" if secret else ""
         yield WebSide(server, link, settings.conductor.prefixes[0] if settings.conductor else None)
 

@@ -257,6 +257,10 @@ class Gateway(Protocol):
         """Return who has polled for a type, or for any."""
         ...
 
+    def pollers(self) -> Sequence[PollData]:
+        """Return the workers that have polled here within the hour, by type and domain, the last first."""
+        ...
+
     @property
     def tally(self) -> PollTally:
         """Polls by task type."""

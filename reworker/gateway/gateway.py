@@ -326,6 +326,11 @@ class PollGateway:
                 if lane.last_polled_s and name in (None, lane.kind.name)
             ]
 
+    def pollers(self) -> Sequence[PollData]:
+        """Return which workers have polled lately; see `contract.Gateway.pollers`."""
+        with self.house.lock:
+            return self.house.pollers.known(self.house.clock.now().timestamp())
+
     def _lanes_of(self, name: str) -> list[Lane]:
         with self.house.lock:
             return [one for one in self._lanes.values() if one.kind.name == name]

@@ -17,6 +17,7 @@ from reworker.bus.contract import Bus
 from reworker.clock import Clock, SystemClock
 from reworker.gateway.contract import TaskRules
 from reworker.gateway.lease_book import LeaseBook, LeaseRow
+from reworker.gateway.pollers import Pollers
 from reworker.gateway.quota import Quota
 from reworker.gateway.settings import GatewaySettings
 from reworker.gateway.timers import Timers
@@ -77,6 +78,7 @@ class House:
         previous: id of the try before, by the key of its attempt.
         quotas: by task type.
         counts: of what has happened.
+        pollers: who has polled lately.
         worker_id: beginning of the ids of all workers that poll here.
         is_closing: nothing is handed out any more.
         on_new_lane: called with a lane before its queue is declared; may wait for the broker.
@@ -97,6 +99,7 @@ class House:
     previous: Remembered = field(default_factory=Remembered)
     quotas: dict[str, Quota] = field(default_factory=dict)
     counts: Counter[str] = field(default_factory=Counter)
+    pollers: Pollers = field(default_factory=Pollers)
     worker_id: str = field(default_factory=lambda: f"{socket.gethostname()}:{os.getpid()}")
     is_closing: bool = False
     on_new_lane: Callable[[Any], None] = lambda lane: None

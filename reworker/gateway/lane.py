@@ -93,6 +93,7 @@ class Lane:
             self._marker.note(now_mono_s)
             self.last_polled_mono_s = now_mono_s
             self.last_worker, self.last_polled_s = worker_id, house.clock.now().timestamp()
+            house.pollers.note(self.kind, worker_id, self.last_polled_s)
             self._take_parked(request)
             is_over = house.is_closing or self.is_closed or (hold_s <= 0 and not self._may_offer())
             if not request.leases and not is_over:

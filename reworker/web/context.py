@@ -13,6 +13,7 @@ from reworker.web.settings import WebSettings
 if TYPE_CHECKING:
     from reworker.core.access import Access
     from reworker.core.service import Service
+    from reworker.gateway.contract import Gateway
     from reworker.host.health import Probe
     from reworker.web.desk import BusDesk
     from reworker.web.oidc.login import OidcLogin
@@ -30,6 +31,7 @@ class Site:
         desk: the broker's queues and dead letters; None when no broker was named.
         probe: how this process is, for operators.
         oidc: logins through a provider of identities; None is none.
+        gateway: of workers that poll this server; None is none.
     """
 
     service: Service
@@ -39,6 +41,7 @@ class Site:
     desk: BusDesk | None = None
     probe: Probe | None = None
     oidc: OidcLogin | None = None
+    gateway: Gateway | None = None
 
 
 def site_of(request: Request) -> Site:

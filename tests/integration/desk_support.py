@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator
 from contextlib import ExitStack, closing, contextmanager
+from functools import partial
 from pathlib import Path
 from typing import Any
 
@@ -16,6 +17,7 @@ from reworker.config import mq_settings
 from reworker.core.access import Access
 from reworker.core.principal import Limits, Scope
 from reworker.core.service import Service
+from reworker.gateway.contract import Gateway
 from reworker.host.health import Report
 from reworker.web.app import create_app
 from reworker.web.context import Site
@@ -66,9 +68,14 @@ class Counter:
 
 @contextmanager
 def counter(
-    folder: Path, mq: str | None, *, management: str = "", has_auth: bool = True
+    folder: Path,
+    mq: str | None,
+    *,
+    management: str = "",
+    has_auth: bool = True,
+    gateway: Gateway | None = None,
 ) -> Iterator[Counter]:
-    """Serve a database, with a desk when a broker is named."""
+    """Serve a database, with a desk when a broker is named, and a gateway when there is one."""
     clock, settings = SystemClock(), WebSettings(port=0, has_auth=has_auth)
     with ExitStack() as stack:
         storage, logs = stack.enter_context(opened_storage(f"sqlite:///{folder / 'desk.db'}"))
@@ -78,7 +85,8 @@ def counter(
             made = BusDesk(mq_settings(mq), storage.reader, clock, access.note, management=management)
             desk = stack.enter_context(made)
         service = Service(storage, logs, clock)
-        site = Site(service, access, clock, settings, desk=desk, probe=lambda: Report("web"))
+        probe = partial(Report, "web")
+        site = Site(service, access, clock, settings, desk=desk, probe=probe, gateway=gateway)
         app = create_app(site)
         server = stack.enter_context(WebServer(app, settings, on_stop=app.state.watcher.end))
         yield stack.enter_context(closing(Counter(server.url, access, desk)))

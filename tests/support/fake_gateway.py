@@ -95,6 +95,7 @@ class FakeGateway:
         self.holds_s: list[float] = []
         self.owners: list[str] = []
         self.refusal: Exception | None = None
+        self.known: list[PollData] = []
         self.updates: list[Update] = []
         self.extended: list[str] = []
         self.said: list[tuple[str, list[str]]] = []
@@ -184,6 +185,10 @@ class FakeGateway:
     def sizes(self, names: Sequence[str]) -> Mapping[str, int]:
         """See `contract.Gateway.sizes`."""
         return {name: sum(len(q) for kind, q in self.queues.items() if kind.name == name) for name in names}
+
+    def pollers(self) -> Sequence[PollData]:
+        """See `contract.Gateway.pollers`."""
+        return self.known
 
     def polled(self, name: str | None = None) -> Sequence[PollData]:
         """See `contract.Gateway.polled`."""

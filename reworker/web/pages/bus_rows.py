@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Sequence
+from datetime import UTC, datetime
 from typing import TypeVar
 
 import msgspec
 
 from reworker.core.bus_look import SILENT, BusLook, QueueLook, WorkerLook
+from reworker.gateway.contract import PollData
 from reworker.topology.code_queues import CODE_COMMAND
 from reworker.topology.names import worker_queue
 from reworker.web.pages.words import duration
@@ -60,6 +62,30 @@ def worker_slice(look: BusLook, wanted: str, first: int) -> Slice:
     """Return the workers whose name, queue or host contains a text."""
     found = [one for one in look.workers if any(wanted in text for text in (one.worker, one.queue, one.host))]
     return _slice(found, first, lambda one: one)
+
+
+class PollerRow(msgspec.Struct, frozen=True):
+    """A worker that polls over HTTP: its name, what it polls for, and when it has done so last."""
+
+    worker: str
+    name: str
+    domain: str
+    at: datetime
+
+
+def poller_slice(polled: Sequence[PollData], wanted: str, first: int) -> Slice:
+    """Return the workers that poll whose name, type or domain contains a text."""
+    found = [
+        one
+        for one in polled
+        if any(wanted in text for text in (one.worker_id, one.type.name, one.type.domain))
+    ]
+    return _slice(found, first, _poller_row)
+
+
+def _poller_row(one: PollData) -> PollerRow:
+    at = datetime.fromtimestamp(one.at_s, UTC)
+    return PollerRow(one.worker_id, one.type.name, one.type.domain, at)
 
 
 def _slice(found: Sequence[Row], first: int, show: Callable[[Row], object]) -> Slice:

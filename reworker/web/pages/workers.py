@@ -54,12 +54,21 @@ def _overview(visit: Visit) -> Response:
         wanted=wanted,
         queues=bus_rows.queue_slice(look, wanted, number_in(visit, "queues")),
         workers=bus_rows.worker_slice(look, wanted, number_in(visit, "workers")),
+        pollers=_pollers(visit, wanted),
         versions=bus_rows.versions_text(look),
         tab=bus_rows.tab_title(look),
         type_of=bus_rows.type_of,
         words=urlencode({"q": wanted}) if wanted else "",
         sees_letters=_sees_letters(visit),
     )
+
+
+def _pollers(visit: Visit, wanted: str) -> bus_rows.Slice | None:
+    """Return the workers that poll this server; None when none could."""
+    gateway = visit.site.gateway
+    if gateway is None:
+        return None
+    return bus_rows.poller_slice(gateway.pollers(), wanted, number_in(visit, "pollers"))
 
 
 def _word(visit: Visit, name: str) -> str:
