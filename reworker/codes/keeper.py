@@ -4,9 +4,9 @@ Run as a script: ``keeper.py LEASH PLACE``, once for each slot of a worker. `LEA
 whose other end only the worker holds, `PLACE` is `keepers.Place` in JSON. It imports none of our modules, so
 that it is small: each task is a fork of it, or is spawned, which takes less time but not everybody can.
 
-The worker sends ``run`` with three descriptors (a file with `keepers.Request` in JSON, stdout, stderr),
-``term`` and ``kill``; the answers are ``{"ready": problem}``, and for each task ``{"refused": why}`` or
-``{"ended": code}``. When the leash closes, whatever has ended the worker, all is killed.
+The worker sends ``run`` and `keepers.Request` in JSON (in a file, if it is long) with one descriptor for all
+that the task writes, or two; and ``term`` and ``kill``. The answers are ``ready`` and the problem; for each
+task ``refused`` and why, or ``ended`` and the code. When the leash closes, all is killed.
 
 With namespaces, the keeper is the first process of a pid namespace: at the end of a task one call kills all
 that is left in it, daemons too, and when the keeper itself is killed, the kernel does. Without, what has been
@@ -17,12 +17,14 @@ from __future__ import annotations
 
 import contextlib
 import ctypes
+import functools
 import json
 import os
 import resource
 import select
 import signal
 import socket
+import struct
 import sys
 
 TYPE_CHECKING = False
@@ -33,6 +35,8 @@ if TYPE_CHECKING:
     #: starts a task by (request, stdout and stderr, place), and returns its pid.
     Start = Callable[[dict[str, Any], list[int], dict[str, Any]], int]
 
+#: bytes of a message, of what comes with three descriptors, and of an answer, at most.
+MESSAGE_BYTES, MORE_BYTES, ANSWER_BYTES = 16 << 10, socket.CMSG_SPACE(12), 8 << 10
 #: exit code of a process that could not become what it should.
 NO_START_EXIT_CODE = 127
 #: ended processes that are reaped at once: while a task leaves ever more, its end has to be heard of, too.
@@ -49,6 +53,7 @@ USUAL = (
     *(signal.SIGPIPE, signal.SIGXFSZ, signal.SIGTERM, signal.SIGINT, signal.SIGHUP, signal.SIGQUIT),
     signal.SIGCHLD,
 )
+_SPAWNING: dict[str, Any] = {"setsid": True, "setsigdef": USUAL, "setsigmask": (), "resetids": True}
 
 # Source: linux/sched.h, linux/mount.h, linux/prctl.h.
 NEW_MOUNTS, NEW_UTS, NEW_IPC, NEW_USERS, NEW_PIDS = 0x20000, 0x4000000, 0x8000000, 0x10000000, 0x20000000
@@ -57,8 +62,10 @@ PR_PDEATHSIG, PR_DUMPABLE, PR_SUBREAPER, PR_NO_NEW_PRIVS = 1, 4, 36, 38
 #: number of mount_setattr on every architecture; its flag for all below; its attribute for read-only.
 MOUNT_SETATTR, AT_RECURSIVE, ATTR_RDONLY = 442, 0x8000, 0x1
 AT_FDCWD = -100
+#: bytes of a set of signals at most.
+SIGSET_BYTES = 128
 
-_libc = ctypes.CDLL(None, use_errno=True)
+_libc, _NOTHING = ctypes.CDLL(None, use_errno=True), ctypes.c_ulong(0)
 
 
 def main(leash: socket.socket, place: dict[str, Any]) -> NoReturn:
@@ -74,112 +81,111 @@ def main(leash: socket.socket, place: dict[str, Any]) -> NoReturn:
             _prctl(PR_SUBREAPER, 1)
         _prctl(PR_NO_NEW_PRIVS, 1)
         _prctl(PR_DUMPABLE, 0)
+        ends = _file_of_ends()
     except OSError as error:
-        _tell(leash, {"ready": str(error)})
+        _tell(leash, f"ready {error}")
         os._exit(NO_START_EXIT_CODE)
     os.umask(0o022)
-    reader, writer = os.pipe()
-    os.set_blocking(writer, False)
-    signal.set_wakeup_fd(writer, warn_on_full_buffer=False)
-    signal.signal(signal.SIGCHLD, _noticed)
     is_spawning = place["namespaces"] and _can_keep(place["limits"])
     if is_spawning:
         _limit_all(place["limits"])
-    _tell(leash, {"ready": ""})
+    start = _spawned if is_spawning else _forked
+    _tell(leash, "ready ")
     while True:
-        word, descriptors = _received(leash)
+        word, text, descriptors = _received(leash)
         if word == b"run":
-            _run(leash, reader, descriptors, place, _spawned if is_spawning else _forked)
+            task = functools.partial(start, json.loads(text or _content(descriptors)), descriptors, place)
+            _run(leash, ends, task, has_namespaces=place["namespaces"])
+            for one in descriptors:
+                os.close(one)
             if place["namespaces"]:  # what one task leaves in it, the next one must not see
                 _check("unshare", _libc.unshare(NEW_IPC))
 
 
-def _run(
-    leash: socket.socket, reader: int, descriptors: list[int], place: dict[str, Any], start: Start
-) -> None:
+def _run(leash: socket.socket, ends: int, start: Callable[[], int], *, has_namespaces: bool) -> None:
     """Run one task to its end."""
-    has_namespaces = place["namespaces"]
-    with open(descriptors[0], "rb") as file:
-        request = json.load(file)
     try:
-        pid = start(request, descriptors[1:], place)
+        pid = start()
     except OSError as error:
         _end_all(has_namespaces=has_namespaces)
-        _tell(leash, {"refused": str(error)})
+        _tell(leash, f"refused {error}")
         return
-    finally:
-        for one in descriptors[1:]:
-            os.close(one)
-    code, is_more = None, False
-    while code is None:
-        ready, _, _ = select.select([leash.fileno(), reader], [], [], 0 if is_more else None)
+    ended: dict[int, int] = {}
+    while pid not in ended:
+        wait_s = 0 if len(ended) == REAP_COUNT else None
+        ready, _, _ = select.select([leash.fileno(), ends], [], [], wait_s)
         if leash.fileno() in ready:
             _obey(_received(leash)[0], pid)
-        if reader in ready:
-            os.read(reader, 4096)
-        code, is_more = _end_of(pid)
+        if ends in ready:
+            os.read(ends, 4096)
+        ended, _ = _reaped()
     _end_all(has_namespaces=has_namespaces)
-    _tell(leash, {"ended": code})
+    code = os.waitstatus_to_exitcode(ended[pid])
+    _tell(leash, f"ended {code if code >= 0 else 128 - code}")
 
 
 def _obey(word: bytes, pid: int) -> None:
-    with contextlib.suppress(ProcessLookupError, PermissionError):
-        if word == b"term":
-            os.killpg(pid, signal.SIGTERM)
-        elif word == b"kill":
-            os.killpg(pid, signal.SIGKILL)
+    if number := {b"term": signal.SIGTERM, b"kill": signal.SIGKILL}.get(word):
+        _kill(-pid, number)
 
 
-def _received(leash: socket.socket) -> tuple[bytes, list[int]]:
-    """Return a message with its descriptors; end everything when there is nobody left to send one."""
+def _received(leash: socket.socket) -> tuple[bytes, bytes, list[int]]:
+    """Return a word, what is behind it, and descriptors; end all when nobody is left to send them."""
     try:
-        word, descriptors, _, _ = socket.recv_fds(leash, 16, 3)
+        data, more, _, _ = leash.recvmsg(MESSAGE_BYTES, MORE_BYTES, socket.MSG_CMSG_CLOEXEC)
     except OSError:
-        word, descriptors = b"", []
-    if not word:
+        data, more = b"", []
+    if not data:
         _end_all(has_namespaces=os.getpid() == 1)
         os._exit(0)
-    for one in descriptors:
-        os.set_inheritable(one, False)
-    return word, descriptors
+    word, _, text = data.partition(b" ")
+    return word, text, [one for _, _, found in more for (one,) in struct.iter_unpack("i", found)]
 
 
-def _tell(leash: socket.socket, words: dict[str, Any]) -> None:
+def _content(descriptors: list[int]) -> bytes:
+    with open(descriptors.pop(), "rb") as file:
+        return file.read()
+
+
+def _tell(leash: socket.socket, words: str) -> None:
     with contextlib.suppress(OSError):  # the worker is gone, which the next look at the leash says
-        leash.send(json.dumps(words).encode())
+        leash.send(words.encode("utf-8", "replace")[:ANSWER_BYTES])
 
 
-def _end_of(pid: int) -> tuple[int | None, bool]:
-    """Return the exit code of a task that has ended, as a shell gives it, and whether more may be reaped."""
-    code, ended = None, _reaped()
-    if pid in ended:
-        code = os.waitstatus_to_exitcode(ended[pid])
-        code = code if code >= 0 else 128 - code
-    return code, len(ended) == REAP_COUNT
+def _file_of_ends() -> int:
+    """Return a file that can be read when children have ended; they interrupt nothing then."""
+    signal.signal(signal.SIGCHLD, signal.SIG_DFL)
+    signal.pthread_sigmask(signal.SIG_BLOCK, [signal.SIGCHLD])
+    wanted = ctypes.create_string_buffer(SIGSET_BYTES)
+    _libc.sigemptyset(wanted)
+    _libc.sigaddset(wanted, signal.SIGCHLD)
+    file: int = _libc.signalfd(-1, wanted, os.O_NONBLOCK | os.O_CLOEXEC)
+    _check("signalfd", min(file, 0))
+    return file
 
 
-def _reaped() -> dict[int, int]:
-    """Reap some that have ended; return their statuses by pid."""
+def _reaped() -> tuple[dict[int, int], bool]:
+    """Reap some that have ended; return their statuses by pid, and whether there may be others."""
     found: dict[int, int] = {}
-    with contextlib.suppress(ChildProcessError):
+    try:
         while len(found) < REAP_COUNT:
             pid, status = os.waitpid(-1, os.WNOHANG)
             if not pid:
                 break
             found[pid] = status
-    return found
+    except ChildProcessError:
+        return found, False
+    return found, True
 
 
 def _end_all(*, has_namespaces: bool) -> None:
     """Kill and reap all that the task has left."""
-    with contextlib.suppress(ChildProcessError):  # there are none, as after most tasks
-        while True:
-            _reaped()
-            os.waitid(os.P_ALL, 0, os.WEXITED | os.WNOHANG | os.WNOWAIT)
-            if has_namespaces:
-                _kill(-1, signal.SIGKILL)
-            else:
-                _kill_descendants()
+    while _reaped()[1]:
+        if has_namespaces:
+            _kill(-1, signal.SIGKILL)
+        else:
+            _kill_descendants()
+        with contextlib.suppress(ChildProcessError):
             os.waitpid(-1, 0)
 
 
@@ -234,7 +240,8 @@ def _spawned(request: dict[str, Any], outputs: list[int], place: dict[str, Any])
     """
     users, groups, uid = os.getresuid(), os.getresgid(), place["uid"]
     nothing = os.open(os.devnull, os.O_RDONLY)
-    actions = [(os.POSIX_SPAWN_DUP2, one, to) for to, one in enumerate((nothing, *outputs))]
+    files = enumerate((nothing, outputs[0], outputs[-1]))
+    actions = [(os.POSIX_SPAWN_DUP2, one, number) for number, one in files]
     argv = request["argv"]
     try:
         os.chdir(request["cwd"])
@@ -242,12 +249,11 @@ def _spawned(request: dict[str, Any], outputs: list[int], place: dict[str, Any])
             os.setgroups([])
             os.setresgid(uid, *groups[1:])
             os.setresuid(uid, *users[1:])
-        return os.posix_spawn(
-            argv[0], argv, request["env"], file_actions=actions, setsid=True, setsigdef=USUAL, resetids=True
-        )
+        return os.posix_spawn(argv[0], argv, request["env"], file_actions=actions, **_SPAWNING)
     finally:
-        os.setresuid(*users)
-        os.setresgid(*groups)
+        if uid is not None:
+            os.setresuid(*users)
+            os.setresgid(*groups)
         os.chdir("/")
         os.close(nothing)
         _prctl(PR_DUMPABLE, 0)  # the child had our memory, and changed this by changing its user
@@ -288,7 +294,9 @@ def _become_task(request: dict[str, Any], outputs: list[int], place: dict[str, A
     os.setsid()
     for one in USUAL:
         signal.signal(one, signal.SIG_DFL)
-    for number, descriptor in enumerate((os.open(os.devnull, os.O_RDONLY), *outputs)):
+    signal.pthread_sigmask(signal.SIG_SETMASK, ())
+    nothing = os.open(os.devnull, os.O_RDONLY)
+    for number, descriptor in enumerate((nothing, outputs[0], outputs[-1])):
         os.dup2(descriptor, number)
     _limit_all(place["limits"])
     if place["uid"] is not None:
@@ -379,18 +387,13 @@ def _mount(source: str, target: str, kind: str, flags: int) -> None:
 
 
 def _prctl(option: int, value: int) -> None:
-    arguments = [ctypes.c_ulong(one) for one in (value, 0, 0, 0)]
-    _check(f"prctl {option}", _libc.prctl(option, *arguments))
+    _check("prctl", _libc.prctl(option, ctypes.c_ulong(value), _NOTHING, _NOTHING, _NOTHING))
 
 
 def _check(what: str, result: int) -> None:
     if result:
         number = ctypes.get_errno()
         raise OSError(number, f"{what}: {os.strerror(number)}")
-
-
-def _noticed(_number: int, _frame: object) -> None:
-    return None
 
 
 if __name__ == "__main__":

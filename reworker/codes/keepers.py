@@ -11,7 +11,6 @@ import subprocess
 import sys
 import threading
 from pathlib import Path
-from typing import Any
 
 import msgspec
 
@@ -20,8 +19,6 @@ from reworker.errors import JobError, JobFailed
 
 #: seconds that a keeper may take for a word.
 START_S = 20.0
-#: bytes of an answer at most.
-_ANSWER_BYTES = 8_192
 
 
 class Place(msgspec.Struct, frozen=True):
@@ -84,10 +81,10 @@ class Keeper:
         with theirs:
             starter.start()
             starter.join()
-        problem = self._answer(START_S).get("ready", "it says something odd")
-        if problem:
+        word, problem = self._answer(START_S)
+        if word != "ready" or problem:
             self.close()
-            raise KeeperLost(f"the keeper of this slot cannot start: {problem}")
+            raise KeeperLost(f"the keeper of this slot cannot start: {problem or word}")
         self._first = self._pid_of_first() if place.namespaces else self._process.pid
 
     def _start(self, theirs: socket.socket, place: Place) -> None:
@@ -115,9 +112,11 @@ class Keeper:
     @property
     def is_waiting(self) -> bool:
         """Whether it waits for a task; if it has none and does not, it has ended."""
-        poll = select.poll()
-        poll.register(self._leash, select.POLLIN)
-        return not poll.poll(0)
+        try:
+            self._leash.recv(1, socket.MSG_PEEK | socket.MSG_DONTWAIT)
+        except OSError as error:
+            return isinstance(error, BlockingIOError)
+        return False
 
     def fileno(self) -> int:
         """Return what can be read when there is news; for `poll`."""
@@ -129,13 +128,23 @@ class Keeper:
         Raises:
             KeeperLost: the keeper has ended.
         """
-        file = os.memfd_create("request")
+        message = b"run " + msgspec.json.encode(request)
+        outputs = [stdout] if stdout == stderr else [stdout, stderr]
         try:
-            os.write(file, msgspec.json.encode(request))
-            os.lseek(file, 0, os.SEEK_SET)
-            socket.send_fds(self._leash, [b"run"], [file, stdout, stderr])
+            if len(message) <= keeper.MESSAGE_BYTES:
+                socket.send_fds(self._leash, [message], outputs)
+            else:
+                self._send_long(message, outputs)
         except OSError as error:
             raise KeeperLost(f"the keeper of this slot was lost: {error}") from error
+
+    def _send_long(self, message: bytes, outputs: list[int]) -> None:
+        word, _, text = message.partition(b" ")
+        file = os.memfd_create("request")
+        try:
+            os.write(file, text)
+            os.lseek(file, 0, os.SEEK_SET)
+            socket.send_fds(self._leash, [word], [*outputs, file])
         finally:
             os.close(file)
 
@@ -151,10 +160,10 @@ class Keeper:
             JobFailed: the task could not be started.
             KeeperLost: the keeper has ended.
         """
-        answer = self._answer(timeout_s)
-        if "ended" not in answer:
-            raise JobFailed(f"the task cannot be started: {answer.get('refused')}")
-        return int(answer["ended"])
+        word, rest = self._answer(timeout_s)
+        if word != "ended":
+            raise JobFailed(f"the task cannot be started: {rest}")
+        return int(rest)
 
     def close(self) -> None:
         """End it and its task. Safe twice."""
@@ -166,13 +175,19 @@ class Keeper:
                 self._process.kill()
                 self._process.wait()
 
-    def _answer(self, timeout_s: float) -> dict[str, Any]:
-        poll = select.poll()
-        poll.register(self._leash, select.POLLIN)
+    def _answer(self, timeout_s: float) -> tuple[str, str]:
+        """Return what it says next, the first word apart."""
         said = b""
         with contextlib.suppress(OSError):
-            said = self._leash.recv(_ANSWER_BYTES) if poll.poll(timeout_s * 1000) else b""
+            said = self._received(timeout_s)
         if not said:
             raise KeeperLost("the keeper of this slot was lost, and its task with it")
-        answer: dict[str, Any] = msgspec.json.decode(said)
-        return answer
+        word, _, rest = said.decode("utf-8", "replace").partition(" ")
+        return word, rest
+
+    def _received(self, timeout_s: float) -> bytes:
+        with contextlib.suppress(BlockingIOError):
+            return self._leash.recv(keeper.ANSWER_BYTES, socket.MSG_DONTWAIT)
+        poll = select.poll()
+        poll.register(self._leash, select.POLLIN)
+        return self._leash.recv(keeper.ANSWER_BYTES) if poll.poll(timeout_s * 1000) else b""

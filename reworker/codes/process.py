@@ -6,7 +6,6 @@ only look at the first one.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import re
 import shutil
@@ -69,16 +68,27 @@ class TaskOrder(msgspec.Struct, frozen=True):
 
 def write_files(order: TaskOrder, folder: Path, uid: int | None) -> None:
     """Write payload and configuration, byte for byte, into the folder of a task."""
-    texts = {PAYLOAD_NAME: order.payload} | ({CONFIG_NAME: order.config} if order.config else {})
-    for name, text in texts.items():
-        path = os.path.join(folder, name)
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(path)
-        file = os.open(path, os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC, 0o600)
-        with os.fdopen(file, "wb") as out:
-            out.write(text.encode("utf-8", "surrogatepass"))
+    texts = [(PAYLOAD_NAME, order.payload), *([(CONFIG_NAME, order.config)] if order.config else [])]
+    for name, text in texts:
+        file = _new_file(f"{folder}/{name}")
+        try:
+            left = text.encode("utf-8", "surrogatepass")
+            while left:
+                left = left[os.write(file, left) :]
             if uid is not None:
-                os.fchown(out.fileno(), uid, uid)
+                os.fchown(file, uid, uid)
+        finally:
+            os.close(file)
+
+
+def _new_file(path: str) -> int:
+    """Open a file that was not there, or is in the place of one that the package has brought."""
+    flags = os.O_CREAT | os.O_EXCL | os.O_WRONLY | os.O_CLOEXEC
+    try:
+        return os.open(path, flags, 0o600)
+    except FileExistsError:
+        os.unlink(path)
+        return os.open(path, flags, 0o600)
 
 
 def arguments_of(order: TaskOrder, folder: Path, runtimes: Runtimes) -> list[str]:

@@ -7,7 +7,6 @@ time than a look takes, the order is not known then.
 
 from __future__ import annotations
 
-import contextlib
 import os
 import select
 import signal
@@ -95,6 +94,7 @@ class TaskRun:
         self._usage = Usage(bounds.limits, keeper.pid, bounds.folder, self._begin_mono_s)
         self._why: End | None = None
         self._kill_at_mono_s: float | None = None
+        self._pipes: list[int] = []
         self._streams: dict[int, str] = {}
         self._poll = select.poll()
 
@@ -105,20 +105,20 @@ class TaskRun:
             JobFailed: it cannot be started.
             KeeperLost: its keeper has ended, and it with that.
         """
-        with contextlib.ExitStack() as stack:
-            writers = [self._pipe(stack, one) for one in (_SPLIT if self._bounds.splits_output else _MERGED)]
-            try:
-                self._keeper.run(request, writers[0], writers[-1])
-            finally:
-                for one in writers:
-                    os.close(one)
+        try:
+            writers = [self._pipe(one) for one in (_SPLIT if self._bounds.splits_output else _MERGED)]
+            self._keeper.run(request, writers[0], writers[-1])
             code = self._watched()
             self._drain()
+        finally:
+            for one in self._pipes:
+                os.close(one)
         return self._end(code)
 
-    def _pipe(self, stack: contextlib.ExitStack, stream: str) -> int:
+    def _pipe(self, stream: str) -> int:
+        """Make a pipe, and return where it is written; we hold that open, too: its end would only wake us."""
         reader, writer = os.pipe()
-        stack.callback(os.close, reader)
+        self._pipes += [reader, writer]
         os.set_blocking(reader, False)
         self._streams[reader] = stream
         self._poll.register(reader, select.POLLIN)
@@ -147,18 +147,14 @@ class TaskRun:
             data = os.read(reader, _CHUNK_BYTES)
         except BlockingIOError:
             return False
-        if data:
-            self._pieces.take(self._streams[reader], data)
-        else:
-            self._poll.unregister(reader)
-        return bool(data)
+        self._pieces.take(self._streams[reader], data)
+        return True
 
     def _drain(self) -> None:
         """Take what is still in the pipes: all who could write to them are gone."""
         for reader in self._streams:
-            with contextlib.suppress(KeyError):  # it was at its end before
-                while self._read(reader):
-                    continue
+            while self._read(reader):
+                continue
         self._pieces.end()
 
     def _look(self, now_mono_s: float) -> None:
