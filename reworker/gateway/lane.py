@@ -207,6 +207,8 @@ class Lane:
         limit(attempt)
         if lease.rules.timeout_s:
             attempt.limit(lease.rules.timeout_s)
+        if lease.phase is Phase.PARKED and lease.again_mono_s <= self.house.clock.mono_s():
+            self.offer_again(lease)  # its time came while nobody was here
         look_after(lease)
 
     def place(self, attempt: Attempt) -> None:
@@ -249,6 +251,7 @@ class Lane:
             self.house.counts["given_back"] += 1
             if lease.is_begun:
                 lease.phase = Phase.PARKED
+                lease.note()
             else:
                 self.forget(lease)
         if lease.is_begun:

@@ -168,7 +168,6 @@ class Lease:
             self.phase = Phase.HELD
             is_first, self.is_begun = not self.is_begun, True
             self.hear()
-            self.note()
         if is_first:
             say_begun(self.attempt)
             if is_new(self.attempt):

@@ -9,6 +9,7 @@ from __future__ import annotations
 import sqlite3
 import threading
 from collections.abc import Callable
+from concurrent.futures import ThreadPoolExecutor
 from logging import Logger
 from pathlib import Path
 from typing import Any
@@ -19,7 +20,7 @@ from reworker.errors import ConfigError
 from reworker.ledger import BUSY_MS
 from reworker.logs import escaped
 
-#: seconds between a change and its writing: most steps have ended by then, and cost nothing.
+#: seconds between a change that nobody waits for and its writing.
 FLUSH_S = 0.2
 
 _SCHEMA = """
@@ -58,7 +59,8 @@ class LeaseRow(msgspec.Struct, frozen=True):
 class LeaseBook:
     """Remembers leases, in a file when there is one. Any thread.
 
-    A file that fails later costs a warning: then a restart finds its leases no more.
+    A file that fails later costs a warning: then a restart finds its leases no more. What somebody waits for
+    is written by a thread of its own, with all that has come meanwhile in one transaction.
 
     Args:
         path: of the file; empty is none.
@@ -76,6 +78,8 @@ class LeaseBook:
         self._written: set[str] = set()
         self._is_waiting = False
         self._failure = ""
+        self._callers: list[Callable[[], None]] = []
+        self._writer = ThreadPoolExecutor(1, "gateway leases")
         self._db = self._opened() if path else None
 
     def _opened(self) -> sqlite3.Connection:
@@ -131,8 +135,34 @@ class LeaseBook:
         if not is_waiting:
             self._wake(FLUSH_S, self.flush)
 
+    def when_written(self, call: Callable[[], None]) -> None:
+        """Make a call once all that was noted is in the file, or cannot be; at once without a file."""
+        with self._lock:
+            is_kept = self._db is not None
+            if is_kept:
+                self._callers.append(call)
+                if len(self._callers) == 1:
+                    self._writer.submit(self._write_and_tell)
+        if not is_kept:
+            call()
+
+    def _write_and_tell(self) -> None:
+        """On the writer's thread."""
+        with self._lock:
+            callers, self._callers = self._callers, []
+        self.flush()
+        for call in callers:
+            try:
+                call()
+            except Exception:  # the others are to be told all the same
+                self._logger.exception("nobody could be told that a lease is written: %r", call)
+
     def flush(self) -> None:
         """Write what has changed."""
+        with self._file_lock:  # around all of it: what is taken later is written later
+            self._flush()
+
+    def _flush(self) -> None:
         with self._lock:
             changes, self._changes, self._is_waiting = self._changes, {}, False
             kept = [one for one in changes.values() if one is not None]
@@ -142,8 +172,7 @@ class LeaseBook:
         if not changes or self._db is None:
             return
         try:
-            with self._file_lock:
-                self._write(self._db, kept, dropped)
+            self._write(self._db, kept, dropped)
             self._failure = ""
         except (sqlite3.Error, msgspec.MsgspecError, TypeError) as error:
             if str(error) != self._failure:
@@ -164,7 +193,8 @@ class LeaseBook:
     def close(self) -> None:
         """Write what is left and release the file. Safe twice."""
         self.flush()
-        with self._file_lock:
+        with self._file_lock, self._lock:
             db, self._db = self._db, None
             if db is not None:
                 db.close()
+        self._writer.shutdown()

@@ -94,8 +94,16 @@ class Request:
             self.lane.leave(self)
             self.state = State.ANSWERED
             self.offers = tuple(lease.offer() for lease in self.leases)
+            for lease in self.leases:
+                lease.note()
             if self.timer is not None:
                 self.timer.cancel()
+        if self.offers:  # or a step could be with a worker that nobody knows after a restart
+            self.lane.house.book.when_written(self._tell)
+        else:
+            self._tell()
+
+    def _tell(self) -> None:
         try:
             self._on_done(self)
         except Exception:

@@ -10,7 +10,7 @@ import pytest
 from reworker.errors import ConfigError
 from reworker.gateway.contract import CallLater, Completed, Standing, TaskType
 from reworker.messages import StepHeaders
-from tests.unit.gateway.kit import HOLD_S, IDEMPOTENT, LEVEL_2, MakeWorld, World, wait_until
+from tests.unit.gateway.kit import FROB, HOLD_S, IDEMPOTENT, LEVEL_2, MakeWorld, World, wait_until
 
 
 @pytest.fixture
@@ -143,19 +143,48 @@ def test_step_that_ended_just_before_the_restart_is_answered_again(
     assert again.gateway.counts["leases"] == 0
 
 
-def test_offer_that_was_not_written_is_not_remembered(make_world: MakeWorld, ledger: str) -> None:
+def test_lease_is_in_the_file_before_its_worker_hears_of_it(make_world: MakeWorld, ledger: str) -> None:
+    world = make_world(ledger=ledger)
+    found: list[int] = []
+    world.gateway.poll(FROB, "a", lambda _: found.append(rows(ledger)), count=2, hold_s=HOLD_S)
+    world.send()
+    world.send(2)
+    wait_until(lambda: found)
+    assert found == [2]
+
+
+def test_offer_that_was_not_read_is_not_remembered(make_world: MakeWorld, ledger: str) -> None:
     world = make_world(ledger=ledger)
     world.send()
-    assert world.ask(hold_s=HOLD_S).offers
+    poll = world.ask(hold_s=HOLD_S).wait()
+    assert rows(ledger) == 1
+    poll.cancel()
     world.gateway.house.book.flush()
     assert rows(ledger) == 0
 
 
-def test_short_leases_cost_nothing_in_the_file(make_world: MakeWorld, ledger: str) -> None:
+def test_parked_step_whose_next_worker_has_not_read_it_is_parked_again_after_a_restart(
+    make_world: MakeWorld, ledger: str
+) -> None:
     world = make_world(ledger=ledger)
     world.send()
-    world.complete(world.take())
-    assert world.gateway.house.book._changes == {}
+    offer = world.take("a")
+    world.report(offer, CallLater(0, {}))
+    world.ask(worker="b", hold_s=HOLD_S).wait().cancel()
+    end(world)
+    again = make_world(before=world, ledger=ledger)
+    wait_until(lambda: again.gateway.find(offer.task_id), message="the lease")
+    assert [one.task_id for one in again.ask(worker="c", hold_s=HOLD_S).offers] == [offer.task_id]
+
+
+def test_what_ended_leaves_the_file_without_a_transaction_of_its_own(
+    make_world: MakeWorld, ledger: str
+) -> None:
+    world = make_world(ledger=ledger)
+    for number in (1, 2):
+        world.send(number)
+        world.complete(world.take())
+        assert rows(ledger) == 1
 
 
 def test_file_that_cannot_be_written_is_refused_at_the_start(make_world: MakeWorld, tmp_path: Path) -> None:
