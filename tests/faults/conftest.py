@@ -27,9 +27,9 @@ from tests.support.waiting import wait_until
 MOMENT_COUNT = int(os.environ.get("REWORKER_FAULT_MOMENTS", "12"))
 #: seconds that a test may take per moment, on a busy day.
 MOMENT_S = 6
-#: seconds of the long steps, one more than their test asks for: the core notes the start when it hears of it;
+#: seconds of the long steps, more than their test asks for: the core notes the start when it hears of it;
 #: and between heartbeats of the connections meanwhile.
-LONG_STEP_S, LONG_STEP_HEARTBEAT_S = 91, 10
+LONG_STEP_S, LONG_STEP_HEARTBEAT_S = 96, 10
 #: long steps by name: the type of the worker's queue, and what the worker believes of the server's patience.
 LONG_STEPS = {
     "classic": ("classic", rabbitmq_server.SESSION_ACK_TIMEOUT_S),

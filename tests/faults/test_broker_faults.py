@@ -153,7 +153,7 @@ def test_deployments_go_on_when_a_permission_was_withdrawn_and_is_given_back(
     with Proxy.for_url(rabbitmq_url) as proxy:
         system.core_url = system.worker_url = proxy.url(rabbitmq_url)
         system.run()
-        ids = system.submit_mixed(step_count=4, seconds=0.2)
+        ids = system.submit_mixed(step_count=4, seconds=0.8)
         wait_until(system.marks, READY_S, "a step to run")
         permit(rabbitmq, vhost, patterns)
         proxy.cut()

@@ -89,7 +89,7 @@ def test_nothing_is_acknowledged_and_errors_are_clear_while_postgresql_is_away(
     system: System, own_server: PostgresServer, broker: BrokerThread, broker_url: str
 ) -> None:
     for _ in range(3):
-        system.submit(AGAIN, hosts=["a"], step_count=2, seconds=0.5)
+        system.submit(AGAIN, hosts=["a"], step_count=6, seconds=0.5)
     wait_until(lambda: len(system.marks()) >= 3, READY_S, "three steps to run")
     own_server.stop()
 
@@ -117,8 +117,8 @@ def test_nothing_is_lost_or_doubled_when_connections_are_cut_at_a_commit(
         system.core_db = proxy.url
         system.run()
         proxy.cut(every=5)
-        system.wait_for_rest(system.submit_mixed())
-        assert min(proxy.cut_counts[cut] for cut in Cut) >= 2, proxy.cut_counts
+        while min(proxy.cut_counts[cut] for cut in Cut) < 2:  # a busy core has more in each transaction
+            system.wait_for_rest(system.submit_mixed())
         check_all(system)
     assert AWAY in system.core.output
 
@@ -131,7 +131,7 @@ def test_transaction_is_repeated_when_postgresql_refuses_it_for_a_reason_that_pa
     for statement in TRIGGER.strip().split(";\n", 1):
         postgres.execute(statement, database)
     for code in (*RACE_CODES, FULL_CODE):
-        ids = system.submit_mixed(step_count=2)
+        ids = system.submit_mixed(step_count=5, seconds=0.3)
         postgres.execute("ALTER SEQUENCE failures RESTART", database)
         each = f"BEFORE INSERT ON event FOR EACH ROW EXECUTE FUNCTION fail('{code}')"
         postgres.execute(f"CREATE TRIGGER fail {each}", database)

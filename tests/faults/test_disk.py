@@ -110,10 +110,10 @@ Harm = Callable[[System], AbstractContextManager[None]]
 
 
 def survive(system: System, harm: Harm, words: str, held: Callable[[], int]) -> None:
-    """Harm the disk while two steps run; nothing may be acknowledged meanwhile, and all ends afterwards."""
+    """Harm the disk while steps run; nothing may be acknowledged meanwhile, and all ends afterwards."""
     system.run()
     for key in (AGAIN, ONCE):
-        system.submit(key, hosts=["a"], step_count=2, seconds=0.5)
+        system.submit(key, hosts=["a"], step_count=4, seconds=0.5)
     wait_until(lambda: len(system.marks()) >= 2, READY_S, "two steps to run")
     with harm(system):
         line = system.core.wait_for_line(f"{AWAY}.*", READY_S)[0]

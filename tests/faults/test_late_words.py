@@ -16,7 +16,7 @@ from tests.support.waiting import wait_until
 
 pytestmark = [pytest.mark.fault]
 
-QUEUE_TIMEOUT_S = 1.5
+QUEUE_TIMEOUT_S = 3.0
 
 
 def submit(system: System) -> str:

@@ -30,8 +30,8 @@ def test_each_step_starts_and_ends_once_whoever_works(
     process: Callable[..., Process], mortal_rabbitmq: RabbitMQNode, tmp_path: Path, moments: random.Random
 ) -> None:
     require_clients()
-    for language in ("go", "node"):
-        for name, is_there in needs(language).items():
+    for worker in ("go2", "node2"):
+        for name, is_there in needs(worker).items():
             require_server(name, is_there)
     db = f"sqlite:///{tmp_path / 'mixed.db'}"
     with opened_storage(db) as stores:
@@ -55,4 +55,4 @@ def test_each_step_starts_and_ends_once_whoever_works(
     lost = {row.id for row in completed if row.step.startswith(POLLED) and not begun[row.id]}
     assert lost == set(), "completed, though nobody did it"
     ended = process("-m", "reworker", "verify", "--all", "--db", db)
-    assert ended.wait(60) == 0, ended.output
+    assert ended.wait(120) == 0, ended.output

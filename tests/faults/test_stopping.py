@@ -32,7 +32,7 @@ def wait_for_begin(system: System) -> None:
 
 def test_worker_finishes_its_step_and_exits_with_0_when_it_is_told_to_stop(system: System) -> None:
     system.run()
-    own_id = system.submit(ONCE, seconds=0.8, hosts=["a"], step_count=2)
+    own_id = system.submit(ONCE, seconds=2, hosts=["a"], step_count=2)
     wait_for_begin(system)
     assert system.worker.terminate() == 0
     marks = system.marks()
@@ -45,11 +45,11 @@ def test_worker_finishes_its_step_and_exits_with_0_when_it_is_told_to_stop(syste
 
 def test_worker_stops_at_once_when_it_is_told_twice(system: System) -> None:
     system.run()
-    kept, lost = (system.submit(key, seconds=3, hosts=["a"], step_count=1) for key in (AGAIN, ONCE))
+    kept, lost = (system.submit(key, seconds=6, hosts=["a"], step_count=1) for key in (AGAIN, ONCE))
     wait_until(lambda: len(system.marks()) == 2, READY_S, "two steps in their middle")
     system.worker.send_signal(signal.SIGTERM)
     system.worker.wait_for_line("stopping", READY_S)
-    assert system.worker.terminate(timeout_s=2) != 0, "it did not finish what it had begun"
+    assert system.worker.terminate(timeout_s=5) != 0, "it did not finish what it had begun"
     assert len(system.marks()) == 2
     system.workers.clear()
     system.start_worker()
@@ -90,7 +90,7 @@ def test_core_stops_at_once_when_it_is_told_twice(new_system: Callable[..., Syst
         system.submit(AGAIN, hosts=["a"], step_count=1)
         system.core.send_signal(signal.SIGTERM)
         system.core.wait_for_line("stopping", READY_S)
-        assert system.core.terminate(timeout_s=2) == AT_ONCE_EXIT_CODE
+        assert system.core.terminate() == AT_ONCE_EXIT_CODE
     system.cores.clear()
     system.core_url = broker_url
     system.start_core()
@@ -102,11 +102,11 @@ def test_up_goes_on_when_told_to_hang_up_and_stops_at_once_when_told_twice(
 ) -> None:
     system = AllInOne(process, tmp_path)
     system.start_up().send_signal(signal.SIGHUP)
-    system.submit(ONCE, seconds=3, hosts=["a"], step_count=1)
+    system.submit(ONCE, seconds=60, hosts=["a"], step_count=1)
     wait_for_begin(system)
     system.core.send_signal(signal.SIGTERM)
     system.core.wait_for_line("stopping", READY_S)
-    assert system.core.terminate(timeout_s=2) == AT_ONCE_EXIT_CODE
+    assert system.core.terminate() == AT_ONCE_EXIT_CODE
     assert len(system.marks()) == 1, "it did not finish what it had begun"
     system.close()
 

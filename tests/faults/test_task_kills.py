@@ -42,7 +42,7 @@ def hands(any_broker_url: str) -> Iterator[CodeHands]:
     made.close()
 
 
-@pytest.mark.timeout(180)
+@pytest.mark.timeout(300)
 @pytest.mark.parametrize(("any_broker_url", "any_database_url"), PLACES, indirect=True)
 def test_each_task_has_one_true_end_when_cores_are_killed_at_a_commit(
     cores: Cores, hands: CodeHands, moments: random.Random
@@ -57,12 +57,12 @@ def test_each_task_has_one_true_end_when_cores_are_killed_at_a_commit(
     for point in ("before-commit", "after-commit", "before-commit"):
         fault = f"core.{point}:{moments.randint(4, COMMIT_COUNT)}"
         core = cores.launch("one", **{VARIABLE: fault})
-        wait_until(partial(_has_died, core, service), 60)
+        wait_until(partial(_has_died, core, service), 90)
         exit_codes.append(core.exit_code)
         core.kill9()
     assert exit_codes.count(EXIT_CODE) >= 2
     cores.start("one")
-    wait_until(lambda: _are_over(service), 60)
+    wait_until(lambda: _are_over(service), 90)
     found = rows(service)
     assert len(found) == TASK_COUNT + SCHEDULE_COUNT
     assert set(hands.runs.values()) == {1}

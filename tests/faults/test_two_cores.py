@@ -24,7 +24,7 @@ from tests.support.waiting import wait_until
 pytestmark = [pytest.mark.fault, pytest.mark.postgres]
 
 #: seconds in which the other core has to go on with what a dead one had in hand.
-TAKEOVER_S = 20.0
+TAKEOVER_S = 60.0
 
 
 @pytest.fixture

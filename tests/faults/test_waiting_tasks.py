@@ -31,7 +31,7 @@ pytestmark = [pytest.mark.fault, pytest.mark.rabbitmq, pytest.mark.slow]
 
 TASK_COUNT, SLOT_COUNT = 50, 4
 #: seconds for a process to be ready, and for all tasks to be over.
-READY_S, REST_S = 40.0, 60.0
+READY_S, REST_S = 60.0, 120.0
 
 
 @pytest.fixture

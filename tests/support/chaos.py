@@ -28,7 +28,7 @@ from tests.support.chaos_worker import MARKS_VARIABLE, WORKER
 LEASE_S, STILL_S = 0.5, 1.2
 #: seconds between two looks, and in which everything has to end when it is left in peace.
 LOOK_S, REST_S = 0.03, 75.0
-READY_S = 30.0
+READY_S = 60.0
 #: deployments that are open at once.
 OPEN_COUNT = 10
 _DECISIONS = (Decision.RETRY,) * 5 + (Decision.COMPLETE,) * 2 + (Decision.SKIP, Decision.FAIL)
@@ -92,11 +92,21 @@ class Chaos:
             arguments = ["core", "--mq", place.mq, "--db", place.db, "-c", rules]
         self._lives[role] = self._nursery.start(arguments, environment, place.folder / f"{role}.log")
 
-    def run(self, duration_s: float) -> None:
-        """Let it happen for so long, then see everything to its end in peace; what is left open is stuck."""
+    @property
+    def strike_count(self) -> int:
+        """How often a process was killed or stopped."""
+        return sum(count for what, count in self.counts.items() if what.endswith(("killed", "stopped")))
+
+    def run(self, duration_s: float, least_count: float) -> None:
+        """Let it happen for so long, then see everything to its end in peace; what is left open is stuck.
+
+        Args:
+            duration_s: how long; longer on a busy machine, until
+            least_count: strikes have come.
+        """
         until_s = time.monotonic() + duration_s
         next_strike_s = time.monotonic() + 0.3
-        while time.monotonic() < until_s:
+        while time.monotonic() < until_s or self.strike_count < least_count:
             # a core that stands still amid a transaction holds up everybody, who then comes again
             with suppress(StorageUnavailable):
                 self._live()

@@ -30,7 +30,7 @@ TYPE_COUNT, HOST_COUNT = 10, 4
 OPEN_COUNT = 8
 #: seconds between two looks, between a broker's return and the next strike, and until all must be over.
 LOOK_S, PEACE_S, REST_S = 0.05, 1.0, 120.0
-READY_S = 30.0
+READY_S = 60.0
 
 ROOT = Path(__file__).parents[2]
 #: ``siege0`` to ``siege9``, for the host's file.

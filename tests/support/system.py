@@ -29,7 +29,7 @@ REPOSITORY = Path(__file__).resolve().parents[2]
 #: seconds of the core's lease: a publish in doubt is found this fast.
 LEASE_S = 1.0
 #: seconds for a process of ours to be ready, on a busy day.
-READY_S = 30.0
+READY_S = 60.0
 
 
 class System:
@@ -145,7 +145,7 @@ class System:
         view = self.service.deployment(deployment_id)
         return view.row.last_seq >= event_count or is_at_rest(view)
 
-    def wait_for_rest(self, ids: Collection[str] = (), timeout_s: float = 60.0) -> list[DeploymentView]:
+    def wait_for_rest(self, ids: Collection[str] = (), timeout_s: float = 90.0) -> list[DeploymentView]:
         """Wait until nothing moves any more; return these deployments, or all."""
         wanted = list(ids) or self.ids
 
