@@ -7,9 +7,9 @@ from contextlib import ExitStack
 from pathlib import Path
 
 import pytest
-from playwright.sync_api import Browser, sync_playwright
+from playwright.sync_api import Browser, expect, sync_playwright
 
-from tests.browser.eyes import CHROMIUM, FLAGS, Eyes
+from tests.browser.eyes import CHROMIUM, FLAGS, PATIENCE_MS, Eyes
 from tests.browser.house import House, fill, furnish, house
 from tests.conftest import require_server
 
@@ -17,6 +17,8 @@ from tests.conftest import require_server
 FURNISHED_S = 10_310
 
 Open = Callable[..., Eyes]
+
+expect.set_options(timeout=PATIENCE_MS)  # five seconds are few on a busy machine
 
 
 def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:

@@ -27,7 +27,7 @@ QUEUE = "re.control.crowd"
 def crowd(url: str, pongs: Sequence[Pong]) -> Iterator[None]:
     """Answer pings with all of these for the block; their queues are there."""
     bus = PikaBus(mq_settings(url), name="crowd")
-    bus.open(timeout_s=10)
+    bus.open(timeout_s=30)
 
     def on_delivery(delivery: Delivery) -> None:
         delivery.settle(Verdict.ACK)

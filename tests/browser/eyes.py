@@ -15,7 +15,7 @@ FLAGS = (
     *("--disable-background-networking", "--disable-component-update"),
 )
 #: milliseconds that a page may take for anything.
-PATIENCE_MS = 15_000
+PATIENCE_MS = 60_000
 _DATA = Path(__file__).parent / "data"
 #: what tells that stored text has run.
 _WATCH_EVIL = "window.evil = () => { window.wasEvil = true; }; window.alert = window.evil;"

@@ -11,10 +11,11 @@ from playwright.sync_api import expect
 
 from tests.browser import deployments
 from tests.browser.conftest import Open
-from tests.browser.eyes import PATIENCE_MS, Eyes
+from tests.browser.eyes import Eyes
 from tests.browser.house import House, house, playbook_text
 from tests.support.ports import free_port
 from tests.support.processes import Process
+from tests.support.waiting import wait_until
 
 #: what follows the address of a deployment, for each of its pages.
 TABS = ("", "/log", "/events", "/messages", "/plan", "/timeline", "/hosts?host=web", "/attempts/2", "/cancel")
@@ -109,7 +110,7 @@ def test_page_follows_steps_output_and_end(home: House, eyes: Open) -> None:
     window = eyes(home.url).go(f"/deployments/{own_id}")
     expect(window.page).to_have_title("? Waits for people 1/4 · web / shop · reworker")
     deployments.add_lines(home, own_id, [f"line {number}" for number in range(1, 301)])
-    expect(window.find("#L300 code")).to_have_text("line 300", timeout=PATIENCE_MS)
+    expect(window.find("#L300 code")).to_have_text("line 300")
     home.service.approve(own_id, actor="bob")
     home.run()
     expect(window.find("#h2 td").first).to_have_text("✓ completed")
@@ -126,7 +127,7 @@ def test_log_keeps_the_newest_lines_when_there_are_many(home: House, eyes: Open)
     window = eyes(home.url).go(f"/deployments/{own_id}/log")
     assert window.find("#lines p").count() == 1000
     deployments.write_log(home, own_id, 3000)
-    expect(window.find("#L8000")).to_be_attached(timeout=PATIENCE_MS)
+    expect(window.find("#L8000")).to_be_attached()
     numbers = window.evaluate("[...document.querySelectorAll('#lines p')].map((one) => one.id)")
     assert numbers == [f"L{number}" for number in range(8000 - LINE_COUNT + 1, 8001)]
 
@@ -138,7 +139,7 @@ def test_keys_lead_to_the_log_follow_it_and_retry(showcase: Showcase, eyes: Open
     window.keys("f")
     expect(window.find("#follow")).to_have_attribute("aria-pressed", "false")
     window.keys("l")
-    assert window.page.url.endswith("#log")
+    window.page.wait_for_url("**#log")
     window.go(f"/deployments/{ids['failed']}").keys("r")
     expect(window.page.get_by_role("heading", name="Go on with this deployment?")).to_be_visible()
 
@@ -206,12 +207,12 @@ def test_page_is_as_the_database_when_the_server_was_killed(
         deployments.add_lines(home, own_id, ["while it was dead"])
         home.service.approve(own_id, actor="bob")
         home.run()
-        expect(window.find("#live-state")).to_contain_text("does not answer", timeout=20_000)
+        expect(window.find("#live-state")).to_contain_text("does not answer")
         serve()
-        expect(window.find("#about .status")).to_have_text("Completed", timeout=30_000)
+        expect(window.find("#about .status")).to_have_text("Completed")
         expect(window.find("#lines")).to_contain_text("while it was dead")
-        followed = parts(window)
-        assert parts(window.go(path)) == followed
+        fresh = parts(eyes(f"http://127.0.0.1:{port}").go(path))
+        wait_until(lambda: parts(window) == fresh)
 
 
 def parts(window: Eyes) -> list[str]:

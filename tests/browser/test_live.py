@@ -13,6 +13,7 @@ from tests.browser.eyes import Eyes
 from tests.browser.house import House, house, playbook_text
 from tests.support.ports import free_port
 from tests.support.processes import Process
+from tests.support.waiting import wait_until
 
 
 def test_rows_change_and_marks_stay_when_something_happens(home: House, eyes: Open) -> None:
@@ -76,10 +77,10 @@ def test_page_is_equal_to_the_database_when_the_server_was_killed(
         home.service.cancel(ids[2], actor="bob")
         home.run()
         new_id = home.start(playbook_text("while it was dead"))
-        expect(window.find("#live-state")).to_contain_text("does not answer", timeout=20_000)
+        expect(window.find("#live-state")).to_contain_text("does not answer")
         serve()
-        expect(window.find(f"#d{new_id}")).to_be_visible(timeout=30_000)
-        assert shown(window) == stored(home)
+        expect(window.find(f"#d{new_id}")).to_be_visible()
+        wait_until(lambda: shown(window) == stored(home))
         expect(window.find("#live-state")).to_be_empty()
 
 

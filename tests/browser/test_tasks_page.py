@@ -240,8 +240,8 @@ def test_page_of_a_task_follows_it_from_the_queue_to_its_end(bench: Bench, eyes:
     wait_until(lambda: "page 2" in window.find("#lines").inner_text())
     bench.complete(own_id)
     wait_until(lambda: window.find("h1 .status").inner_text() == "complete")
-    assert window.page.title().startswith("complete")
-    assert window.find("#lines p").count() == 2
+    wait_until(lambda: window.page.title().startswith("complete"))
+    wait_until(lambda: window.find("#lines p").count() == 2)
     window.go(f"/tasks/{own_id}")
     assert window.find("#lines code").all_inner_texts() == ["page 1", "page 2"]
 

@@ -133,10 +133,10 @@ def send(window: Eyes, body: str, reason: str) -> None:
 
 def test_page_follows_what_happens(channel: Any, desk: Counter, eyes: Open) -> None:
     window = eyes(desk.url).go("/workers")
-    wait_until(lambda: window.find("#queues >> text=empty").count() == 1, 15, poll_s=0.2)
+    wait_until(lambda: window.find("#queues >> text=empty").count() == 1, 60, poll_s=0.2)
     put_letter(channel, b"{}")
     window.find("#queues >> text=letters").first.wait_for()
-    assert "1 dead" in window.page.title()
+    wait_until(lambda: "1 dead" in window.page.title())
 
 
 def test_page_says_how_to_name_a_broker_when_there_is_none(tmp_path: Path, eyes: Open) -> None:
