@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import re
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterable, Iterator
 from functools import partial
 from pathlib import Path
 from typing import Any
@@ -18,7 +18,16 @@ from tests.conftest import fresh_vhost, require_server
 from tests.docs.pages import ROOT, blocks_of
 from tests.integration.core_support import CoreProcess
 from tests.support import rabbitmq as rabbitmq_server
-from tests.support.foreign_workers import LANGUAGES, needs, program
+from tests.support.foreign_workers import (
+    EXAMPLES,
+    LEVEL_1,
+    LEVEL_2,
+    WORKERS,
+    in_go_folder,
+    kept_alive,
+    needs,
+    program,
+)
 from tests.support.kit_runs import QUEUE, Run, run_kits
 from tests.support.processes import Process
 from tests.support.rabbitmq import RabbitMQNode
@@ -31,18 +40,20 @@ CHANGING = (
     (re.compile(r"\b\d+( in N s| of \d+ replies| lines\b)|(all|in) \d+ (replies|steps)"), "N"),
     (re.compile(r"(x-worker +).*"), r"\1WORKER"),
 )
+#: lines and characters that an example may have: as many as one can read at once.
+LINE_COUNT, LINE_WIDTH = 80, 110
 #: seconds for anything here, on a busy day.
 PATIENCE_S = 60.0
 
 
-def there() -> list[str]:
-    """Return the languages that can be run here."""
-    return [one for one in LANGUAGES if all(needs(one).values())]
+def there(names: Iterable[str] = tuple(WORKERS)) -> list[str]:
+    """Return those of these workers that can be run here."""
+    return [one for one in names if all(needs(one).values())]
 
 
 def require_all() -> None:
     """Skip for what is missing, by name, when the others have been tried; fail in CI."""
-    for one in LANGUAGES:
+    for one in WORKERS:
         for name, is_there in needs(one).items():
             require_server(name, is_there)
 
@@ -65,13 +76,20 @@ class Site:
 
     def __init__(self, start: Callable[..., Process], url: str, folder: Path, kept: Path) -> None:
         self._start, self._url, self._kept = start, url, kept
+        #: the workers that take part.
+        self.names = there()
         self.core = CoreProcess(start, url, folder)
         self.core.start()
         self.core.process.wait_for_line(" runs on ", PATIENCE_S)
 
-    def start_workers(self) -> dict[str, Process]:
-        """Start a worker in each language, for the command frob<language>, and wait until they work."""
-        found = {one: program(one, self._url, f"worker.frob{one}", self._kept) for one in there()}
+    def start_workers(self, *, kept_alive_names: Iterable[str] = ()) -> dict[str, Process]:
+        """Start each worker, for the command frob<name>, and wait until they work.
+
+        Args:
+            kept_alive_names: of those that are started again when they fail.
+        """
+        found = {one: program(one, self._url, f"worker.frob{one}", self._kept) for one in self.names}
+        found |= {one: kept_alive(found[one]) for one in kept_alive_names}
         workers = {
             name: self._start(command=one.command, environment=dict(one.environment))
             for name, one in found.items()
@@ -81,13 +99,13 @@ class Site:
         return workers
 
     def submit_all(self, *parameters: dict[str, Any], **options: Any) -> dict[str, str]:
-        """Start a deployment of such steps for the worker in each language; return their ids by language.
+        """Start a deployment of such steps for each worker; return their ids by its name.
 
         Each has a host of its own: deployments of one host would wait for each other.
         """
         return {
             one: self._submit(one, [{f"frob{one}:add": each, **options} for each in parameters])
-            for one in there()
+            for one in self.names
         }
 
     def _submit(self, host: str, steps: list[dict[str, Any]]) -> str:
@@ -145,6 +163,7 @@ def test_workers_complete_and_fail_steps_of_playbooks(site: Site) -> None:
     "any_broker_url", [pytest.param("rabbitmq", marks=pytest.mark.rabbitmq)], indirect=True
 )
 def test_killed_workers_repeat_what_may_be_and_ask_about_the_rest(site: Site) -> None:
+    site.names = there(LEVEL_2)
     workers = site.start_workers()
     again = site.submit_all({"a": 1, "b": 2, "seconds": 3}, idempotent=True)
     workers = _killed(site, workers, again)
@@ -170,19 +189,23 @@ def _killed(site: Site, workers: dict[str, Process], ids: dict[str, str]) -> dic
 @pytest.mark.fault
 @pytest.mark.slow
 @pytest.mark.rabbitmq
-def test_workers_finish_a_step_during_which_their_broker_restarts(
+def test_workers_finish_a_step_during_which_their_broker_restarts_or_are_started_again(
     process: Callable[..., Process], tmp_path: Path, kept: Path
 ) -> None:
     require_server("RabbitMQ", rabbitmq_server.is_installed())
+    level_1 = there(LEVEL_1)
     with RabbitMQNode() as node:
         site = Site(process, node.url(), tmp_path, kept)
-        site.start_workers()
+        site.start_workers(kept_alive_names=level_1)
         ids = site.submit_all({"a": 1, "b": 2, "seconds": 2})
         for own_id in ids.values():
             site.wait_for_start(own_id)
         node.restart()
-        assert {one: site.rest(own_id) for one, own_id in ids.items()} == dict.fromkeys(ids, "completed")
-        assert {tuple(site.replies(own_id)) for own_id in ids.values()} == {("Started", "Completed")}
+        ends = {one: site.rest(own_id) for one, own_id in ids.items()}
+        assert ends == {one: "failed" if one in level_1 else "completed" for one in ids}
+        replies = {one: site.replies(own_id) for one, own_id in ids.items()}
+        assert replies == {one: ["Started", ends[one].capitalize()] for one in ids}
+        assert {site.attempts(ids[one])[0].message for one in level_1} <= {"its worker was lost"}
         more = site.submit_all({"a": 2, "b": 2})
         assert {one: site.rest(own_id) for one, own_id in more.items()} == dict.fromkeys(more, "completed")
         site.core.close()
@@ -199,14 +222,14 @@ def kit_runs(
     return run_kits(programs, tmp_path_factory.mktemp("kits"), lambda _, pid: ("--stop-pid", str(pid)))
 
 
-@pytest.mark.parametrize("language", LANGUAGES)
-def test_kit_says_of_the_worker_what_its_page_says(kit_runs: dict[str, Run], language: str) -> None:
-    if language not in kit_runs:
+@pytest.mark.parametrize("worker", WORKERS)
+def test_kit_says_of_the_worker_what_its_page_says(kit_runs: dict[str, Run], worker: str) -> None:
+    if worker not in kit_runs:
         require_all()
-    run = kit_runs[language]
+    run = kit_runs[worker]
     assert run.exit_code == 0, run.output
     shown = {one.word: one.text for one in blocks_of(PAGE) if one.verb == "kit says of"}
-    assert plain(run.output) == plain(shown[language]), run.output
+    assert plain(run.output) == plain(shown[worker]), run.output
 
 
 def plain(text: str) -> list[str]:
@@ -216,9 +239,21 @@ def plain(text: str) -> list[str]:
     return [" ".join(line.split()) for line in text.strip().splitlines()]
 
 
-@pytest.mark.parametrize(
-    "path", sorted((ROOT / "docs" / "examples").rglob("*.*")), ids=lambda path: path.name
-)
+FILES = sorted(path for path in EXAMPLES.rglob("*") if path.is_file())
+
+
+@pytest.mark.parametrize("path", FILES, ids=lambda path: str(path.relative_to(EXAMPLES)))
 def test_example_is_short_and_on_its_page(path: Path) -> None:
-    assert len(path.read_text().splitlines()) < 80
-    assert f"{{literalinclude}} examples/{path.parent.name}/{path.name}\n" in PAGE.read_text()
+    lines = path.read_text().splitlines()
+    assert len(lines) < LINE_COUNT
+    assert [line for line in lines if len(line) > LINE_WIDTH] == []
+    assert f"{{literalinclude}} examples/{path.relative_to(EXAMPLES)}\n" in PAGE.read_text()
+
+
+def test_examples_in_go_are_formatted_and_vetted() -> None:
+    if "go1" not in there():
+        require_all()
+    assert in_go_folder("gofmt", "-l", ".").stdout == ""
+    for folder in ("./level1", "./level2"):
+        found = in_go_folder("go", "vet", folder)
+        assert found.returncode == 0, found.stderr

@@ -166,7 +166,8 @@ class MixedSiege:
             environment = {**places, "MARKS": str(self.marks)}
             script = str(CLIENTS / f"mixed_{name}.py")
             return self._process(script, command=(str(CLIENT_PYTHON),), environment=environment)
-        found = program(name, self._url, f"worker.frob{name}", self._folder)
+        worker = {"go": "go2", "node": "node2"}.get(name, name)
+        found = program(worker, self._url, f"worker.frob{name}", self._folder)
         return self._process(command=found.command, environment={**os.environ, **found.environment})
 
     def _words(self, own_id: str) -> str:

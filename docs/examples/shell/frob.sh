@@ -6,8 +6,8 @@ url=$1 queue=$2 what=${3:-serve}
 state=${FROB_STATE:-/var/tmp/frob} # a folder for each attempt: that it was begun here, and how it ended
 
 add() { # prints the data of the reply; or says what is wrong, and fails
-    values=$(jq -r '.parameters | [.a, .b, .seconds // 0] | map(numbers) | select(length == 3) |
-        @sh "a=\(.[0]) b=\(.[1]) seconds=\(.[2]) sum=\(.[0] + .[1]) is_large=\(.[0] + .[1] > 1000)"' "$own/body")
+    values=$(jq <"$own/body" -r '.parameters | [.a, .b, .seconds // 0] | map(numbers) | select(length == 3) |
+        @sh "a=\(.[0]) b=\(.[1]) seconds=\(.[2]) sum=\(.[0] + .[1]) is_large=\(.[0] + .[1] > 1000)"')
     [ "$values" ] || { echo "a, b and seconds must be numbers"; return 1; }
     eval "$values"
     send re output "{\"message\": \"adding $a and $b\"}" -H "x-correlation-id: $id"
