@@ -9,10 +9,10 @@ from typing import Any
 import click
 import yaml
 
-from reworker.contract.document import document
-from reworker.contract.schemas import message_schemas, standalone
 from reworker.errors import ConfigError
 from reworker.layers import did_you_mean
+from reworker.published.document import document
+from reworker.published.schemas import message_schemas, standalone
 
 #: characters of a line of YAML.
 _WIDTH = 110

@@ -9,7 +9,7 @@ from typing import Any
 import jsonschema
 import pytest
 
-from reworker.contract.document import document
+from reworker.published.document import document
 from tests.conftest import require_server
 from tests.support.iron_site import NPM_FOLDER
 

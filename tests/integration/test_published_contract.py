@@ -15,14 +15,14 @@ from reworker.bus.connection import PikaBus
 from reworker.bus.contract import BindingSpec, Outgoing, Properties, Published, QueueSpec, TopologySpec
 from reworker.clock import SystemClock
 from reworker.config import mq_mapping, mq_settings
-from reworker.contract.document import document
-from reworker.contract.schemas import standalone
 from reworker.core.core import Core
 from reworker.core.roll_call import RollCall, order_workers
 from reworker.core.settings import CoreSettings
 from reworker.errors import JobRetry, JobUnknown
 from reworker.messages import STATUSES
 from reworker.pool.pool import WorkerPool
+from reworker.published.document import document
+from reworker.published.schemas import standalone
 from reworker.storage.log import SqlLog, log_path
 from reworker.storage.sql import SqlStorage
 from reworker.topology import names
@@ -120,7 +120,7 @@ class Site:
         self.storage, self._logs = SqlStorage(folder / "core.db"), SqlLog(log_path(folder / "core.db"))
         self._buses = [self.tape.bus(url, name) for name in ("core", "output", "program")]
         for bus in self._buses:
-            bus.open(timeout_s=10)
+            bus.open(timeout_s=30)
         core_bus, output_bus, self.program = self._buses
         irc = names.worker_queue("ircnotify")
         self.core = Core(core_bus, self.storage, self._logs, CoreSettings(), output_bus=output_bus)
@@ -144,7 +144,7 @@ class Site:
         return self.core.service.submit(text, unattended=True)
 
     def end(self, own_id: str) -> str:
-        wait_until(lambda: self.core.service.deployment(own_id).is_over, 30.0)
+        wait_until(lambda: self.core.service.deployment(own_id).is_over, 60.0)
         return str(self.core.service.deployment(own_id).state.status)
 
     def ask(self, key: str, body: bytes, **properties: Any) -> None:
@@ -153,7 +153,7 @@ class Site:
     def run_all(self) -> None:
         """Have every kind of message sent."""
         waiting = self.start("megafrobber:Wait")
-        wait_until(lambda: "started" in _statuses(self, waiting), 20.0)
+        wait_until(lambda: "started" in _statuses(self, waiting), 60.0)
         self.core.service.cancel(waiting)
         assert self.end(waiting) == "cancelled"
         ends = {key: self.end(self.start(f"megafrobber:{key}")) for key in ("Frob", "Fail", "Doubt", "Again")}
@@ -171,8 +171,8 @@ class Site:
         call = RollCall(self.program, SystemClock())
         call.begin()
         call.ask()
-        wait_until(lambda: {"pong", "job-answer"} <= {name for name, _ in self.tape.named()}, 20.0)
-        wait_until(lambda: _level_1(self) >= {"started", "completed", "failed"}, 20.0)
+        wait_until(lambda: {"pong", "job-answer"} <= {name for name, _ in self.tape.named()}, 60.0)
+        wait_until(lambda: _level_1(self) >= {"started", "completed", "failed"}, 60.0)
 
 
 def _level_1(site: Site) -> set[str]:

@@ -31,7 +31,7 @@ LAYERS = {
     "codes": 4,
     "pool": 4,
     "classic": 3,
-    "contract": 3,
+    "published": 3,
     "execution": 3,
     "jobs": 3,
     "output": 3,

@@ -11,9 +11,9 @@ import yaml
 from click.testing import CliRunner
 
 from reworker.cli.main import cli
-from reworker.contract.document import document
-from reworker.contract.schemas import message_schemas
 from reworker.errors import ConfigError
+from reworker.published.document import document
+from reworker.published.schemas import message_schemas
 
 
 @pytest.fixture

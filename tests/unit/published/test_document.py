@@ -10,11 +10,11 @@ import jsonschema
 import pytest
 
 from reworker import messages
-from reworker.contract.document import document
-from reworker.contract.examples import BODIES, HEADERS
-from reworker.contract.headers import reply_headers, step_headers
-from reworker.contract.schemas import message_schemas, standalone
 from reworker.messages import ReplyHeaders, StepHeaders
+from reworker.published.document import document
+from reworker.published.examples import BODIES, HEADERS
+from reworker.published.headers import reply_headers, step_headers
+from reworker.published.schemas import message_schemas, standalone
 
 NAMES = list(message_schemas())
 FULL_STEP = messages.headers_of_step(

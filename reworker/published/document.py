@@ -9,8 +9,8 @@ import json
 from typing import Any
 
 from reworker import __version__
-from reworker.contract.examples import BODIES, HEADERS
-from reworker.contract.schemas import message_schemas
+from reworker.published.examples import BODIES, HEADERS
+from reworker.published.schemas import message_schemas
 from reworker.topology import names
 
 ASYNCAPI = "3.0.0"

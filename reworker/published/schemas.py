@@ -7,8 +7,8 @@ import json
 from typing import Any
 
 from reworker import messages
-from reworker.contract import headers
 from reworker.messages import FINAL_STATUSES, SLUG_LIMIT, STATUSES
+from reworker.published import headers
 
 DRAFT = "http://json-schema.org/draft-07/schema#"
 #: statuses of level 1, in the order in which they come.
