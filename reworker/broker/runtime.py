@@ -9,6 +9,9 @@ from collections.abc import Callable
 from reworker.broker.model import Backlog, Timer
 from reworker.clock import Clock, SystemClock
 
+#: bytes that are read at once.
+READ_BYTES = 256 << 10
+
 
 class LoopRuntime:
     """Time, timers and the end of each loop iteration.
@@ -26,6 +29,8 @@ class LoopRuntime:
         self._dirty: dict[Callable[[], None], None] = {}
         self._is_due = False
         self._random = random.Random()
+        #: for what connections read: a new block for each read would cost more than all the rest of it.
+        self.buffer = memoryview(bytearray(READ_BYTES))
 
     def mono_s(self) -> float:
         """Return monotonic seconds."""
