@@ -6,9 +6,11 @@ only look at the first one.
 
 from __future__ import annotations
 
+import contextlib
 import os
 import re
 import shutil
+import stat
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 from urllib.parse import urlsplit
@@ -97,31 +99,36 @@ def arguments_of(order: TaskOrder, folder: Path, runtimes: Runtimes) -> list[str
     Raises:
         PackageInvalid: there is no such file, or nothing here that can run it.
     """
-    entry = _entry(order, folder)
-    path = os.path.join(folder, entry)
-    os.chmod(path, os.stat(path).st_mode & 0o777 | 0o700)
-    words = [*runtimes.command(order.runtime, entry), "-d", f"{folder}/", "-e", "production"]
-    words += ["-id", order.task_id, "-payload", os.path.join(folder, PAYLOAD_NAME)]
+    top = str(folder)
+    entry, mode = _entry(order, top)
+    if mode & 0o700 != 0o700:
+        os.chmod(f"{top}/{entry}", mode & 0o777 | 0o700)
+    words = [*runtimes.command(order.runtime, entry), "-d", f"{top}/", "-e", "production"]
+    words += ["-id", order.task_id, "-payload", f"{top}/{PAYLOAD_NAME}"]
     if order.config:
-        words += ["-config", os.path.join(folder, CONFIG_NAME)]
+        words += ["-config", f"{top}/{CONFIG_NAME}"]
     if order.schedule_id and _RUNNER.fullmatch(entry):
         words += ["-schedule_id", order.schedule_id]
     return words
 
 
-def _entry(order: TaskOrder, folder: Path) -> str:
-    """Return the file to run, from the folder on."""
+def _entry(order: TaskOrder, folder: str) -> tuple[str, int]:
+    """Return the file to run, from the folder on, and its mode."""
     if not order.file_name:
         raise PackageInvalid("the package does not say which file is to be run; upload it with a file_name")
-    name = "/".join(part for part in order.file_name.split("/") if part not in ("", "."))
-    if name and ".." not in name.split("/") and os.path.isfile(os.path.join(folder, name)):
-        return name
+    parts = [part for part in order.file_name.split("/") if part not in ("", ".")]
+    if parts and ".." not in parts:
+        with contextlib.suppress(OSError, ValueError):
+            mode = os.stat(f"{folder}/{'/'.join(parts)}").st_mode
+            if stat.S_ISREG(mode):
+                return "/".join(parts), mode
     paths = [
         os.path.relpath(os.path.join(place, one), folder)
         for place, _, names in os.walk(folder)
         for one in names
     ]
-    return entry_in(paths, order.file_name)
+    entry = entry_in(paths, order.file_name)
+    return entry, os.stat(f"{folder}/{entry}").st_mode
 
 
 def environment_of(
@@ -143,8 +150,8 @@ def environment_of(
     own = {
         "TASK_ID": order.task_id,
         "TASK_DIR": f"{folder}/",
-        "PAYLOAD_FILE": os.path.join(folder, PAYLOAD_NAME),
-        **({"CONFIG_FILE": os.path.join(folder, CONFIG_NAME)} if order.config else {}),
+        "PAYLOAD_FILE": f"{folder}/{PAYLOAD_NAME}",
+        **({"CONFIG_FILE": f"{folder}/{CONFIG_NAME}"} if order.config else {}),
         **({"SCHEDULE_ID": order.schedule_id} if order.schedule_id else {}),
     }
     usual = {"PATH": path, "HOME": str(folder), "TMPDIR": temporary, "LANG": "C.UTF-8"}
