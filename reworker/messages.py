@@ -385,7 +385,8 @@ def _json_type(value: Any) -> str:
 
 def _may_repeat_keys(raw: bytes, value: dict[str, Any]) -> bool:
     """Tell cheaply whether a key may stand twice: the decoder keeps the last one, so quotes go missing."""
-    return raw.count(b'"') != _encoder.encode(value).count(b'"') or b"\\u0022" in raw
+    again = _encoder.encode(value)  # as our own messages were
+    return again != raw and (raw.count(b'"') != again.count(b'"') or b"\\u0022" in raw)
 
 
 def _refuse_repeated_keys(raw: bytes) -> None:

@@ -227,14 +227,19 @@ class PikaBus:
         Raises:
             ValueError, TypeError: AMQP cannot carry a name or a property; nothing was queued.
         """
-        body, rest = message.body, b""
-        encoded = self._method_frame(message.exchange, message.routing_key)
-        encoded += self._header_frame(CHANNEL_NUMBER, len(body), message.properties)
-        if len(body) <= frames.SURE_BODY_BYTES:
-            encoded = frames.with_body(CHANNEL_NUMBER, encoded, body)
-        else:  # the size of frames may be another one by the time it is sent
-            rest = body
+        method, rest = self._method_frame(message.exchange, message.routing_key), b""
+        encoded = frames.enveloped(CHANNEL_NUMBER, method, message, self.user_id)
+        if not encoded:
+            encoded, rest = self._encoded(method, message)
         self._engine.add_publish(Pending(message, encoded, on_done, self._clock.mono_s() + deadline_s, rest))
+
+    def _encoded(self, method: bytes, message: Outgoing) -> tuple[bytes, bytes]:
+        """Return the frames of any message, and its body where that is not among them."""
+        body = message.body
+        encoded = method + self._header_frame(CHANNEL_NUMBER, len(body), message.properties)
+        if len(body) <= frames.SURE_BODY_BYTES:
+            return frames.with_body(CHANNEL_NUMBER, encoded, body), b""
+        return encoded, body  # the size of frames may be another one by the time it is sent
 
     def health(self) -> Health:
         """Return the present state; see `contract.Bus.health`."""

@@ -9,13 +9,16 @@ from __future__ import annotations
 import enum
 from collections.abc import Callable, Mapping
 from queue import SimpleQueue
-from typing import Any, NoReturn, Protocol
+from typing import Any, Protocol
 
 import msgspec
 
 from reworker.bus.consuming import Consumer as Consumer
 from reworker.bus.consuming import Demand as Demand
 from reworker.bus.consuming import OnDemandConsumer as OnDemandConsumer
+from reworker.bus.properties import Envelope as Envelope
+from reworker.bus.properties import FixedHeaders as FixedHeaders
+from reworker.bus.properties import Properties as Properties
 from reworker.bus.queue_state import OnFound
 from reworker.bus.received import PropertiesView
 from reworker.bus.rota import Rota
@@ -23,40 +26,6 @@ from reworker.errors import PublishNotConfirmed, Unroutable
 
 #: seconds a publish may wait for its confirm, reconnections included, unless the caller says otherwise.
 PUBLISH_DEADLINE_S = 30.0
-
-
-class FixedHeaders(dict[str, Any]):
-    """Headers that many messages share, so that nobody may change them; a bus keeps them encoded."""
-
-    #: by the bus, once it has encoded them.
-    encoded = b""
-
-    def _refuse(self, *_arguments: Any, **_named: Any) -> NoReturn:
-        raise TypeError("these headers belong to many messages; change a copy: dict(headers)")
-
-    __setitem__ = __delitem__ = __ior__ = clear = pop = popitem = setdefault = update = _refuse
-
-
-class Properties(msgspec.Struct, frozen=True, gc=False):
-    """AMQP basic properties of a message, by their AMQP names; None means absent.
-
-    Source: AMQP 0-9-1, class basic.
-    """
-
-    content_type: str | None = None
-    content_encoding: str | None = None
-    headers: Mapping[str, Any] | None = None
-    delivery_mode: int | None = None
-    priority: int | None = None
-    correlation_id: str | None = None
-    reply_to: str | None = None
-    expiration: str | None = None
-    message_id: str | None = None
-    timestamp: int | None = None
-    type: str | None = None
-    user_id: str | None = None
-    app_id: str | None = None
-    cluster_id: str | None = None
 
 
 class Outgoing(msgspec.Struct, frozen=True, gc=False):
@@ -69,6 +38,7 @@ class Outgoing(msgspec.Struct, frozen=True, gc=False):
         properties: AMQP properties.
         may_resend: whether it may be published again when the connection is lost before its confirm.
             False for a step that is not idempotent: its outcome is then `LOST`.
+        envelope: what the properties were made with, if it was one.
     """
 
     exchange: str
@@ -76,6 +46,7 @@ class Outgoing(msgspec.Struct, frozen=True, gc=False):
     body: bytes
     properties: Properties
     may_resend: bool = True
+    envelope: Envelope | None = None
 
 
 class Outcome(enum.Enum):

@@ -19,7 +19,7 @@ from reworker.bus.publish_channel import PublishChannel
 from reworker.bus.publisher import Pending, Publisher
 from reworker.bus.reactor import Reactor
 from reworker.bus.settlement import Settler
-from reworker.bus.subscription import Subscription
+from reworker.bus.subscription import Subscription, log_failure
 from reworker.bus.transport import WireConnection
 from reworker.clock import Clock
 from reworker.errors import TopologyMismatch
@@ -50,7 +50,7 @@ class Engine:
     def __init__(
         self, clock: Clock, rand: Callable[[], float], *, ack_timeout_s: float | None = None
     ) -> None:
-        self.publisher = Publisher(self.guard)
+        self.publisher = Publisher(log_failure)
         self.publishing = PublishChannel(self.publisher, clock, self._redeclare)
         self.settler = Settler(self.wake)
         self.patience = Patience(ack_timeout_s)
@@ -86,8 +86,9 @@ class Engine:
 
     def wake(self) -> None:
         """Make the I/O thread look at its queues."""
-        if self._reactor is not None:
-            self._reactor.wake()
+        reactor = self._reactor
+        if reactor is not None and not reactor.is_awake:
+            reactor.wake()
 
     def call_soon(self, call: Callable[[], object]) -> None:
         """Run a call on the I/O thread; before `start` there is nothing to be done."""
@@ -97,10 +98,11 @@ class Engine:
     def add_publish(self, pending: Pending) -> None:
         """Queue a publish."""
         self.publisher.add(pending)
+        reactor = self._reactor
         if self.is_closed:  # no I/O thread is left to look at it
             self.publisher.end_all(CLOSED)
-        elif self._reactor is not None:
-            self._reactor.wake()
+        elif reactor is not None and not reactor.is_awake:  # it mostly is: that spares a call for each
+            reactor.wake()
 
     def add_subscription(
         self,
@@ -148,8 +150,8 @@ class Engine:
         """Call the user of the bus; an error is a bug there and must not cost the connection."""
         try:
             callback(argument)
-        except Exception:
-            logger.exception("a callback of the bus failed: %r", callback)
+        except Exception:  # noqa: BLE001  it is logged there
+            log_failure(callback)
 
     def _on_turn(self) -> None:
         settled_count = self.settler.waiting_count  # before publishing: what was sent first goes first

@@ -8,7 +8,7 @@ from typing import Any, Protocol
 
 from pika.exceptions import InvalidFrameError
 
-from reworker.bus import frames
+from reworker.bus import frames, reading
 
 
 class DeliverySink(Protocol):
@@ -64,7 +64,7 @@ class FrameReader:
         """
         place, end = 0, len(data)
         while end - place >= frames.FRAME_OVERHEAD_BYTES:
-            kind, channel, size = frames.unpack_frame_head(data, place)
+            kind, channel, size = reading.unpack_frame_head(data, place)
             stop = place + frames.FRAME_OVERHEAD_BYTES + size
             if size > largest_bytes:
                 raise InvalidFrameError(f"a frame of {size} bytes is over the negotiated {largest_bytes}")
@@ -99,7 +99,7 @@ class FrameReader:
             return 0
         end: int
         try:
-            kind, number, size, _, body_bytes = frames.unpack_header_head(data, stop)
+            kind, number, size, _, body_bytes = reading.unpack_header_head(data, stop)
             middle = stop + frames.FRAME_OVERHEAD_BYTES + size
             end = middle + frames.FRAME_OVERHEAD_BYTES + body_bytes
             are_ended = data[middle - 1] == frames.FRAME_END_BYTE == data[end - 1]
@@ -109,8 +109,8 @@ class FrameReader:
         is_ours = number == channel and kind == frames.HEADER
         if not (is_one and is_ours and are_ended) or size > largest_bytes or body_bytes > largest_bytes:
             return 0
-        properties = frames.read_properties(data, stop + 19)
-        tag, is_again, exchange, key = frames.read_deliver(data, place + 4, stop - 1)
+        properties = reading.read_properties(data, stop + 19)
+        tag, is_again, exchange, key = reading.read_deliver(data, place + 4, stop - 1)
         sink = self.delivery_sinks[channel]
         sink.on_deliver(tag, is_again, exchange, key, properties, data[middle + 7 : end - 1])
         return end
@@ -118,12 +118,12 @@ class FrameReader:
     def _take_hot(self, kind: int, channel: int, data: bytes, place: int, size: int) -> bool:
         """Handle a frame if it is one of the hot ones; `place` is that of its payload."""
         if kind == frames.METHOD:
-            method = frames.unpack_method_id(data, place)[0]
+            method = reading.unpack_method_id(data, place)[0]
             if method == frames.BASIC_DELIVER and channel in self.delivery_sinks:
-                self._partials[channel] = _Partial(frames.read_deliver(data, place + 4, place + size))
+                self._partials[channel] = _Partial(reading.read_deliver(data, place + 4, place + size))
                 return True
             if method == frames.BASIC_GET_OK and channel in self.delivery_sinks:
-                self._partials[channel] = _Partial(frames.read_get_ok(data, place + 4))
+                self._partials[channel] = _Partial(reading.read_get_ok(data, place + 4))
                 return True
             if channel == self.confirm_channel and self.on_confirm is not None:
                 return self._take_confirm(method, data, place + 4)
@@ -132,8 +132,8 @@ class FrameReader:
         if partial is None:
             return False
         if kind == frames.HEADER:
-            partial.missing_bytes = frames.unpack_body_size(data, place + 4)[0]
-            partial.properties = frames.read_properties(data, place + 12)
+            partial.missing_bytes = reading.unpack_body_size(data, place + 4)[0]
+            partial.properties = reading.read_properties(data, place + 12)
         else:
             partial.missing_bytes -= size
             partial.pieces.append(data[place : place + size])
@@ -144,7 +144,7 @@ class FrameReader:
     def _take_confirm(self, method: int, data: bytes, place: int) -> bool:
         if method not in (frames.BASIC_ACK, frames.BASIC_NACK) or self.on_confirm is None:
             return False
-        tag, bits = frames.unpack_confirm(data, place)
+        tag, bits = reading.unpack_confirm(data, place)
         self.on_confirm(tag, bool(bits & 1), method == frames.BASIC_ACK)
         return True
 

@@ -87,8 +87,9 @@ class ManyPull(subscription.Subscription):
         if epoch is None or turn is None:
             return
         epoch.unsettled_count += 1
-        delivery = PikaDelivery(epoch, tag, redelivered, exchange, routing_key, properties, body)
-        delivery.queue = turn.queue
+        delivery = PikaDelivery(
+            epoch, tag, redelivered, exchange, routing_key, properties, body, epoch.tag, turn.queue
+        )
         self._rota.found(turn)
         self._host.guard(self._on_delivery, delivery)
         self._go_on()

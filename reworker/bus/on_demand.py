@@ -94,7 +94,9 @@ class OnDemand(subscription.Subscription):
             # It takes no second one, so nothing more can come by it.
             self._write(pika.spec.Basic.Cancel(consumer_tag=self._tag, nowait=True))
             self._tag = ""
-        delivery = PikaDelivery(epoch, tag, redelivered, exchange, routing_key, properties, body)
+        delivery = PikaDelivery(
+            epoch, tag, redelivered, exchange, routing_key, properties, body, epoch.tag, epoch.queue
+        )
         self._host.guard(self._on_delivery, delivery)
         self._go_on()
 

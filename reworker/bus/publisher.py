@@ -26,6 +26,8 @@ _SIZE_IN_TEXT = re.compile(r"message size (\d+)")
 
 CONFIRMED = Published(Outcome.CONFIRMED)
 
+OnDone = Callable[[Published], None]
+
 
 class Pending(msgspec.Struct, eq=False, gc=False):
     """A publish without its outcome; it gets one, so whatever hangs on it is let go without a collector.
@@ -40,7 +42,7 @@ class Pending(msgspec.Struct, eq=False, gc=False):
 
     message: Outgoing
     frames: bytes
-    on_done: Callable[[Published], None] | None
+    on_done: OnDone | None
     deadline_mono_s: float
     rest: bytes = b""
     is_sent: bool = False
@@ -61,16 +63,20 @@ class Pending(msgspec.Struct, eq=False, gc=False):
 class Publisher:
     """Order, confirms, returns, deadlines and losses of publishes.
 
+    Attributes:
+        add: queues a publish; any thread.
+
     Args:
-        finish: called with (callback, result) once per publish that has a callback.
+        on_failure: called with a callback that has raised, while the error is handled.
     """
 
-    def __init__(self, finish: Callable[[Callable[[Published], None], Published], None]) -> None:
-        self._finish = finish
+    def __init__(self, on_failure: Callable[[OnDone], None]) -> None:
+        self._on_failure = on_failure
         #: confirms of the broker so far, several at once counted once.
         self.confirm_count = 0
         #: filled by any thread; the rest is the I/O thread's own.
         self._incoming: deque[Pending] = deque()
+        self.add: Callable[[Pending], None] = self._incoming.append
         self._waiting: deque[Pending] = deque()
         #: sequence numbers are consecutive: the first one's is `_first_tag`.
         self._unconfirmed: deque[Pending] = deque()
@@ -85,19 +91,15 @@ class Publisher:
         """How many publishes have no outcome yet."""
         return len(self._incoming) + len(self._waiting) + len(self._unconfirmed) - self._done_count
 
-    def add(self, pending: Pending) -> None:
-        """Queue a publish; any thread."""
-        self._incoming.append(pending)
-
     def take(self, now_mono_s: float) -> list[Pending]:
         """Return the waiting publishes, in order, to be written at once; those too late end instead."""
         taken: list[Pending] = []
         incoming, waiting, unconfirmed = self._incoming, self._waiting, self._unconfirmed
         while (source := waiting or incoming) and len(unconfirmed) < WINDOW_COUNT:
-            pending = source[0]
+            pending = source.popleft()
             if (pending.rest or self._alone is not None) and not self._may_go(pending):
+                source.appendleft(pending)
                 break
-            source.popleft()
             if pending.deadline_mono_s <= now_mono_s:
                 self._time_out(pending, "its deadline passed before it could be sent")
                 continue
@@ -124,8 +126,7 @@ class Publisher:
         if is_multiple:
             count = min(tag - self._first_tag + 1, len(unconfirmed))
             self._first_tag += max(count, 0)
-            for _ in range(count):
-                self._settle(unconfirmed.popleft(), is_ack)
+            self._settle_first(count, is_ack)
         elif unconfirmed and tag == self._first_tag:
             self._settle(unconfirmed.popleft(), is_ack)
             self._first_tag += 1
@@ -136,15 +137,27 @@ class Publisher:
                 self._settle(pending, is_ack)
                 self._done_count += 1
 
+    def _settle_first(self, count: int, is_ack: bool) -> None:
+        """Settle so many of the oldest: nearly all publishes end here, with as few calls as can be."""
+        unconfirmed = self._unconfirmed
+        for _ in range(count):
+            pending = unconfirmed.popleft()
+            on_done = pending.on_done
+            if not is_ack or pending.is_done or pending.returned is not None or self._alone is not None:
+                self._settle(pending, is_ack)
+            elif on_done is not None:
+                try:
+                    on_done(CONFIRMED)
+                except Exception:  # noqa: BLE001  it is the user's, and is logged there
+                    self._on_failure(on_done)
+
     def _settle(self, pending: Pending, is_ack: bool) -> None:
         if pending.is_done:
             self._done_count -= 1
         elif pending.returned is not None:
             self._end(pending, pending.returned)
         elif is_ack:
-            pending.is_done = True
-            if pending.on_done is not None:
-                self._finish(pending.on_done, CONFIRMED)
+            self._end(pending, CONFIRMED)
         else:
             self._end(pending, Published(Outcome.REFUSED, reason="the broker answered basic.nack"))
 
@@ -157,8 +170,12 @@ class Publisher:
 
     def _end(self, pending: Pending, result: Published) -> None:
         pending.is_done = True
-        if pending.on_done is not None:
-            self._finish(pending.on_done, result)
+        on_done = pending.on_done
+        if on_done is not None:
+            try:
+                on_done(result)
+            except Exception:  # noqa: BLE001  it is the user's, and is logged there
+                self._on_failure(on_done)
 
     def returned(
         self, exchange: str, routing_key: str, message_id: str | None, body: bytes, result: Published

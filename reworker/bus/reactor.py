@@ -32,7 +32,8 @@ class Reactor:
         self.loop = IOLoop()
         self._on_turn, self._on_crash, self._on_end = on_turn, on_crash, on_end
         self._calls: deque[Call] = deque()
-        self._is_awake = False
+        #: whether a turn is under way, or about to be.
+        self.is_awake = False
         self._is_stopping = False
         self._thread = threading.Thread(target=self._run, name=name, daemon=True)
 
@@ -55,13 +56,13 @@ class Reactor:
 
         Work has to be queued before: the flag is cleared before the queues are looked at.
         """
-        if not self._is_awake:
-            self._is_awake = True
+        if not self.is_awake:
+            self.is_awake = True
             self.loop.add_callback_threadsafe(_nothing)
 
     def mark_awake(self) -> None:
         """Note that a turn is under way: work queued from here on needs no wake-up."""
-        self._is_awake = True
+        self.is_awake = True
 
     def stop(self) -> None:
         """End the loop after this turn; any thread."""
@@ -92,7 +93,7 @@ class Reactor:
     def _turn(self) -> None:
         self.loop.poll()
         self.loop.process_timeouts()
-        self._is_awake = False
+        self.is_awake = False
         while self._calls:
             self._calls.popleft()()
         self._on_turn()

@@ -42,6 +42,11 @@ class Host(Protocol):
         ...
 
 
+def log_failure(callback: Callable[[Any], None]) -> None:
+    """Log that user code has raised; called while the error is handled."""
+    logger.exception("a callback of the bus failed: %r", callback)
+
+
 class Subscription:
     """A consumer; see `contract.Consumer`. All but `cancel` and `is_active` only on the I/O thread.
 
@@ -143,8 +148,13 @@ class Subscription:
         epoch = self._epoch
         if epoch is not None:
             epoch.unsettled_count += 1
-            delivery = PikaDelivery(epoch, tag, redelivered, exchange, routing_key, properties, body)
-            self._host.guard(self._on_delivery, delivery)
+            delivery = PikaDelivery(
+                epoch, tag, redelivered, exchange, routing_key, properties, body, epoch.tag, epoch.queue
+            )
+            try:
+                self._on_delivery(delivery)
+            except Exception:  # noqa: BLE001  it is the user's, and is logged there
+                log_failure(self._on_delivery)
 
     def _cancel(self) -> None:
         if self._channel is None:

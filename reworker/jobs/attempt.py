@@ -22,7 +22,7 @@ from reworker.bus.contract import (
 from reworker.errors import JobCancelled, JobError, MessageError
 from reworker.ids import delivery_key
 from reworker.jobs.early import ANSWER_DEADLINE_S, acknowledge
-from reworker.jobs.envelopes import meant_id, plain_properties, reply_properties
+from reworker.jobs.envelopes import meant_id, plain_properties, reply_around
 from reworker.jobs.interrupt import Interrupt
 from reworker.jobs.retry import Retry
 from reworker.jobs.returning import LOST_HEADER, PAST_HEADERS, TRIES_HEADER, key_of, number_in
@@ -41,6 +41,8 @@ from reworker.messages import (
 from reworker.topology.names import NO_REPLY, owes_status
 from reworker.tracing import valid_traceparent
 
+#: looked up once: a member of an enum, asked of its class, costs as much as a call.
+_CONFIRMED, _RETURNED, _ACK = Outcome.CONFIRMED, Outcome.RETURNED, Verdict.ACK
 #: seconds an output line waits for others to be confirmed before it is dropped.
 ROOM_WAIT_S = 1.0
 
@@ -134,13 +136,18 @@ class Attempt:
         self._is_left = self._is_over = self._is_settled = False
         self._is_answered = True
 
-    def reply(self, reply: Reply) -> None:
+    def reply(self, reply: Reply, body: bytes = b"") -> None:
         """Send a reply; a second final one is dropped with a warning.
+
+        Args:
+            reply: to send.
+            body: the same, encoded, where that is known.
 
         Raises:
             MessageError: JSON cannot carry it, or it is too large; nothing was sent.
         """
-        self._post_reply(reply.status, encode(reply, kind="reply", limit_bytes=REPLY_LIMIT_BYTES))
+        encoded = body or encode(reply, kind="reply", limit_bytes=REPLY_LIMIT_BYTES)
+        self._post_reply(reply.status, encoded)
 
     def answer_again(self, finished: Finished) -> None:
         """Send the final reply of an earlier run of this attempt once more, under the same message id."""
@@ -160,7 +167,7 @@ class Attempt:
             self._note_final(struct)
         else:
             properties = self._properties(corr_id, reply_to)
-            self._publish(Outgoing(exchange, str(topic), encode(struct), properties), Attempt._on_sent)
+            self._publish(object(), Outgoing(exchange, str(topic), encode(struct), properties))
 
     def _note_final(self, struct: Any) -> None:
         """Remember a final status that nobody asked to hear."""
@@ -288,36 +295,44 @@ class Attempt:
 
     def _publish_reply(self, status: str, body: bytes, seq: int) -> None:
         if self.headers is None:
-            properties = self._properties(self.correlation_id, NO_REPLY)
+            properties, envelope = self._properties(self.correlation_id, NO_REPLY), None
         else:
             is_again, trace = self.is_redelivered, self.traceparent
-            properties = reply_properties(
+            properties, envelope = reply_around(
                 self.station, self.correlation_id, status, seq, traceparent=trace, is_again=is_again
             )
-        message = Outgoing("", self.reply_to or "", body, properties)
+        message = Outgoing("", self.reply_to or "", body, properties, envelope=envelope)
         if status == "started":
-            self._publish(message, Attempt._on_sent)
+            self._publish(seq, message)
         elif status in FINAL_STATUSES:
             # No redelivery would bring an answer again that was acknowledged for: it waits for the broker.
             deadline_s = ANSWER_DEADLINE_S if self._is_acked_early else PUBLISH_DEADLINE_S
-            self._publish(message, Attempt._on_final_sent, deadline_s)
+            self._publish(seq, message, Attempt._on_final_sent, deadline_s)
         else:
-            self._publish(message, Attempt._on_beat_sent if status == "running" else Attempt._on_sent)
+            self._publish(seq, message, Attempt._on_beat_sent if status == "running" else None)
 
     def _properties(self, corr_id: Any, reply_to: str | None) -> Properties:
         return plain_properties(self.station.app_id, meant_id(corr_id, self.correlation_id), reply_to)
 
     def _publish(
         self,
+        mark: object,
         message: Outgoing,
-        on_done: Callable[[Attempt, object, Published], None],
+        on_done: Callable[[Attempt, object, Published], None] | None = None,
         deadline_s: float = PUBLISH_DEADLINE_S,
     ) -> None:
-        """Publish, and settle no sooner than the bus has answered."""
-        mark = object()
+        """Publish, and settle no sooner than the bus has answered.
+
+        Args:
+            mark: no other publish of this attempt has it; a reply its number.
+            message: to publish.
+            on_done: told what became of it, besides `_on_sent`, which it has to call.
+            deadline_s: see `contract.Bus.publish`.
+        """
         try:
             self._pending.add(mark)
-            self.station.bus.publish(message, partial(on_done, self, mark), deadline_s=deadline_s)
+            done = partial(on_done or Attempt._on_sent, self, mark)
+            self.station.bus.publish(message, done, deadline_s=deadline_s)
         except BaseException as error:  # an interruption of the job too: nothing may be waited for in vain
             self._pending.discard(mark)
             if not isinstance(error, TypeError | ValueError):
@@ -330,18 +345,18 @@ class Attempt:
             self.station.counts["output_unrouted"] += 1
 
     def _on_final_sent(self, mark: object, result: Published) -> None:
-        if result.outcome not in (Outcome.CONFIRMED, Outcome.RETURNED):
+        if result.outcome is not _CONFIRMED and result.outcome is not _RETURNED:
             self._is_answered = False
         elif self.headers is None:
             self.station.recent.record(self.key, Finished(self.final_status, b""))
         self._on_sent(mark, result)
 
     def _on_beat_sent(self, mark: object, result: Published) -> None:
-        self._is_heard = self._is_heard or result.outcome in (Outcome.CONFIRMED, Outcome.RETURNED)
+        self._is_heard = self._is_heard or result.outcome in (_CONFIRMED, _RETURNED)
         self._on_sent(mark, result)
 
     def _on_sent(self, mark: object, result: Published) -> None:
-        if result.outcome is not Outcome.CONFIRMED:
+        if result.outcome is not _CONFIRMED:
             self._note_unsent(result)
         self._pending.discard(mark)
         if self._is_over and not self._pending:
@@ -361,11 +376,12 @@ class Attempt:
                 return
             self._is_settled = True
             deliveries = self._deliveries
-        if self.station.open_attempts.get(self.key) is self:
-            del self.station.open_attempts[self.key]
-        verdict = Verdict.ACK if self._is_left else self._verdict or Verdict.ACK
+        open_attempts, key = self.station.open_attempts, self.key
+        if open_attempts.get(key) is self:
+            del open_attempts[key]
+        verdict = _ACK if self._is_left else self._verdict or _ACK
         for delivery in deliveries:
-            if verdict is Verdict.ACK and self._is_answered:
+            if verdict is _ACK and self._is_answered:
                 delivery.settle(verdict)
             elif self._is_answered:
                 settle(self.station, delivery, verdict, self._refusal)

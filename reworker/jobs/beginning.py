@@ -8,10 +8,7 @@ from __future__ import annotations
 
 from reworker.bus.contract import Outcome, Outgoing, Verdict, publish_and_tell
 from reworker.jobs.attempt import Attempt
-from reworker.jobs.envelopes import reply_properties
-from reworker.messages import Reply, encode
-
-_STARTED = encode(Reply("started"), kind="reply")
+from reworker.jobs.envelopes import STARTED_BODY, reply_around
 
 
 def may_begin(attempt: Attempt) -> bool:
@@ -25,7 +22,7 @@ def may_begin(attempt: Attempt) -> bool:
         return True
     station = attempt.station
     attempt.seq += 1
-    properties = reply_properties(
+    properties, envelope = reply_around(
         station,
         attempt.correlation_id,
         "started",
@@ -33,9 +30,8 @@ def may_begin(attempt: Attempt) -> bool:
         traceparent=attempt.traceparent,
         is_again=attempt.is_redelivered,
     )
-    result = publish_and_tell(
-        station.bus, Outgoing("", attempt.reply_to, _STARTED, properties, may_resend=False)
-    )
+    message = Outgoing("", attempt.reply_to, STARTED_BODY, properties, may_resend=False, envelope=envelope)
+    result = publish_and_tell(station.bus, message)
     if not attempt.delivery.is_live:
         station.logger.info("%s is not begun: the connection was lost", attempt.correlation_id)
         attempt.leave()

@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Any
 from reworker.errors import JobCancelled, JobFailed
 from reworker.jobs.attempt import Attempt
 from reworker.jobs.beginning import may_begin
+from reworker.jobs.envelopes import STARTED, STARTED_BODY
 from reworker.jobs.job import Job
 from reworker.jobs.retry import policy_of
 from reworker.jobs.steps import StepMethod, arguments_of, step_for, suggestion
@@ -18,7 +19,6 @@ from reworker.output import Output
 if TYPE_CHECKING:
     import asyncio
 
-_STARTED = Reply("started")
 _TEXT = frozenset((str,))
 
 
@@ -56,7 +56,7 @@ def _is_begun(worker: Any, attempt: Attempt) -> bool:
     if not tries and worker.confirms_start and attempt.headers is not None:
         return may_begin(attempt)
     if not tries:
-        attempt.reply(_STARTED)
+        attempt.reply(STARTED, STARTED_BODY)
     elif attempt.headers is not None and attempt.headers.heartbeat_s is not None:
         attempt.reply(Reply("running", message=f"try {tries + 1}"))
     return True

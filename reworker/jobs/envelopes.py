@@ -5,14 +5,19 @@ from __future__ import annotations
 import functools
 from typing import Any
 
-from reworker.bus.contract import FixedHeaders, Properties
-from reworker.ids import bounded_id
+from msgspec.structs import replace
+
+from reworker.bus.contract import Envelope, FixedHeaders, Properties
+from reworker.ids import MESSAGE_ID_CHARACTERS, bounded_id
 from reworker.jobs.station import Station
-from reworker.messages import FINAL_STATUSES, ReplyHeaders, headers_of_reply
+from reworker.messages import FINAL_STATUSES, Reply, ReplyHeaders, encode, headers_of_reply
 from reworker.topology.names import NO_REPLY
 
-#: headers of replies that are kept: most attempts have the same few, until each has a trace of its own.
-CACHED_HEADERS_COUNT = 256
+#: envelopes of replies that are kept: most attempts have the same few, until each has a trace of its own.
+CACHED_ENVELOPES_COUNT = 256
+#: the first reply of every step, and its body: encoded once.
+STARTED = Reply("started")
+STARTED_BODY = encode(STARTED, kind="reply")
 _JSON = "application/json"
 _PERSISTENT = 2
 
@@ -28,7 +33,7 @@ def plain_properties(app_id: str, correlation_id: str | None, reply_to: str | No
     )
 
 
-def reply_properties(
+def reply_around(
     station: Station,
     correlation_id: str | None,
     status: str,
@@ -36,8 +41,8 @@ def reply_properties(
     *,
     traceparent: str,
     is_again: bool,
-) -> Properties:
-    """Return what surrounds a level 2 reply.
+) -> tuple[Properties, Envelope]:
+    """Return what surrounds a level 2 reply, and the envelope that this was made with.
 
     Args:
         station: where it is sent.
@@ -50,20 +55,17 @@ def reply_properties(
     """
     is_named = status in FINAL_STATUSES or (status == "started" and not is_again)
     suffix = status if is_named else f"{status}:{station.nonce}:{next(station.numbers)}"
-    return Properties(
-        app_id=station.app_id,
-        correlation_id=correlation_id,
-        reply_to=NO_REPLY,
-        content_type=_JSON,
-        delivery_mode=_PERSISTENT,
-        message_id=bounded_id(f"{correlation_id}:{suffix}"),
-        headers=_headers(station.worker_id, seq, traceparent),
-    )
+    own_id = f"{correlation_id}:{suffix}"
+    if len(own_id) > MESSAGE_ID_CHARACTERS:
+        own_id = bounded_id(own_id)
+    envelope = _envelope(station.app_id, station.worker_id, seq, traceparent)
+    return replace(envelope.common, correlation_id=correlation_id, message_id=own_id), envelope
 
 
-@functools.lru_cache(CACHED_HEADERS_COUNT)
-def _headers(worker_id: str, seq: int, traceparent: str) -> FixedHeaders:
-    return FixedHeaders(headers_of_reply(ReplyHeaders(worker_id, seq, traceparent)))
+@functools.lru_cache(CACHED_ENVELOPES_COUNT)
+def _envelope(app_id: str, worker_id: str, seq: int, traceparent: str) -> Envelope:
+    headers = FixedHeaders(headers_of_reply(ReplyHeaders(worker_id, seq, traceparent)))
+    return Envelope(replace(plain_properties(app_id, None, NO_REPLY), headers=headers))
 
 
 def meant_id(correlation_id: Any, own: str | None) -> str | None:

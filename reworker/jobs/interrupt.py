@@ -11,6 +11,8 @@ import ctypes
 import threading
 from collections.abc import Callable
 
+import msgspec
+
 from reworker.errors import JobError
 
 #: turns of a loop in which an exception arrives that waits for this thread; the first one is enough.
@@ -21,17 +23,15 @@ _changing = threading.Lock()
 _raise_in_thread = ctypes.pythonapi.PyThreadState_SetAsyncExc
 
 
-class Interrupt:
+class Interrupt(msgspec.Struct, eq=False):
     """Guards one stretch of work on one thread; nothing is raised before `begin` or after `end`."""
 
-    __slots__ = ("_is_pending", "_is_tried", "_soft", "_thread_id", "fired")
-
-    def __init__(self) -> None:
-        self._thread_id = 0
-        self._is_pending = self._is_tried = False
-        self._soft: Callable[[], None] | None = None
-        #: what was fired, if anything.
-        self.fired: type[JobError] | None = None
+    _thread_id: int = 0
+    _is_pending: bool = False
+    _is_tried: bool = False
+    _soft: Callable[[], None] | None = None
+    #: what was fired, if anything.
+    fired: type[JobError] | None = None
 
     def begin(self) -> None:
         """From here on, this thread may be interrupted."""

@@ -39,6 +39,8 @@ class Parameter(msgspec.Struct, frozen=True):
     name: str
     kind: Any
     default: Any
+    #: the kind, where its values need no conversion.
+    plain: type | None = None
 
     @property
     def is_required(self) -> bool:
@@ -132,7 +134,7 @@ def arguments_of(method: StepMethod, message: Step) -> tuple[dict[str, Any], lis
             problems += [f"{name}: missing"] if parameter.is_required else []
             continue
         value = dynamic[name] if is_dynamic else given[name]
-        if type(value) is parameter.kind and parameter.kind in _PLAIN:
+        if type(value) is parameter.plain:
             values[name] = value
             continue
         try:
@@ -180,7 +182,7 @@ def _method_of(attribute: str, function: Any, options: StepOptions) -> StepMetho
         raise TypeError(f"a type hint of the step {options.name!r} cannot be resolved: {error}") from error
     signature = inspect.signature(function).parameters.values()
     parameters = tuple(
-        Parameter(one.name, hints.get(one.name, Any), one.default)
+        _parameter(one.name, hints.get(one.name, Any), one.default)
         for one in signature
         if one.kind is inspect.Parameter.KEYWORD_ONLY
     )
@@ -193,6 +195,10 @@ def _method_of(attribute: str, function: Any, options: StepOptions) -> StepMetho
         is_async=inspect.iscoroutinefunction(function),
         summary=(inspect.getdoc(function) or "").partition("\n")[0],
     )
+
+
+def _parameter(name: str, kind: Any, default: Any) -> Parameter:
+    return Parameter(name, kind, default, next((one for one in _PLAIN if one is kind), None))
 
 
 def _unknown(method: StepMethod, parameters: Mapping[str, Any]) -> list[str]:

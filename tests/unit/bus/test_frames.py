@@ -10,9 +10,10 @@ import pika.spec
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
-from reworker.bus import frames
-from reworker.bus.contract import FixedHeaders, Properties
+from reworker.bus import frames, reading
+from reworker.bus.contract import Envelope, FixedHeaders, Outgoing, Properties
 
 short = st.text(max_size=60)
 octets = st.integers(0, 255)
@@ -102,12 +103,53 @@ def test_usual_message_with_a_text_over_255_bytes_is_refused(wrong: dict[str, st
         frames.header_frame(1, 0, Properties(**{**USUAL_VALUES, **wrong}))
 
 
-def test_fixed_headers_are_encoded_like_others_each_time() -> None:
-    plain_headers = {"x-worker": "w1", "x-seq": 2}
-    fixed = FixedHeaders(plain_headers)
-    expected = frames.header_frame(1, 0, Properties(headers=plain_headers))
-    assert [frames.header_frame(1, 0, Properties(headers=fixed)) for _ in range(2)] == [expected] * 2
-    assert fixed == plain_headers
+def enveloped(message: Outgoing, user_id: str = "") -> list[bytes]:
+    """Return the frames that the envelope gives, the first time and the second."""
+    return [frames.enveloped(1, b"method", message, user_id) for _ in range(2)]
+
+
+@pytest.mark.parametrize("user_id", ["", "guest"])
+@given(properties, short, short, st.binary(min_size=1, max_size=60))
+def test_message_in_an_envelope_is_encoded_like_others_each_time(
+    user_id: str, common: Properties, correlation_id: str, message_id: str, body: bytes
+) -> None:
+    ids = {"correlation_id": correlation_id, "message_id": message_id}
+    envelope = Envelope(replace(common, correlation_id=None, message_id=None))
+    sent = replace(envelope.common, **ids)
+    stamped = replace(sent, user_id=user_id) if user_id else sent
+    plain_frames = b"method" + frames.header_frame(1, len(body), stamped) + frames.body_frames(1, body, 4096)
+    assert enveloped(Outgoing("", "q", body, sent, envelope=envelope), user_id) == [plain_frames] * 2
+
+
+def test_envelope_keeps_the_senders_of_several_buses_apart() -> None:
+    envelope = Envelope(Properties(app_id="a"))
+    message = Outgoing(
+        "", "q", b"{}", replace(envelope.common, correlation_id="c", message_id="m"), True, envelope
+    )
+    ours, theirs, nobodys = (enveloped(message, user_id)[1] for user_id in ("us", "them", ""))
+    assert (b"\x02us" in ours, b"\x04them" in ours) == (True, False)
+    assert (b"\x02us" in theirs, b"\x04them" in theirs) == (False, True)
+    assert len(nobodys) == len(ours) - len(b"\x02us")
+
+
+@pytest.mark.parametrize(
+    ("body", "changes"),
+    [
+        (b"", {}),
+        (b"x" * (frames.SURE_BODY_BYTES + 1), {}),
+        (b"{}", {"correlation_id": None}),
+        (b"{}", {"message_id": None}),
+        (b"{}", {"correlation_id": "\udcff"}),
+        (b"{}", {"message_id": "x" * 256}),
+    ],
+)
+def test_message_that_an_envelope_does_not_fit_takes_the_general_way(
+    body: bytes, changes: dict[str, Any]
+) -> None:
+    envelope = Envelope(Properties(headers={"x": 1}))
+    sent = replace(envelope.common, **{"correlation_id": "c", "message_id": "m", **changes})
+    assert enveloped(Outgoing("", "q", body, sent, envelope=envelope)) == [b"", b""]
+    assert enveloped(Outgoing("", "q", b"{}", sent)) == [b"", b""]
 
 
 @pytest.mark.parametrize(
@@ -129,20 +171,47 @@ def test_fixed_headers_refuse_every_change(change: Callable[[FixedHeaders], obje
 
 @given(properties)
 def test_read_properties_returns_what_was_written(sent: Properties) -> None:
-    found = frames.read_properties(frames.header_frame(7, 0, sent), 7 + 12)
+    found = reading.read_properties(frames.header_frame(7, 0, sent), 7 + 12)
     assert {name: getattr(found, name) for name in NAMES} == {name: getattr(sent, name) for name in NAMES}
     assert isinstance(found, pika.spec.BasicProperties)
 
 
+LATER = st.fixed_dictionaries(
+    {
+        "timestamp": st.none() | st.integers(0, 2**64 - 1),
+        "type": st.none() | short,
+        "user_id": st.none() | short,
+        "app_id": st.none() | short,
+        "cluster_id": st.none() | short,
+    }
+)
+
+
+@given(USUAL, LATER)
+def test_properties_of_steps_and_replies_are_read_with_what_comes_behind(
+    sent: Properties, later: dict[str, Any]
+) -> None:
+    sent = replace(sent, **later)
+    found = reading.read_properties(frames.header_frame(7, 0, sent), 7 + 12)
+    assert {name: getattr(found, name) for name in NAMES} == {name: getattr(sent, name) for name in NAMES}
+
+
+@pytest.mark.parametrize("name", ["content_type", "correlation_id", "reply_to", "message_id", "user_id"])
+def test_text_that_is_no_utf8_is_kept_recognisable_among_the_properties_of_a_step(name: str) -> None:
+    odd = Properties(**{**USUAL_VALUES, "timestamp": 7, "user_id": "u", name: "\udcff\udcfe"})
+    found = reading.read_properties(frames.header_frame(1, 0, odd), 7 + 12)
+    assert {one: getattr(found, one) for one in NAMES} == {one: getattr(odd, one) for one in NAMES}
+
+
 def test_received_properties_can_be_sent_on_by_pika() -> None:
     sent = Properties(reply_to="replies", headers={"a": 1})
-    found = frames.read_properties(frames.header_frame(1, 0, sent), 7 + 12)
+    found = reading.read_properties(frames.header_frame(1, 0, sent), 7 + 12)
     again = decoded(pika.frame.Header(1, 0, found).marshal())
     assert (again.properties.reply_to, again.properties.headers) == ("replies", {"a": 1})
 
 
 def test_fractions_in_headers_stay_fractions() -> None:
-    found = frames.read_properties(
+    found = reading.read_properties(
         frames.header_frame(1, 0, Properties(headers={"x-deadline-s": 1.5})), 7 + 12
     )
     assert found.headers == {"x-deadline-s": 1.5}
@@ -150,19 +219,19 @@ def test_fractions_in_headers_stay_fractions() -> None:
 
 def test_rare_header_types_are_left_to_pika() -> None:
     header = pika.frame.Header(1, 0, pika.BasicProperties(headers={"raw": b"\xff", "text": "t"}))
-    assert frames.read_properties(header.marshal(), 7 + 12).headers == {"raw": b"\xff", "text": "t"}
+    assert reading.read_properties(header.marshal(), 7 + 12).headers == {"raw": b"\xff", "text": "t"}
 
 
 def test_text_that_is_no_utf8_is_kept_recognisable() -> None:
     data = frames.header_frame(1, 0, Properties(correlation_id="XY")).replace(b"XY", b"\xff\xfe")
-    assert frames.read_properties(data, 7 + 12).correlation_id == "\udcff\udcfe"
+    assert reading.read_properties(data, 7 + 12).correlation_id == "\udcff\udcfe"
 
 
 def test_text_that_is_no_utf8_goes_back_as_it_came() -> None:
     odd = Properties(correlation_id="\udcff\udcfe", headers={"k": "\udcff"})
     data = frames.header_frame(1, 0, odd)
     assert b"\x02\xff\xfe" in data
-    assert frames.read_properties(data, 7 + 12).headers == {"k": "\udcff"}
+    assert reading.read_properties(data, 7 + 12).headers == {"k": "\udcff"}
 
 
 NESTED = functools.reduce(
@@ -187,7 +256,7 @@ def test_headers_before_one_that_cannot_be_read_are_kept(field: bytes) -> None:
     table = b"\x01aI\x00\x00\x00\x02\x01b" + field
     fields = struct.pack(">HHQH", 60, 0, 0, 1 << 13 | 1 << 10)
     data = fields + struct.pack(">I", len(table)) + table + b"\x02id"
-    found = frames.read_properties(data, 12)
+    found = reading.read_properties(data, 12)
     assert (found.headers, found.correlation_id) == ({"a": 2}, "id")
 
 
@@ -256,5 +325,5 @@ def test_get_frame_is_what_pika_writes(queue: str, channel: int) -> None:
 def test_answer_to_a_pull_is_read_as_pika_reads_it(tag: int, again: bool, exchange: str, key: str) -> None:
     method = pika.spec.Basic.GetOk(tag, again, exchange, key, 7)
     data = pika.frame.Method(1, method).marshal()
-    assert frames.unpack_method_id(data, 7)[0] == frames.BASIC_GET_OK
-    assert frames.read_get_ok(data, 11) == (tag, again, exchange, key)
+    assert reading.unpack_method_id(data, 7)[0] == frames.BASIC_GET_OK
+    assert reading.read_get_ok(data, 11) == (tag, again, exchange, key)

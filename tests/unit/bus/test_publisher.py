@@ -15,7 +15,8 @@ class Desk:
 
     def __init__(self) -> None:
         self.ended: list[tuple[str, Published]] = []
-        self.publisher = Publisher(lambda on_done, result: on_done(result))
+        self.failed: list[Callable[[Published], None]] = []
+        self.publisher = Publisher(self.failed.append)
 
     def add(
         self, *names: str, deadline_s: float = 100.0, exchange: str = "e", may_resend: bool = True
@@ -39,6 +40,20 @@ class Desk:
 @pytest.fixture
 def desk() -> Desk:
     return Desk()
+
+
+@pytest.mark.parametrize("is_multiple", [True, False])
+def test_callback_that_raises_is_told_of_and_costs_the_others_nothing(desk: Desk, is_multiple: bool) -> None:
+    def fails(_result: Published) -> None:
+        raise ValueError("a bug of the user")
+
+    desk.publisher.add(Pending(Outgoing("e", "key", b"bad", Properties()), b"", fails, 100.0))
+    desk.add("good")
+    desk.send()
+    for tag in (2,) if is_multiple else (1, 2):
+        desk.publisher.confirm(tag, is_multiple, True)
+    assert (desk.failed, desk.outcomes) == ([fails], {"good": Outcome.CONFIRMED})
+    assert desk.publisher.pending_count == 0
 
 
 def test_take_gives_everything_in_order(desk: Desk) -> None:

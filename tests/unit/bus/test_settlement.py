@@ -56,7 +56,9 @@ class Wire:
 
 def deliver(epoch: Epoch, *tags: int) -> list[PikaDelivery]:
     epoch.unsettled_count += len(tags)
-    return [PikaDelivery(epoch, tag, False, "e", "key", Properties(), b"") for tag in tags]
+    return [
+        PikaDelivery(epoch, tag, False, "e", "key", Properties(), b"", epoch.tag, epoch.queue) for tag in tags
+    ]
 
 
 def test_verdicts_of_one_batch_are_written_with_rejections_first() -> None:
