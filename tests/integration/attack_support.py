@@ -87,7 +87,7 @@ class Peer:
 
     def __init__(self, url: str) -> None:
         self.bus = PikaBus(mq_settings(url), name="peer")
-        self.bus.open(timeout_s=10)
+        self.bus.open(timeout_s=30)
         self.bus.declare(TopologySpec(queues=(QueueSpec("answers"), QueueSpec(names.DEAD_QUEUE))))
         self.bus.declare(worker_topology("worker.held", ["worker.held"]))
         self.dead: list[Delivery] = []

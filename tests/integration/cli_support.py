@@ -7,7 +7,7 @@ from contextlib import contextmanager
 from tests.support.processes import Process
 
 
-def reworker(*arguments, folder, timeout_s=30, **options):
+def reworker(*arguments, folder, timeout_s=90, **options):
     return subprocess.run(
         [sys.executable, "-m", "reworker", *arguments],
         cwd=folder,

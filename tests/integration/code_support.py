@@ -71,7 +71,7 @@ class Bed:
             "cache_dir": str(top / "cache"),
             "work_dir": str(top / "work"),
             "cancel_grace_s": 0.5,
-            "download_timeout_s": 1,
+            "download_timeout_s": 20,
         }
 
     @property

@@ -57,8 +57,8 @@ class Poller:
     def socket(self) -> socket.socket:
         """Return a connection."""
         parts = urlsplit(self.api.url)
-        made = socket.create_connection((str(parts.hostname), parts.port), 10)
-        made.settimeout(10)
+        made = socket.create_connection((str(parts.hostname), parts.port), 30)
+        made.settimeout(30)
         return made
 
     def head(self, method: str, path: str, *headers: str) -> bytes:

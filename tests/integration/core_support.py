@@ -33,7 +33,7 @@ class EchoWorker:
         self._lock = threading.Lock()
         self._numbers = itertools.count(1)
         self.bus = PikaBus(mq_settings(url), name="echo")
-        self.bus.open(timeout_s=10)
+        self.bus.open(timeout_s=30)
         queue = names.worker_queue("noop")
         self.bus.declare(worker_topology(queue, [names.step_key("noop")]))
         self.bus.consume(queue, self._on_delivery, prefetch=50)

@@ -90,7 +90,7 @@ class Host:
 
     def wait_for_replacement(self, name: str, pid: int) -> int:
         """Wait until another process is in a slot; return its id."""
-        wait_until(lambda: self.pids()[name] != pid, 20, f"another process for {name}")
+        wait_until(lambda: self.pids()[name] != pid, 60, f"another process for {name}")
         return self.pids()[name]
 
     def kill(self, name: str) -> int:

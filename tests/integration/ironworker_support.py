@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import io
 import itertools
 import json
@@ -123,8 +124,9 @@ def raw(api: Api, request: bytes, *, then: bytes = b"") -> tuple[int, bytes, byt
         then: is sent when the server has said ``100 Continue``.
     """
     place = urlsplit(api.url)
-    with socket.create_connection((place.hostname or "", place.port or 0), timeout=15) as connection:
-        connection.sendall(request)
+    with socket.create_connection((place.hostname or "", place.port or 0), timeout=60) as connection:
+        with contextlib.suppress(ConnectionError):  # who is refused early is to hear why
+            connection.sendall(request)
         found = b""
         if then:
             while b"\r\n\r\n" not in found:

@@ -46,7 +46,7 @@ class CodeHands:
         self._numbers = itertools.count(1)
         self._pool = ThreadPoolExecutor(SLOT_COUNT)
         self.bus = PikaBus(mq_settings(url), name="hands")
-        self.bus.open(timeout_s=10)
+        self.bus.open(timeout_s=30)
 
     def take(self, code: CodeRow) -> None:
         """Take the tasks of a code from now on."""

@@ -83,7 +83,7 @@ class Plugin:
         request = urllib.request.Request(self.url + path, json.dumps(value).encode(), method="POST")
         request.add_header("Authorization", "Basic " + b64encode(b"guest:guest").decode())
         request.add_header("Content-Type", "application/json")
-        with urllib.request.urlopen(request, timeout=10) as response:
+        with urllib.request.urlopen(request, timeout=30) as response:
             assert response.status in (200, 201, 204)
 
     def add_user(self, name, *, tag="none"):
@@ -144,6 +144,6 @@ def requested(client, playbook_id):
     queue = channel.queue_declare("", exclusive=True).method.queue
     body = json.dumps({"group": "web", "playbook_id": playbook_id}).encode()
     channel.basic_publish("re", "job.create", body, pika.BasicProperties(reply_to=queue), mandatory=True)
-    _, _, answer = next(channel.consume(queue, auto_ack=True, inactivity_timeout=20))
+    _, _, answer = next(channel.consume(queue, auto_ack=True, inactivity_timeout=60))
     channel.cancel()
     return json.loads(answer)["id"]

@@ -36,7 +36,7 @@ class FakeCore:
         self.dead: list[Delivery] = []
 
     def __enter__(self) -> FakeCore:
-        self.bus.open(timeout_s=10)
+        self.bus.open(timeout_s=30)
         queues = (QueueSpec("re.replies"), QueueSpec("re.dead"))
         self.bus.declare(TopologySpec(exchanges=(ExchangeSpec("re"),), queues=queues))
         self.bus.consume("re.replies", lambda one: self._keep(one, self.replies), prefetch=0)
@@ -79,6 +79,18 @@ class FakeCore:
     def wait(self, attempt: str, *statuses: str) -> None:
         """Wait until an attempt has answered so."""
         wait_until(lambda: self.statuses(attempt) == list(statuses), 30, f"{statuses} of {attempt}")
+
+    def wait_for(self, attempt: str, status: str) -> None:
+        """Wait until an attempt has answered so, among others: it may be over before anybody looks."""
+        wait_until(lambda: status in self.statuses(attempt), 30, f"{status} of {attempt}")
+
+    def hear_all(self) -> None:
+        """Wait until every reply that is in the queue by now has been heard."""
+        last = "the last reply"
+        self.bus.publish(Outgoing("", "re.replies", encode({"status": ""}), Properties(correlation_id=last)))
+        wait_until(lambda: self.statuses(last), 30, last)
+        found = [one.properties.correlation_id for one in self.replies]
+        del self.replies[found.index(last)]
 
 
 def start_scripted(process: Callable[..., Process], url: str, *arguments: str, **variables: str) -> Process:
