@@ -233,7 +233,7 @@ def test_line_ends_in_headers_add_no_header(api: Api, admin: httpx.Client) -> No
         "Content-Type: application/json\r\nIdempotency-Key: a\rX-Evil: 1\r\nContent-Length: 2\r\n\r\n{}"
     )
     host, port = urlsplit(api.url).hostname, urlsplit(api.url).port
-    with socket.create_connection((host, port), timeout=10) as connection:
+    with socket.create_connection((host, port), timeout=30) as connection:
         connection.sendall(raw.encode())
         assert connection.recv(4096).startswith(b"HTTP/1.1 400 ")
     answer = admin.put("/views/a%0d%0aX-Evil:%201", json={"query": "a"})

@@ -40,8 +40,12 @@ def desk(any_broker_url: str, tmp_path: Path) -> Iterator[Counter]:
 def test_queues_and_workers_are_seen(channel: Any, any_broker_url: str, desk: Counter) -> None:
     put_letter(channel, b"{}")
     with running_worker("noop", any_broker_url):
-        queue = wait_until(lambda: desk.queue("worker.noopworker"), poll_s=0.1)
+        # what is shown was seen some seconds ago, perhaps before the worker consumed
+        queue = wait_until(
+            lambda: (got := desk.queue("worker.noopworker")) and got["consumers"] and got, poll_s=0.1
+        )
         assert (queue["kind"], queue["consumers"], queue["ready"]) == ("worker", 1, 0)
+        wait_until(lambda: desk.get("workers")["items"], poll_s=0.1)
         found = desk.get("workers")
         (worker,) = found["items"]
         assert (worker["worker"], worker["state"], worker["version"]) == (
@@ -50,14 +54,14 @@ def test_queues_and_workers_are_seen(channel: Any, any_broker_url: str, desk: Co
             __version__,
         )
         assert (found["state"], found["versions"]) == ("up", [__version__])
-        dead = desk.queue("re.dead")
+        dead = wait_until(lambda: (got := desk.queue("re.dead")) and got["ready"] and got, poll_s=0.1)
         assert (dead["kind"], dead["ready"], dead["consumers"]) == ("dead", 1, 0)
         channel.queue_declare("worker.noopworker.retry.5s")
         for number in range(30):
             put_letter(channel, b"%d" % number)
         grown = wait_until(lambda: (desk.queue("re.dead")["change_per_s"] or 0) > 0, poll_s=0.2)
         assert grown
-        assert desk.queue("re.dead")["ready"] == 31
+        wait_until(lambda: desk.queue("re.dead")["ready"] == 31, poll_s=0.2)
     assert "***" in desk.get("queues")["broker"]
 
 
@@ -85,8 +89,8 @@ def test_worker_that_was_stopped_is_gone_at_once(any_broker_url: str, desk: Coun
 
     with running_worker("noop", any_broker_url):
         wait_until(lambda: states() == ["consuming"], poll_s=0.1)
-    wait_until(lambda: states() != ["consuming"], poll_s=0.1)
-    assert states() == [], "it was not silent, it said goodbye"
+    (left,) = wait_until(lambda: (now := states()) != ["consuming"] and (now,), poll_s=0.1)
+    assert left == [], "it was not silent, it said goodbye"
 
 
 def test_dead_letter_is_edited_and_sent_back(channel: Any, desk: Counter) -> None:

@@ -100,7 +100,7 @@ def test_logs_print_the_output_of_the_steps(shared):
     def lines():
         return reworker("logs", deployment, folder=shared).stdout.splitlines()
 
-    wait_until(lambda: len(lines()) == 2, 10, "two lines of output")
+    wait_until(lambda: len(lines()) == 2, 60, "two lines of output")
     assert [line.split("  ")[-1] for line in lines()] == [
         "Run on web1: nothing to do",
         "Run on web2: nothing to do",
@@ -237,7 +237,7 @@ def test_core_says_what_to_install_on_a_machine_for_workers_only(folder):
         cwd=folder,
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=90,
         check=False,
     )
     assert result.returncode == 2
@@ -294,7 +294,7 @@ def test_new_makes_a_worker_that_passes_its_own_test_and_runs(process, folder, b
         cwd=plugin,
         capture_output=True,
         text=True,
-        timeout=60,
+        timeout=90,
         check=False,
     )
     assert own.returncode == 0, own.stdout + own.stderr
@@ -333,7 +333,7 @@ def test_a_signal_ends_the_search_for_a_broker(process, command, name):
     waiting = process("-m", "reworker", *command, f"amqp://127.0.0.1:{free_port()}/")
     waiting.wait_for_line("cannot connect")
     waiting.send_signal(signal.Signals[name])
-    assert waiting.wait(5) == 0
+    assert waiting.wait(20) == 0
     assert "stopped while looking for the broker" in waiting.output
 
 

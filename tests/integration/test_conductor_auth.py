@@ -100,7 +100,7 @@ def test_revoked_token_ends_with_those_that_were_given_for_it(poller: Poller) ->
     assert [one.get("/api/tasks/poll/t").status_code for one in clients] == [204, 204]
     poller.api.access.revoke(view.id)
     for one in clients:
-        wait_until(lambda one=one: one.get("/api/tasks/poll/t").status_code == 401, 10)  # type: ignore[misc]  # bound on purpose
+        wait_until(lambda one=one: one.get("/api/tasks/poll/t").status_code == 401, 30)  # type: ignore[misc]  # bound on purpose
 
 
 def test_token_for_some_groups_takes_no_task_of_all(poller: Poller) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import statistics
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -50,7 +51,7 @@ def test_step_has_begun_when_its_poller_wants_the_connection_closed(poller: Poll
     with poller.socket() as one:
         one.sendall(poller.head("GET", "/api/tasks/poll/closing", "Connection: close"))
         assert task_id.encode() in b"".join(iter(lambda: one.recv(5000), b""))
-    wait_until(lambda: poller.gateway.polls[-1].state != "answered", 5)
+    wait_until(lambda: poller.gateway.polls[-1].state != "answered", 30)
     assert poller.gateway.polls[-1].state == "written"
 
 
@@ -65,21 +66,23 @@ def test_body_with_a_poll_is_passed_over(poller: Poller) -> None:
 
 def test_answer_comes_in_one_piece_and_at_once(poller: Poller) -> None:
     with poller.socket() as one:
-        began_s = time.monotonic()
+        times_s = []
         for _ in range(100):
+            began_s = time.monotonic()
             one.sendall(poller.posted("/api/tasks", {"taskId": "x.1", "status": "COMPLETED"}))
             # what was sent in one piece is received in one
             assert one.recv(1000).endswith(b"\r\n\r\nx.1")
-        # 40 ms for each would be four seconds
-        assert time.monotonic() - began_s < 2
+            times_s.append(time.monotonic() - began_s)
+        # each would take 40 ms; some do on a busy machine
+        assert statistics.median(times_s) < 0.02
 
 
 def test_end_of_the_server_answers_polls_that_are_held(tmp_path: Path) -> None:
     with polled(tmp_path, hold_s=8) as poller, poller.socket() as one:
         one.sendall(poller.head("GET", "/api/tasks/poll/t"))
-        wait_until(lambda: poller.gateway.polls, 5)
+        wait_until(lambda: poller.gateway.polls, 30)
         began_s = time.monotonic()
-    assert time.monotonic() - began_s < 5
+    assert time.monotonic() - began_s < 7
     assert poller.gateway.polls[0].state == "cancelled"
 
 
@@ -87,8 +90,8 @@ def test_step_goes_to_somebody_else_when_its_poller_has_gone(tmp_path: Path) -> 
     with polled(tmp_path, hold_s=8) as poller:
         with poller.socket() as dead:
             dead.sendall(poller.head("GET", "/api/tasks/poll/t"))
-            wait_until(lambda: poller.gateway.polls, 5)
-        wait_until(lambda: poller.gateway.polls[0].state == "cancelled", 5)
+            wait_until(lambda: poller.gateway.polls, 30)
+        wait_until(lambda: poller.gateway.polls[0].state == "cancelled", 7)
         poller.gateway.put()
         assert poller.poll().status_code == 200
 
@@ -97,8 +100,8 @@ def test_step_has_begun_only_when_its_poller_reads_the_answer(tmp_path: Path) ->
     with polled(tmp_path, hold_s=8) as poller:
         with poller.socket() as one:
             one.sendall(poller.head("GET", "/api/tasks/poll/t"))
-            wait_until(lambda: poller.gateway.polls, 5)
+            wait_until(lambda: poller.gateway.polls, 30)
             task_id = poller.gateway.put()
             assert task_id.encode() in one.recv(5000)
-        wait_until(lambda: poller.gateway.polls[0].state == "written", 5)
+        wait_until(lambda: poller.gateway.polls[0].state == "written", 30)
         assert list(poller.gateway.leased) == [task_id]

@@ -12,6 +12,7 @@ from reworker.gateway.contract import CallLater, Completed, Failed, Standing, Ta
 from reworker.task_errors import NoRoomForType, TooManyTypes
 from tests.integration.conductor_support import Poller, polled
 from tests.support.fake_gateway import DEPLOYMENT
+from tests.support.waiting import wait_until
 
 
 @pytest.fixture(scope="module")
@@ -163,7 +164,7 @@ def test_step_that_cannot_be_told_goes_back(poller: Poller, path: str) -> None:
     kind = TaskType("odd")
     poller.gateway.put(kind.name, parameters={"what": object()})
     assert poller.http.get(path).status_code == 500
-    assert poller.gateway.polls[-1].state == "cancelled"
+    wait_until(lambda: poller.gateway.polls[-1].state == "cancelled")
     assert len(poller.gateway.queues.pop(kind)) == 1
 
 

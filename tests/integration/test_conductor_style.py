@@ -100,7 +100,7 @@ def test_task_of_a_killed_process_is_unknown_or_executed_again(
     assert final(core, safe, begun_count=2)["status"] == "completed"
     assert final(core, unsafe)["status"] == "unknown"
     program.kill9()
-    wait_until(lambda: not any(map(is_alive, pids_in(program).values())), 2, "nobody to be left")
+    wait_until(lambda: not any(map(is_alive, pids_in(program).values())), 30, "nobody to be left")
 
 
 @EMBEDDED
@@ -119,7 +119,7 @@ def test_program_drains_however_it_waits(
 ) -> None:
     program = start(ending)
     running = core.send(1, 2, "worker.adding", a=1, seconds=0.5)
-    core.wait(running, "started")
+    core.wait_for(running, "started")
     program.send_signal(number)
     assert program.wait() == code
     core.wait(running, "started", "completed")
@@ -133,7 +133,7 @@ def test_program_drains_when_it_stops_its_workers_itself(
 ) -> None:
     program = start(ending)
     running = core.send(1, 2, "worker.adding", a=1, seconds=0.5)
-    core.wait(running, "started")
+    core.wait_for(running, "started")
     (tmp_path / "stop").touch()
     assert program.wait() == (0 if ending == "stop" else 1)
     core.wait(running, "started", "completed")
@@ -145,7 +145,7 @@ def test_tasks_are_cancelled_paused_and_executed_side_by_side(
     core: FakeCore, start: Callable[..., Process], tmp_path: Path
 ) -> None:
     program = start("all", REWORKER_ENDING_PAUSED="false")
-    side_by_side = [core.send(n, 2, "worker.adding", a=n, seconds=0.5) for n in range(1, 4)]
+    side_by_side = [core.send(n, 2, "worker.adding", a=n, seconds=2) for n in range(1, 4)]
     sleeping, blocking = core.send(4, 2, "worker.eu.waiting", seconds=60), core.send(5, 2, "worker.blocking")
     for one in (sleeping, blocking):
         core.wait(one, "started")
@@ -224,7 +224,7 @@ def test_health_and_metrics_of_all_are_told_at_the_port_of_the_metrics_settings(
     assert final(core, core.send(1, 2, "worker.adding"))["status"] == "completed"
 
     def figures() -> str:
-        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=5) as answer:
+        with urllib.request.urlopen(f"http://127.0.0.1:{port}/metrics", timeout=30) as answer:
             return str(answer.read().decode())
 
     for line in (
@@ -232,4 +232,4 @@ def test_health_and_metrics_of_all_are_told_at_the_port_of_the_metrics_settings(
         'task_execution_started_total{taskType="adding"} 1',
         'task_execute_time_seconds_count{taskType="adding",status="SUCCESS"} 1',
     ):
-        wait_until(lambda line=line: line in figures(), 10, line)  # type: ignore[misc]  # bound here
+        wait_until(lambda line=line: line in figures(), 30, line)  # type: ignore[misc]  # bound here

@@ -49,7 +49,7 @@ def test_steps_wait_for_the_end_of_a_pause_when_a_worker_is_paused(world: World,
         wait_until(lambda: world.waiting(QUEUE) == 1)
         tell(world, f"resume.{name}")
         world.wait(attempt, "started", "completed")
-        assert pool.state is State.CONSUMING
+        wait_until(lambda: pool.state is State.CONSUMING)
 
 
 def test_running_job_goes_on_when_a_worker_is_paused(world: World) -> None:
@@ -162,18 +162,18 @@ def test_operator_sees_and_holds_workers_when_using_the_command_line(
         worker.wait_for_line(READY)
         running = core.send(1, 2, "worker.life", subcommand="Shell", file=os.devnull)
         core.wait(running, "started")
-        code, text = control("pause", "life", "--reason", "patching")
+        code, text = control("pause", "life", "--reason", "patching", "--wait", "2")
         assert code == 0
         assert f":{worker.pid}  quiet  version {__version__}" in text
         assert running in text
         worker.wait_for_line("paused: patching")
         waiting = core.send(2, 2, "worker.life", subcommand="Do")
-        code, text = control("resume", "life", "-o", "json")
+        code, text = control("resume", "life", "-o", "json", "--wait", "2")
         assert json.loads(text)["state"] == "consuming"
         assert control("cancel", "life", running)[0] == 0
         core.wait(running, "started", "completed")
         core.wait(waiting, "started", "completed")
-        code, text = control("ping", "--wait", "0.3")
+        code, text = control("ping", "--wait", "2")
         assert "consuming" in text
         assert worker.terminate() == 0
 

@@ -228,7 +228,7 @@ def test_client_that_goes_away_within_its_upload_leaves_nothing(iron: Iron) -> N
     open_before = _temporary_files()
     place = urlsplit(iron.api.url)
     for sent in (b"--b\r\n", part("data", DATA) + part("file", b"x" * 3_000_000, '; filename="x"')):
-        with socket.create_connection((place.hostname or "", place.port or 0), timeout=10) as connection:
+        with socket.create_connection((place.hostname or "", place.port or 0), timeout=30) as connection:
             connection.sendall(
                 (
                     f"POST /2/projects/{iron.project}/codes HTTP/1.1\r\nHost: localhost\r\n"
@@ -237,7 +237,7 @@ def test_client_that_goes_away_within_its_upload_leaves_nothing(iron: Iron) -> N
                 ).encode()
                 + sent
             )
-    wait_until(lambda: _temporary_files() <= open_before, timeout_s=10)
+    wait_until(lambda: _temporary_files() <= open_before)
     assert is_as_before(iron)
 
 

@@ -46,7 +46,7 @@ def test_request_in_the_form_for_proxies_is_answered(iron: Iron, place: str) -> 
 
 
 def test_request_for_proxies_works_through_a_client_that_uses_us_as_its_proxy(iron: Iron) -> None:
-    with httpx.Client(proxy=iron.api.url, trust_env=False, verify=False) as client:
+    with httpx.Client(proxy=iron.api.url, trust_env=False, verify=False, timeout=30) as client:
         address = f"http://worker-aws-us-east-1.iron.io/2/projects/{iron.project}/tasks?oauth={iron.token}"
         answer = client.post(address, json={"tasks": [{"code_name": "Hello", "payload": "{}"}]})
         assert said(answer)["msg"] == "Queued up"

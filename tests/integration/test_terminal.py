@@ -58,9 +58,9 @@ def on_terminal(folder: Path, *arguments: str) -> str:
     reader = threading.Thread(target=read)
     reader.start()
     command = [sys.executable, "-m", "reworker", *arguments]
-    subprocess.run(command, cwd=folder, stdin=theirs, stdout=theirs, stderr=theirs, timeout=30, check=False)
+    subprocess.run(command, cwd=folder, stdin=theirs, stdout=theirs, stderr=theirs, timeout=90, check=False)
     os.close(theirs)
-    reader.join(10)
+    reader.join(30)
     os.close(ours)
     return b"".join(pieces).decode()
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import signal
@@ -31,7 +32,7 @@ def reworker(up: Up, folder: Path, *arguments: str) -> str:
     command = [sys.executable, "-m", "reworker", *arguments]
     environment = {**os.environ, "REWORKER_DB": up.db}
     done = subprocess.run(
-        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=60, check=False
+        command, cwd=folder, env=environment, capture_output=True, text=True, timeout=90, check=False
     )
     assert done.returncode == 0, done.stdout + done.stderr
     return done.stdout
@@ -40,10 +41,17 @@ def reworker(up: Up, folder: Path, *arguments: str) -> str:
 def code_worker_of(process: Process) -> int | None:
     """Return the process that runs the tasks, if it is there."""
     for one in Path(f"/proc/{process.pid}/task").glob("*/children"):
-        for child in one.read_text().split():
-            if b"code" in Path(f"/proc/{child}/cmdline").read_bytes().split(b"\0"):
+        for child in read(one).split():
+            if b"code" in read(Path(f"/proc/{int(child)}/cmdline")).split(b"\0"):
                 return int(child)
     return None
+
+
+def read(path: Path) -> bytes:
+    """Return what is in a file; nothing, of a thread or a process that ends just now."""
+    with contextlib.suppress(OSError):
+        return path.read_bytes()
+    return b""
 
 
 def test_script_runs_when_it_is_uploaded_and_again_when_the_worker_was_killed(up: Up, tmp_path: Path) -> None:
@@ -59,7 +67,7 @@ def test_script_runs_when_it_is_uploaded_and_again_when_the_worker_was_killed(up
 
 
 def test_code_worker_ends_with_up_however_that_ends(up: Up) -> None:
-    wait_until(lambda: code_worker_of(up.process) is not None, 20)
+    wait_until(lambda: code_worker_of(up.process) is not None, 60)
     own = code_worker_of(up.process)
     up.process.send_signal(signal.SIGKILL)
-    wait_until(lambda: not Path(f"/proc/{own}").exists(), 20)
+    wait_until(lambda: not Path(f"/proc/{own}").exists(), 60)

@@ -47,7 +47,7 @@ def client(home: House, *scopes: Scope, limits: Limits | None = None) -> httpx.C
     """Return a browser of somebody whose token has these scopes."""
     token = home.access.create_token("bob", list(scopes), limits or Limits())[1]
     headers = {"Authorization": f"Bearer {token}", "Sec-Fetch-Site": "same-origin"}
-    return httpx.Client(base_url=home.url, headers=headers, trust_env=False)
+    return httpx.Client(base_url=home.url, headers=headers, trust_env=False, timeout=30)
 
 
 def test_page_says_what_a_reader_may_not_do_and_refuses_it(home: House, waiting: str) -> None:

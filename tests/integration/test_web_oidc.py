@@ -336,7 +336,9 @@ def test_provider_that_leads_elsewhere_is_not_followed(fresh: Place) -> None:
 def test_address_answers_with_404_when_no_provider_is_set_up(tmp_path: Path) -> None:
     with serving(tmp_path) as api:
         for path in ("login", "callback"):
-            answer = httpx.get(f"{api.url}/oidc/{path}", trust_env=False, headers={"Accept": "text/html"})
+            answer = httpx.get(
+                f"{api.url}/oidc/{path}", trust_env=False, timeout=30, headers={"Accept": "text/html"}
+            )
             assert answer.status_code == 404
             assert "log in with a token" in answer.text
 

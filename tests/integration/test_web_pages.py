@@ -31,7 +31,9 @@ def visitor(home: House) -> Iterator[Visitor]:
     opened: list[httpx.Client] = []
 
     def enter(*scopes: Scope, limits: Limits | None = None) -> httpx.Client:
-        client = httpx.Client(base_url=home.url, headers={"Origin": home.url, "Accept": "text/html"})
+        client = httpx.Client(
+            base_url=home.url, headers={"Origin": home.url, "Accept": "text/html"}, timeout=30
+        )
         opened.append(client)
         if scopes:
             _, token = home.access.create_token("visitor", scopes, limits)
@@ -300,7 +302,7 @@ def test_the_first_admin_is_made_once_when_the_link_is_used(tmp_path: Path) -> N
     with house(tmp_path, has_auth=True) as fresh:
         assert fresh.access.revoke(fresh.access.tokens()[0].id)
         secret = fresh.access.first_link()
-        with httpx.Client(base_url=fresh.url, headers={"Origin": fresh.url}) as client:
+        with httpx.Client(base_url=fresh.url, headers={"Origin": fresh.url}, timeout=30) as client:
             assert client.get(f"/login/{secret}").status_code == 200
             answer = client.post(f"/login/{secret}")
             found = re.search(r"rw_[0-9a-f]{24}_[0-9a-f]{64}", answer.text)
@@ -308,7 +310,7 @@ def test_the_first_admin_is_made_once_when_the_link_is_used(tmp_path: Path) -> N
             assert fresh.access.principal_of(found[0]).scopes == {Scope.ADMIN}
             assert client.get("/admin").status_code == 200
             assert found[0] not in client.get("/admin").text
-        with httpx.Client(base_url=fresh.url, headers={"Origin": fresh.url}) as other:
+        with httpx.Client(base_url=fresh.url, headers={"Origin": fresh.url}, timeout=30) as other:
             again = other.post(f"/login/{secret}")
             assert (again.status_code, "has been used" in again.text) == (401, True)
             assert other.get("/admin").status_code == 303
@@ -317,7 +319,24 @@ def test_the_first_admin_is_made_once_when_the_link_is_used(tmp_path: Path) -> N
 def test_cookies_are_for_https_only_when_the_outside_speaks_it(tmp_path: Path) -> None:
     with house(tmp_path, has_auth=True, is_tls=True) as made:
         headers = {"Origin": made.url.replace("http:", "https:")}
-        answer = httpx.post(f"{made.url}/login", data={"token": made.token}, headers=headers)
+        answer = httpx.post(f"{made.url}/login", data={"token": made.token}, headers=headers, timeout=30)
         cookie = answer.headers["set-cookie"]
         assert cookie.startswith("__Host-reworker=")
         assert "Secure" in cookie
+
+
+def test_page_that_is_not_there_says_what_was_looked_for_and_where_to_go(
+    home: House, visitor: Visitor
+) -> None:
+    client = visitor(Scope.READ)
+    secret, long = "a" * 64, "/x" * 2000
+    answer = client.get(f"/playbooks/<b>/{secret}")
+    assert answer.status_code == 404
+    assert "There is no page /playbooks/&lt;b&gt;/***." in answer.text
+    assert '<a class="button primary" href="/playbooks">Go to Playbooks</a>' in answer.text
+    assert f"There is no page {'/x' * 100}. The address" in client.get(long).text
+    gone = client.get(f"/deployments/{'5' * 24}")
+    assert "5" * 24 in gone.text
+    assert "Go to Deployments" in gone.text
+    # who is not logged in may not go there
+    assert "Go to Playbooks" not in visitor().get("/playbooks/no/such").text

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import socket
 import ssl
 from collections.abc import Iterator
@@ -43,8 +44,8 @@ def server() -> Iterator[WebServer]:
 
 def client(server: WebServer) -> socket.socket:
     parts = urlsplit(server.url)
-    made = socket.create_connection((parts.hostname, parts.port), 10)
-    made.settimeout(10)
+    made = socket.create_connection((parts.hostname, parts.port), 30)
+    made.settimeout(30)
     return made
 
 
@@ -79,7 +80,7 @@ def test_connection_is_closed_when_a_body_never_ends_that_was_answered(server: W
     with client(server) as slow:
         slow.sendall(b"POST /no HTTP/1.1\r\nHost: x\r\nContent-Length: 100000\r\n\r\na")
         assert read_until(slow, b"\r\n\r\nno").startswith(b"HTTP/1.1 401")
-        wait_until(lambda: is_closed_on_another_byte(slow), 10, "a connection that is closed")
+        wait_until(lambda: is_closed_on_another_byte(slow), 30, "a connection that is closed")
 
 
 def is_closed_on_another_byte(one: socket.socket) -> bool:
@@ -114,12 +115,13 @@ def test_server_answers_on_when_a_client_does_not_speak_http(server: WebServer, 
         wrong.sendall(said)
         found = wrong.recv(1000)
         assert found == b"" or found.startswith(b"HTTP/1.1 400")
-    assert httpx.get(server.url).status_code == 200
+    assert httpx.get(server.url, timeout=30).status_code == 200
 
 
 def test_head_is_refused_when_it_is_too_large(server: WebServer) -> None:
     with client(server) as wrong:
-        wrong.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX-A: " + b"a" * 2_000_000)
+        with contextlib.suppress(ConnectionError):  # it may have heard enough before all is sent
+            wrong.sendall(b"GET / HTTP/1.1\r\nHost: x\r\nX-A: " + b"a" * 2_000_000)
         assert wrong.recv(1000).startswith(b"HTTP/1.1 400")
 
 
@@ -137,7 +139,7 @@ def test_all_requests_end_when_the_server_closes(server: WebServer) -> None:
     held.sendall(b"GET / HTTP/1.1\r\nHost: x\r\n\r\n")
     held.recv(1000)
     server.__exit__()
-    wait_until(lambda: held.recv(1) == b"", 5, "the connection to end")
+    wait_until(lambda: held.recv(1) == b"", 30, "the connection to end")
     held.close()
 
 
@@ -149,7 +151,7 @@ def test_server_speaks_tls_with_its_certificate(tmp_path: Path) -> None:
         url = server.url.replace("127.0.0.1", "localhost")
         assert url.startswith("https://")
         trusting = ssl.create_default_context(cafile=str(made.cert))
-        assert httpx.get(url, verify=trusting).status_code == 200
+        assert httpx.get(url, verify=trusting, timeout=30).status_code == 200
 
 
 def test_server_says_so_when_its_certificate_is_none(tmp_path: Path) -> None:

@@ -81,7 +81,7 @@ def test_address_is_that_which_the_server_before_us_has_added(api: Api) -> None:
 
 @pytest.mark.parametrize("headers", FOREIGN)
 def test_forms_of_other_sites_log_nobody_in(api: Api, headers: dict[str, str]) -> None:
-    answer = httpx.post(f"{api.url}/login", data={"token": api.token()}, headers=headers)
+    answer = httpx.post(f"{api.url}/login", data={"token": api.token()}, headers=headers, timeout=30)
     assert (answer.status_code, answer.headers.get("set-cookie")) == (403, None)
 
 
@@ -90,7 +90,7 @@ def test_cookie_is_for_https_only_when_we_speak_it_ourselves(tmp_path: Path) -> 
     trusting = ssl.create_default_context(cafile=str(made.cert))
     with serving(tmp_path, tls_certificate=str(made.cert), tls_key=str(made.key)) as api:
         url = api.url.replace("127.0.0.1", "localhost")
-        with httpx.Client(base_url=url, verify=trusting, headers={"Origin": url}) as browser:
+        with httpx.Client(base_url=url, verify=trusting, headers={"Origin": url}, timeout=30) as browser:
             cookies = browser.post("/login", data={"token": api.token()}).headers["set-cookie"]
             assert cookies.startswith("__Host-reworker=")
             assert "Secure" in cookies
@@ -103,7 +103,7 @@ def test_log_has_the_faults_of_pages_but_no_secret(tmp_path: Path, caplog: pytes
     with serving(tmp_path) as api:
         with sqlite3.connect(tmp_path / "api.db") as database:
             database.execute("DROP TABLE token")
-        answer = httpx.post(f"{api.url}/login/{secret}")
+        answer = httpx.post(f"{api.url}/login/{secret}", timeout=30)
     assert answer.status_code >= 500
     assert "POST /login/*** failed" in caplog.text
     assert secret not in caplog.text

@@ -106,7 +106,7 @@ def test_notification_waits_when_the_answer_is_none(server: HttpServer, answer: 
     server.answers["/inventory"] = answer
     begin = time.monotonic()
     _, transcript = told(server.url, request_timeout_s=0.3)
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 30, "an answer has no end"
     assert [one.routing_key for one in transcript.sent] == ["worker.webhooknotify.retry.1s"]
 
 

@@ -244,7 +244,7 @@ def test_names_of_codes_are_completed(shell: Shell) -> None:
         env={**os.environ, **shell.environment, **words, "_REWORKER_COMPLETE": "bash_complete"},
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=90,
         check=False,
     )
     assert (found.stdout, found.stderr) == ("plain,completed-one\n", "")
