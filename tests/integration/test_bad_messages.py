@@ -73,7 +73,7 @@ def test_worker_answers_each_malformed_step_and_takes_the_next_good_one(
     for number, body in enumerate(BAD_STEPS):
         core.wait(core.send_raw(f"{number:024x}.1", body), "failed")
         core.wait(core.send(1000 + number), "started", "completed")
-    wait_until(lambda: len(core.dead) == len(BAD_STEPS), 20)
+    wait_until(lambda: len(core.dead) == len(BAD_STEPS), 60)
     assert [one.body for one in core.dead] == BAD_STEPS, "whoever looks after them finds them whole"
     assert "was not understood" in json.loads(core.replies[0].body)["message"]
     assert "Traceback" not in worker.output
@@ -93,7 +93,7 @@ def test_worker_goes_on_when_nobody_can_be_answered(
     for number, reply_to in enumerate((None, "log", "no.such.queue", "../../x")):
         core.send_raw(f"{number:024x}.7", GOOD_STEP, reply_to=reply_to)
         core.wait(core.send(100 + number), "started", "completed")
-    wait_until(lambda: len(core.dead) == 2 * len(odd_ids), 20)
+    wait_until(lambda: len(core.dead) == 2 * len(odd_ids), 60)
     assert "\x1b" not in worker.output
     assert "Traceback" not in worker.output
     assert worker.terminate() == 0
@@ -118,7 +118,7 @@ def test_worker_goes_on_when_its_properties_are_of_another_world(
         properties = with_headers(odd_id, table)
         assert publish_raw(any_broker_url, "re", "worker.scripted", GOOD_STEP, properties)
         core.wait(core.send(2000 + number), "started", "completed")
-        wait_until(partial(has_length, core.replies, count + 4), 10, repr(odd_id))
+        wait_until(partial(has_length, core.replies, count + 4), 30, repr(odd_id))
     assert "Traceback" not in worker.output
     assert worker.terminate() == 0
 

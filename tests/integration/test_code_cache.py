@@ -80,6 +80,6 @@ def test_copies_are_whole_while_packages_come_and_go(tmp_path: Path) -> None:
     threads = [threading.Thread(target=work, args=(own,)) for own in range(3)]
     for one in threads:
         one.start()
-    wait_until(lambda: not any(one.is_alive() for one in threads), 30)
+    wait_until(lambda: not any(one.is_alive() for one in threads), 60)
     assert problems == []
     assert len(list(tmp_path.glob("?-*/x/y"))) == 120

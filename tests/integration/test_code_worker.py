@@ -29,6 +29,14 @@ def bed() -> Iterator[Bed]:
         found.close()
 
 
+def fifo(bed: Bed) -> Path:
+    """Make a pipe that tasks wait at until the test writes to it."""
+    made = bed.top / "go"
+    os.mkfifo(made)
+    made.chmod(0o666)
+    return made
+
+
 def test_process_gets_the_arguments_in_their_order(bed: Bed) -> None:
     words = log_of(bed.shell('printf "%s\\n" "$0" "$@"; pwd')).splitlines()
     folder = words.pop()
@@ -52,7 +60,7 @@ def test_runner_of_the_go_guide_finds_its_folder_in_the_first_argument(bed: Bed)
         "__runner__.sh": runner + 'cd "$(root "$@")"; chmod +x worker; ./worker "$@"',
         "worker": "#!/bin/sh\npwd",
     }
-    found = bed.run(files, timeout_s=5)
+    found = bed.run(files, timeout_s=30)
     assert found.data == {"exit_code": 0}
     assert log_of(found).endswith("/task\n")
 
@@ -149,21 +157,28 @@ def test_log_has_both_streams_in_the_order_in_which_they_were_written(bed: Bed) 
 
 
 def test_stdout_is_known_apart_when_that_is_wanted(bed: Bed) -> None:
-    script = "echo one; sleep 0.15; echo two >&2; sleep 0.15; printf three"
-    found = bed.shell(script, splits_output=True)
+    go, sent, found = fifo(bed), bed.harness.bus.sent, []
+    script = f"echo one; read x < {go}; echo two >&2; read x < {go}; printf three"
+    thread = threading.Thread(target=lambda: found.append(bed.shell(script, splits_output=True)))
+    thread.start()
+    for word in (b"one", b"two"):  # which stream was written to first can be told when each has been read
+        wait_until(
+            lambda word=word: any(word in one.body for one in list(sent) if one.routing_key == "output"), 30
+        )  # type: ignore[misc]  # bound in the loop
+        go.write_text("x\n")
+    thread.join()
+    (found,) = found
     assert log_of(found) == "one\ntwo\nthree"
     assert log_of(found, "out") == "one\nthree"
     assert log_of(found, "err") == "two\n"
 
 
 def test_log_is_sent_while_the_process_runs(bed: Bed) -> None:
-    go = bed.top / "go"
-    os.mkfifo(go)
-    go.chmod(0o666)
+    go = fifo(bed)
     sent = bed.harness.bus.sent
     thread = threading.Thread(target=bed.shell, args=(f"echo first; read x < {go}; echo last",))
     thread.start()
-    wait_until(lambda: any(b"first" in one.body for one in list(sent)), 10)
+    wait_until(lambda: any(b"first" in one.body for one in list(sent)), 30)
     assert not any(b"last" in one.body for one in list(sent))
     go.write_text("x\n")
     thread.join()
@@ -188,9 +203,9 @@ def test_task_is_killed_when_its_process_was(bed: Bed, script: str) -> None:
 
 
 def test_task_times_out_when_it_takes_too_long(bed: Bed) -> None:
-    found = bed.shell("trap '' TERM; echo begun; sleep 60 & wait; sleep 60", timeout_s=0.5)
+    found = bed.shell("trap '' TERM; echo begun; sleep 60 & wait; sleep 60", timeout_s=2.5)
     assert found.data == {"status": "timeout", "exit_code": None}
-    assert found.message == "ran longer than its limit of 0.5 s"
+    assert found.message == "ran longer than its limit of 2.5 s"
     assert log_of(found) == "begun\n"
 
 
@@ -202,7 +217,7 @@ def cancelled(bed: Bed, script: str) -> tuple[dict[str, object] | None, str]:
     found = []
     thread = threading.Thread(target=lambda: found.append(bed.harness.run(delivery)))
     thread.start()
-    wait_until(lambda: any(b"ready" in one.body for one in list(sent)), 10)
+    wait_until(lambda: any(b"ready" in one.body for one in list(sent)), 30)
     bed.cancel()
     thread.join()
     return found[0].final, log_of(found[0])
@@ -211,6 +226,7 @@ def cancelled(bed: Bed, script: str) -> tuple[dict[str, object] | None, str]:
 def test_cancelled_task_may_say_goodbye(bed: Bed) -> None:
     words = "import signal, sys, time; signal.signal(15, lambda *_: sys.exit(print('bye')))"
     script = f"exec python -u -c \"{words}; print('ready'); time.sleep(60)\""
+    bed.config["cancel_grace_s"] = 20
     final, log = cancelled(bed, script)
     assert (final or {})["status"] == "cancelled"
     assert log.endswith("bye\n")
@@ -262,7 +278,7 @@ def test_task_runs_when_the_server_comes_back_in_time(bed: Bed) -> None:
     found = []
     thread = threading.Thread(target=lambda: found.append(bed.run_package(content, "main.sh")))
     thread.start()
-    wait_until(lambda: bed.server.requests, 10)
+    wait_until(lambda: bed.server.requests, 30)
     bed.server.answers[DOWNLOAD] = Answer(body=content)
     thread.join()
     assert log_of(found[0]) == "hi\n"
@@ -274,7 +290,7 @@ def test_task_is_cancelled_while_it_waits_for_its_package(bed: Bed) -> None:
     delivery, found = bed.delivery(package({"main.sh": "echo"}), "main.sh"), []
     thread = threading.Thread(target=lambda: found.append(bed.harness.run(delivery)))
     thread.start()
-    wait_until(lambda: bed.server.requests, 10)
+    wait_until(lambda: bed.server.requests, 30)
     bed.cancel()
     thread.join()
     assert found[0].statuses == ["started", "cancelled"]

@@ -107,7 +107,7 @@ def test_task_that_outlasts_the_end_of_its_worker_is_killed_not_cancelled(line: 
     line.config.write_text(json.dumps({**settings, "drain_s": 0.5}))
     worker = line.worker()
     task = line.send(1, "echo ready; sleep 4670")
-    wait_until(lambda: line.log(task), 20)
+    wait_until(lambda: line.log(task), 60)
     worker.terminate()
     line.core.wait(task, "started", "failed")
     assert line.last(task)["data"] == {"status": "killed", "exit_code": None}
@@ -117,7 +117,7 @@ def test_task_that_outlasts_the_end_of_its_worker_is_killed_not_cancelled(line: 
 def test_task_is_cancelled_by_a_control_message(line: Line) -> None:
     line.worker()
     task = line.send(1, "echo ready; trap '' TERM; while :; do sleep 1 4669; done")
-    wait_until(lambda: line.log(task), 20)
+    wait_until(lambda: line.log(task), 60)
     line.core.send_control(f"cancel.code.{CODE}", {"attempt": task, "reason": "enough"})
     line.core.wait(task, "started", "cancelled")
     assert living("sleep\x001\x004669") == []
@@ -127,11 +127,11 @@ def test_task_is_cancelled_by_a_control_message(line: Line) -> None:
 def test_worker_that_is_killed_leaves_no_process_and_its_task_an_end(line: Line) -> None:
     worker = line.worker()
     task = line.send(1, "(setsid sleep 5779 &); echo ready; sleep 5779")
-    wait_until(lambda: line.log(task), 20)
+    wait_until(lambda: line.log(task), 60)
     assert living("sleep\x005779")
     os.kill(worker.pid, signal.SIGKILL)
-    wait_until(lambda: not living("sleep\x005779"), 10)
-    wait_until(lambda: not living(str(line.top)), 10)
+    wait_until(lambda: not living("sleep\x005779"), 30)
+    wait_until(lambda: not living(str(line.top)), 30)
     (left,) = (line.top / "work").glob("slot-*")
     line.worker()
     line.core.wait(task, "started", "unknown")

@@ -17,7 +17,7 @@ from tests.support.processes import Process
 from tests.support.wrong_worker import FAULTS
 
 #: seconds for anything that is not a long step; a fault that shows as silence costs three times as many.
-PATIENCE_S = 2
+PATIENCE_S = 4
 OURS = "ours"
 
 
@@ -43,7 +43,7 @@ def runs(
 
     def more(name: str, pid: int) -> tuple[str, ...]:
         end = "--stop-pid" if name == OURS else "--kill-pid"
-        return ("--json", "--timeout-s", "5" if name == OURS else str(PATIENCE_S), end, str(pid))
+        return ("--json", "--timeout-s", "20" if name == OURS else str(PATIENCE_S), end, str(pid))
 
     return run_kits(programs, folder, more)
 
@@ -145,9 +145,9 @@ def test_checks_that_need_a_good_step_are_not_tried_when_the_worker_refuses_it(
 ) -> None:
     ours = program("python", broker_url, QUEUE, tmp_path)
     process(command=ours.command, environment=dict(ours.environment)).wait_for_line("consuming")
-    words = ["-m", "reworker", "conformance", "--queue", QUEUE, "--mq", broker_url, "--timeout-s", "5"]
+    words = ["-m", "reworker", "conformance", "--queue", QUEUE, "--mq", broker_url, "--timeout-s", "10"]
     run = process(*words)
-    assert run.wait(60) == 1, run.output
+    assert run.wait(120) == 1, run.output
     assert "it is no worker without: completed" in run.output
     assert re.search(r"-> give --parameters of a step that ends well", run.output)
     assert re.search(r"not tried +1 +not JSON +the step that should end well did not", run.output)

@@ -59,10 +59,10 @@ def test_deployment_completes_when_the_core_is_killed_again_and_again(
     own_id = core.service.submit(playbook(*[step] * step_count))
     for number in range(1, KILL_COUNT + 1):
         count = (number - 1) * STEPS_PER_KILL + moments.randrange(1, STEPS_PER_KILL)
-        wait_until(partial(go_on, core, own_id, count), 20, poll_s=0.005)
+        wait_until(partial(go_on, core, own_id, count), 60, poll_s=0.005)
         core.process.kill9()
         core.start()
-    wait_until(lambda: go_on(core, own_id, step_count), 30)
+    wait_until(lambda: go_on(core, own_id, step_count), 60)
     assert core.service.deployment(own_id).state.status == "completed"
     assert steps_done(core, own_id) == step_count
     assert history.problems(core.reader, own_id) == []
@@ -74,12 +74,12 @@ def test_core_ends_quietly_when_told_to_and_goes_on_after_a_start(
     core: CoreProcess, worker: EchoWorker
 ) -> None:
     core.start()
-    own_id = core.service.submit(playbook(*["noop:Do"] * 100))
-    wait_until(lambda: steps_done(core, own_id) > 5)
+    own_id = core.service.submit(playbook(*["noop:Do"] * 200))
+    wait_until(lambda: steps_done(core, own_id) > 5, poll_s=0.005)
     assert core.process.terminate() == 0
     assert not core.service.deployment(own_id).is_over
     core.start()
-    wait_until(lambda: core.service.deployment(own_id).is_over, 20)
+    wait_until(lambda: core.service.deployment(own_id).is_over, 60)
     view = core.service.deployment(own_id)
     assert view.state.status == "completed", "a quiet end leaves no doubt"
     assert set(worker.runs.values()) == {1}

@@ -51,11 +51,12 @@ def channel(any_broker_url: str) -> Iterator[Any]:
 
 def refuse(channel: Any, *bodies: bytes, **properties: Any) -> None:
     """Have messages dead-lettered by the broker, as a plugin's `basic_reject` does."""
+    there = count_in(channel)
     for body in bodies:
         channel.basic_publish("re", "worker.odd", body, pika.BasicProperties(delivery_mode=2, **properties))
         method, _, _ = channel.basic_get("worker.odd")
         channel.basic_reject(method.delivery_tag, requeue=False)
-    channel.queue_declare("worker.odd", passive=True)
+    wait_until(lambda: count_in(channel) == there + len(bodies), message="the dead letters")
 
 
 def put(channel: Any, count: int, **headers: Any) -> None:
@@ -72,7 +73,9 @@ def count_in(channel: Any, queue: str = "re.dead") -> int:
     return int(channel.queue_declare(queue, passive=True).method.message_count)
 
 
-def bodies_in(channel: Any, queue: str) -> list[bytes]:
+def bodies_in(channel: Any, queue: str, count: int = 0) -> list[bytes]:
+    """Take all from a queue, once so many are there: what a program has looked at comes back when it goes."""
+    wait_until(lambda: count_in(channel, queue) >= count, message=f"{count} messages in {queue}")
     found = []
     while (got := channel.basic_get(queue, auto_ack=True))[0] is not None:
         found.append(got[2])
@@ -101,7 +104,7 @@ def test_letters_stay_in_their_order_when_thousands_are_looked_at(
         6,
         f"5 dead letters; looked at 5 in re.dead, {COUNT - 5} more are there",
     )
-    assert bodies_in(channel, "re.dead") == [b"%d" % number for number in range(COUNT)]
+    assert bodies_in(channel, "re.dead", COUNT) == [b"%d" % number for number in range(COUNT)]
 
 
 def test_letter_goes_back_to_where_it_came_from_when_it_is_sent_back(
@@ -115,7 +118,7 @@ def test_letter_goes_back_to_where_it_came_from_when_it_is_sent_back(
     _, properties, body = channel.basic_get("worker.odd", auto_ack=True)
     assert (body, properties.message_id, properties.app_id) == (b"second", "m", "me")
     assert set(properties.headers) == {"x-own", "x-reworker-redriven"}
-    assert bodies_in(channel, "re.dead") == [b"first", b"third"]
+    assert bodies_in(channel, "re.dead", 2) == [b"first", b"third"]
 
 
 @EMBEDDED
@@ -133,7 +136,7 @@ def test_only_the_letters_that_are_meant_are_sent_back_when_there_are_filters(
     done = dead(tmp_path, any_broker_url, "redrive", *chosen, "--yes", "-o", "json")
     assert len(json.loads(done.stdout)["ids"]) == 2
     assert bodies_in(channel, "worker.odd") == [b"a", b"b"]
-    assert bodies_in(channel, "re.dead") == [b"0", b"1"]
+    assert bodies_in(channel, "re.dead", 2) == [b"0", b"1"]
 
 
 def test_letter_is_left_when_it_cannot_go_back(channel: Any, any_broker_url: str, tmp_path: Path) -> None:
@@ -209,7 +212,7 @@ def test_wrong_input_is_told_when_a_command_is_typed(
         result = dead(tmp_path, url, *arguments)
         assert (result.returncode, text in result.stderr) == (code, True), (arguments, result.stderr)
         assert "secret" not in result.stderr
-    assert bodies_in(channel, "re.dead") == [b"0"]
+    assert bodies_in(channel, "re.dead", 1) == [b"0"]
 
 
 KILLED = textwrap.dedent(
@@ -237,7 +240,7 @@ def test_nothing_is_lost_when_the_command_is_killed_between_its_publish_and_its_
     assert code == -signal.SIGKILL
     assert bodies_in(channel, "worker.odd") == [b"a"]
     assert {one["size_bytes"] for one in letters(tmp_path, any_broker_url)} == {1}
-    assert bodies_in(channel, "re.dead") == [b"a", b"b"]
+    assert bodies_in(channel, "re.dead", 2) == [b"a", b"b"]
 
 
 @pytest.fixture

@@ -56,7 +56,7 @@ class Site:
 
     def _opened(self, name: str) -> PikaBus:
         bus = PikaBus(mq_settings(self.url), name=name)
-        bus.open(timeout_s=10)
+        bus.open(timeout_s=30)
         return bus
 
     def start(self, domain: str) -> None:
@@ -99,8 +99,8 @@ class Site:
 
     def state(self, queue: str) -> QueueState | None:
         found: list[QueueState | None] = []
-        self.bus.look(queue, found.append, deadline_s=5.0)
-        wait_until(lambda: bool(found), 10.0)
+        self.bus.look(queue, found.append, deadline_s=20.0)
+        wait_until(lambda: bool(found))
         return found[0]
 
     def close(self) -> None:
@@ -146,8 +146,14 @@ def test_steps_go_where_somebody_polls_until_nobody_does_for_a_while(site: Site)
     marker = QueueSpec(names.polled_queue(queue), arguments={"x-message-ttl": 3000})
     site.bus.declare(TopologySpec(queues=(marker,)))
     site.expect("")
-    site.bus.publish(Outgoing("", marker.name, b"", Properties()))
-    wait_until(lambda: site.run(until=SENT).domain == "blue", 20.0, poll_s=0.1)
+
+    def is_polled() -> bool:
+        site.bus.publish(
+            Outgoing("", marker.name, b"", Properties())
+        )  # as a poll does; each lasts three seconds
+        return site.run(until=SENT).domain == "blue"
+
+    wait_until(is_polled, 20.0, poll_s=0.1)
     site.expect("")
     assert site.state(marker.name) == QueueState(is_there=True)
     assert (site.state(queue) or QueueState(is_there=False)).message_count >= 1
@@ -171,7 +177,7 @@ def test_step_in_a_domain_is_cancelled_there(site: Site) -> None:
     own_id = site.core.service.submit(playbook({"megafrobber:Wait": None, "domain": ["red", "blue"]}))
     wait_until(lambda: "started" in [one.row.status for one in site.core.service.attempts(own_id)], 20.0)
     site.core.service.cancel(own_id)
-    wait_until(lambda: site.core.service.deployment(own_id).is_over, 10.0)
+    wait_until(lambda: site.core.service.deployment(own_id).is_over, 30.0)
     (attempt,) = site.core.service.attempts(own_id)
     assert (attempt.row.status, attempt.row.domain) == ("cancelled", "blue")
 

@@ -59,7 +59,7 @@ def test_many_steps_are_taken_by_many_who_wait_with_one_channel_and_no_thread(
     assert desk.bus.health().wanted_consumer_count == health.wanted_consumer_count
     assert threading.active_count() <= threads_count + 4
     attempts = [core.send(number, 2, KEY) for number in range(1, 101)]
-    wait_until(lambda: sum(bool(one) for one in polls) == 100, 30)
+    wait_until(lambda: sum(bool(one) for one in polls) == 100, 60)
     offers = [offer for one in polls if one for offer in desk.offers(one)]
     assert sorted(one.attempt_id for one in offers) == sorted(attempts)
     for offer in offers:
@@ -104,14 +104,14 @@ def test_lease_and_result_outlive_cuts_of_the_connection(core: FakeCore, any_bro
         desk.take("a")
         other = desk.take("b")
         proxy.cut()
-        wait_until(lambda: desk.bus.health().reconnect_count == 1 and desk.bus.health().is_connected, 20)
+        wait_until(lambda: desk.bus.health().reconnect_count == 1 and desk.bus.health().is_connected, 60)
         waiting = desk.ask("c", hold_s=0.5)
         assert desk.offers(waiting) == ()
         proxy.refuse()
         proxy.cut()
         told = desk.report(other, Completed({}))
         proxy.accept()
-        wait_until(lambda: told, 20)
+        wait_until(lambda: told, 60)
         assert told[0].standing is Standing.DONE
         # at level 1 nobody can tell that what was sent again is the same
         wait_until(lambda: list(dict.fromkeys(core.statuses(second))) == ["started", "completed"], 30)

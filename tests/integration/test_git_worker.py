@@ -222,10 +222,10 @@ def test_git_is_ended_with_its_children_when_it_takes_too_long(team: Team, tmp_p
     )
     program.write_text(script, encoding="utf-8")
     program.chmod(0o755)
-    settings = {"program": str(program), "command_timeout_s": 0.5}
+    settings = {"program": str(program), "command_timeout_s": 2}
     transcript = team.step("Update", settings=settings, ref="main")
     assert transcript.statuses == ENDS_BADLY
-    assert "ran longer than 0.5 s" in transcript.message
+    assert "ran longer than 2 s" in transcript.message
     child = Path("/proc", mark.read_text(encoding="utf-8").strip(), "stat")
     wait_until(lambda: not child.exists() or ") Z " in child.read_text(encoding="utf-8"))
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import random
 import re
@@ -27,7 +28,7 @@ TYPES = [f"t{number}" for number in range(10)]
 
 def status_of(url: str) -> int:
     try:
-        return int(urllib.request.urlopen(url, timeout=5).status)
+        return int(urllib.request.urlopen(url, timeout=30).status)
     except urllib.error.HTTPError as error:
         error.close()
         return error.code
@@ -73,7 +74,7 @@ def test_ten_types_go_on_when_children_are_killed_and_leave_nobody_when_the_host
     pids = set(host.pids().values())
     assert all(map(is_alive, pids))
     process.send_signal(signal.SIGKILL)
-    wait_until(lambda: not any(map(is_alive, pids)), 1.0, "nobody to be left")
+    wait_until(lambda: not any(map(is_alive, pids)), 30, "nobody to be left")
 
 
 @pytest.mark.fault
@@ -101,11 +102,11 @@ def test_type_that_crashes_again_and_again_disturbs_no_other(host: Host, broker_
 
 def test_all_drain_side_by_side_when_told_to_stop(host: Host, broker_url: str) -> None:
     process = host.begin(broker_url, "".join(f"  - small:T{n}Worker\n" for n in range(3)), count=3)
-    sent = [host.send(f"t{n}", seconds=1.5) for n in range(3)]
-    wait_until(lambda: all(host.core.statuses(one) == ["started"] for one in sent))
+    sent = [host.send(f"t{n}", seconds=3) for n in range(3)]
+    wait_until(lambda: all(host.core.statuses(one) for one in sent))
     began = time.monotonic()
     assert process.terminate() == 0
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 8, "one after the other they take nine seconds"
     host.wait(*sent)
     assert re.findall(r"(t\dworker): stopped", process.output)
     assert not any(map(is_alive, host.pids().values()))
@@ -114,12 +115,12 @@ def test_all_drain_side_by_side_when_told_to_stop(host: Host, broker_url: str) -
 def test_second_signal_stops_at_once(host: Host, broker_url: str) -> None:
     process = host.begin(broker_url, "  - small:T0Worker\n", count=1)
     sent = host.send("t0", seconds=60)
-    wait_until(lambda: host.core.statuses(sent) == ["started"])
+    host.core.wait_for(sent, "started")
     process.send_signal(signal.SIGTERM)
     process.wait_for_line("t0worker: draining")
     began = time.monotonic()
     assert process.terminate() == 1
-    assert time.monotonic() - began < 4
+    assert time.monotonic() - began < 20, "it has not waited for the step"
     assert not any(map(is_alive, host.pids().values()))
 
 
@@ -151,6 +152,23 @@ def test_process_is_replaced_when_it_has_had_its_share(host: Host, broker_url: s
     assert host.data_of(host.send("t0")) == second
 
 
+def most_at_once(core: FakeCore, attempts: list[str]) -> int:
+    """Return how many of these steps ran at once at most, by the order of their replies."""
+    running = most = 0
+    for one in core.replies:
+        if one.properties.correlation_id in attempts:
+            running += 1 if json.loads(one.body)["status"] == "started" else -1
+            most = max(most, running)
+    return most
+
+
+def replace(file: Path, text: str) -> None:
+    """Change a file at once: whoever watches it never sees half of it."""
+    fresh = file.with_suffix(".fresh")
+    fresh.write_text(text)
+    fresh.replace(file)
+
+
 ENTRIES = """
   - {worker: small:T0Worker, domain: eu, processes: 2}
   - {worker: small:T1Worker, polling_interval: 100, instances: 2}
@@ -175,10 +193,9 @@ def test_domain_pulling_and_pausing_do_what_they_say(
         began = time.monotonic()
         host.wait(*(host.send("t1") for _ in range(10)))
         assert time.monotonic() - began >= 0.35
-        slow = [host.send("t1", seconds=0.5) for _ in range(3)]
-        wait_until(lambda: sum(core.statuses(one) == ["started"] for one in slow) == 2)
-        assert [core.statuses(one) for one in slow].count([]) == 1
+        slow = [host.send("t1", seconds=1.0) for _ in range(3)]
         host.wait(*slow)
+        assert most_at_once(core, slow) == 2
         assert core.statuses(paused) == []
         assert started.terminate() == 0
 
@@ -186,8 +203,8 @@ def test_domain_pulling_and_pausing_do_what_they_say(
 @pytest.mark.fault
 def test_pulled_step_is_answered_when_its_worker_was_killed(host: Host, broker_url: str) -> None:
     host.begin(broker_url, "  - {worker: small:T0Worker, polling_interval: 50}\n", count=1)
-    sent = host.send("t0", seconds=0.5)
-    wait_until(lambda: host.core.statuses(sent) == ["started"])
+    sent = host.send("t0", seconds=1.0)
+    host.core.wait_for(sent, "started")
     host.kill("t0worker")
     host.wait(sent)
 
@@ -260,17 +277,17 @@ def test_host_is_started_anew_when_source_changes_and_waits_when_it_is_wrong(
     process = host.begin(broker_url, "  - small:T0Worker\n", "--reload", count=1)
     first = host.pids()["t0worker"]
     running = host.send("t0", seconds=0.8)
-    wait_until(lambda: host.core.statuses(running) == ["started"])
-    source.write_text(WORKERS.replace("return os.getpid()", "return 'new'"))
+    host.core.wait_for(running, "started")
+    replace(source, WORKERS.replace("return os.getpid()", "return 'new'"))
     process.wait_for_line(r"changed: .*small\.py; the host is started anew")
     process.wait_for_line(r"consuming worker\.")
     host.wait(running)
     assert host.data_of(host.send("t0")) == "new"
     assert not is_alive(first)
-    source.write_text("this is no Python")
+    replace(source, "this is no Python")
     process.wait_for_line(r"reworker: host.yaml:3: small:T0Worker: small cannot be imported: SyntaxError")
     process.wait_for_line(r"the host ended with exit code 2; waiting for a change")
-    source.write_text(WORKERS)
+    replace(source, WORKERS)
     process.wait_for_line(r"consuming worker\.")
     assert host.data_of(host.send("t0")) == host.pids()["t0worker"]
     (host.folder / "worker.ini").write_text("[t0]\ninstances = 3\n")
@@ -283,4 +300,4 @@ def test_host_is_started_anew_when_source_changes_and_waits_when_it_is_wrong(
 def test_nobody_is_left_when_a_reloading_host_is_killed(host: Host, broker_url: str) -> None:
     process = host.begin(broker_url, "  - small:T0Worker\n", "--reload", count=1)
     process.send_signal(signal.SIGKILL)
-    wait_until(lambda: not is_alive(host.pids()["t0worker"]), 1.0, "nobody to be left")
+    wait_until(lambda: not is_alive(host.pids()["t0worker"]), 30, "nobody to be left")

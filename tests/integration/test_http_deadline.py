@@ -37,12 +37,12 @@ def deaf_port() -> Iterator[int]:
 def test_request_ends_in_time_when_none_of_its_addresses_answers(
     deaf_port: int, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", deaf_port))] * 10
+    found = [(socket.AF_INET, socket.SOCK_STREAM, 6, "", ("127.0.0.1", deaf_port))] * 100
     monkeypatch.setattr(socket, "getaddrinfo", lambda *_, **__: found)
     begin_s = time.monotonic()
     with pytest.raises(JobFailed, match=r"^GET http://many: no answer within 0.4 s$"):
         call("http://many")
-    assert time.monotonic() - begin_s < 5 * TIMEOUT_S
+    assert time.monotonic() - begin_s < 25 * TIMEOUT_S, "it has not waited for each of them"
 
 
 def test_request_ends_in_time_when_its_host_is_not_found_for_long(monkeypatch: pytest.MonkeyPatch) -> None:

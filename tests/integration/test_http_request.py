@@ -105,7 +105,7 @@ def test_effect_is_in_doubt_only_when_a_request_must_not_be_repeated(
     server.answers["/api/x"] = answer
     begin = time.monotonic()
     transcript = requested(server.url, subcommand, config={"request_timeout_s": 0.3})
-    assert time.monotonic() - begin < 5
+    assert time.monotonic() - begin < 30, "an answer has no end"
     assert transcript.statuses == ["started", status]
 
 

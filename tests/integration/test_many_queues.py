@@ -60,9 +60,6 @@ class CodeCore(FakeCore):
     def publish(self, message: Outgoing) -> None:
         publish_and_wait(self.bus, message)
 
-    def wait_for(self, attempt: str, status: str) -> None:
-        wait_until(lambda: status in self.statuses(attempt), message=f"{status} of {attempt}")
-
     def begun_s(self, attempt: str) -> float:
         """Wait for the end of a step; return when it began."""
         self.wait(attempt, "started", "completed")
@@ -102,7 +99,7 @@ def test_most_urgent_step_begins_first_and_codes_take_turns_when_many_wait(
     core: CodeCore, start: Start
 ) -> None:
     start()
-    core.wait(core.step(1, "a", seconds=1.0), "started")
+    core.wait_for(core.step(1, "a", seconds=2.0), "started")
     waiting = [core.step(10 + number, "a", priority=number % 3) for number in range(6)]
     other = core.step(20, "b")
     begun = {attempt: core.begun_s(attempt) for attempt in [*waiting, other]}
@@ -180,11 +177,12 @@ def test_running_step_ends_and_others_stay_when_the_worker_is_told_to_stop(
     core: CodeCore, start: Start
 ) -> None:
     worker = start()
-    running = core.step(1, "a", seconds=1.0)
-    core.wait(running, "started")
+    running = core.step(1, "a", seconds=2.0)
+    core.wait_for(running, "started")
     waiting = core.step(2, "a")
     assert worker.terminate() == 0
     core.wait(running, "started", "completed")
+    core.hear_all()
     assert core.statuses(waiting) == []
     start(MANY_QUEUES="worker.code.a")
     core.wait(waiting, "started", "completed")

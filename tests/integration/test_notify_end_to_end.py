@@ -91,7 +91,7 @@ def test_phases_of_a_deployment_reach_people_by_every_transport(
     (tmp_path / "playbook.yaml").write_text(PLAYBOOK, encoding="utf-8")
     ran = reworker("run", "playbook.yaml", "-o", "json", folder=tmp_path)
     assert ran.returncode == 1, ran.stdout + ran.stderr
-    wait_until(lambda: len(listeners.subjects("ann@x.org")) == 5, 20)
+    wait_until(lambda: len(listeners.subjects("ann@x.org")) == 5, 60)
     assert listeners.subjects("ann@x.org") == [
         "Completed sequence: first",
         "Failed sequence: second",
@@ -99,15 +99,15 @@ def test_phases_of_a_deployment_reach_people_by_every_transport(
         "Frobbing failed",
         "Started sequence: first",
     ]
-    wait_until(lambda: len(listeners.subjects("boss@x.org")) == 2, 20)
+    wait_until(lambda: len(listeners.subjects("boss@x.org")) == 2, 60)
     assert {subject.split()[-1] for subject in listeners.subjects("boss@x.org")} == {"started", "failed"}
-    wait_until(lambda: len(listeners.irc.said) == 2, 20)
+    wait_until(lambda: len(listeners.irc.said) == 2, 60)
     assert sorted(said.text.partition(" (")[0] for said in listeners.irc.said) == [
         "Completed sequence: first",
         "Completed step: noop:Do on web1",
     ]
-    wait_until(lambda: len(listeners.web.requests) == 2, 20)
+    wait_until(lambda: len(listeners.web.requests) == 2, 60)
     assert all(one.headers["x-reworker-signature"] for one in listeners.web.requests)
     assert listeners.subjects("bob@x.org") == []
     listeners.smtp.refusals.clear()
-    wait_until(lambda: listeners.subjects("bob@x.org") == ["Completed step: noop:Do on web1"], 20)
+    wait_until(lambda: listeners.subjects("bob@x.org") == ["Completed step: noop:Do on web1"], 60)

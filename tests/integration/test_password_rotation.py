@@ -74,7 +74,7 @@ def test_new_password_is_read_and_the_step_that_runs_is_not_disturbed(
         core.wait(attempt, "started")
         account.change_password("second-secret")
         account.close_connections()
-        wait_until(lambda: "ACCESS_REFUSED" in worker.output, 20, "the old password to be refused")
+        wait_until(lambda: "ACCESS_REFUSED" in worker.output, 60, "the old password to be refused")
         endpoint = Endpoint(worker)
         endpoint.wait_for("/readyz", 503, "ACCESS_REFUSED")
         secret.write_text("second-secret\n")

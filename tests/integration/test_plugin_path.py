@@ -32,7 +32,7 @@ def imported(statements: str, *paths: Path | str, options: tuple[str, ...] = ())
         cwd="/",
         capture_output=True,
         text=True,
-        timeout=30,
+        timeout=90,
         check=False,
     )
     return result.stdout + result.stderr

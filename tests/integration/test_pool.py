@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import sys
 import threading
 from collections.abc import Iterator
@@ -40,7 +41,7 @@ def test_jobs_are_done_and_settled_when_they_arrive(world: World) -> None:
 
 
 def test_instances_share_the_work_when_there_are_several(world: World) -> None:
-    gate = threading.Barrier(3, timeout=5)
+    gate = threading.Barrier(3, timeout=30)
 
     class Meeting(Worker):
         @step("Meet")
@@ -62,11 +63,22 @@ def test_workers_of_one_process_have_names_of_their_own_when_they_reply(world: W
 
 
 def test_instance_reads_ahead_when_jobs_are_short(world: World) -> None:
+    numbers = itertools.count()
+
+    def do_another() -> None:
+        world.wait_for(world.send(next(numbers), StepHeaders(is_idempotent=True)), "completed")
+
     with world.pool() as pool:
-        for number in range(instances.SHORT_COUNT + 2):
-            world.wait_for(world.send(number, StepHeaders(is_idempotent=True)), "completed")
-        wait_until(lambda: pool.instances[0]._prefetch == 16)
-        world.wait_for(world.send(99, StepHeaders(is_idempotent=True)), "completed")
+        for _ in range(instances.SHORT_COUNT - 1):
+            do_another()
+        assert pool.instances[0]._prefetch == 1
+
+        def reads_ahead() -> bool:
+            do_another()  # on a busy machine some are not short, and the count begins anew
+            return pool.instances[0]._prefetch == 16
+
+        wait_until(reads_ahead)
+        do_another()
         assert pool.instances[0]._prefetch == 16
 
 
@@ -118,7 +130,7 @@ def test_pace_counts_short_jobs_when_they_end(
 
 def test_heartbeats_are_sent_when_the_step_wants_them(world: World) -> None:
     with world.pool():
-        attempt = world.send(1, StepHeaders(heartbeat_s=0.01), outcome="slow", seconds=0.7)
+        attempt = world.send(1, StepHeaders(heartbeat_s=0.01), outcome="slow", seconds=1.5)
         world.wait_for(attempt, "completed")
     statuses = world.statuses(attempt)
     assert statuses[0] == "started"
@@ -144,8 +156,8 @@ def test_process_goes_on_without_an_instance_when_it_is_shared_with_others(
     with world.pool(hard_timeout_s=0.05, drain_s=0.05):
         attempt = world.send(1, outcome="slow", seconds=1.0)
         world.wait(attempt, "started", "unknown")
-        assert "is lost with it" in caplog.text
-        assert any("time.sleep" in (one.stack_info or "") for one in caplog.records), "the line it hangs in"
+        wait_until(lambda: "is lost with it" in caplog.text)
+        assert any("time.sleep" in (one.stack_info or "") for one in list(caplog.records)), "where it hangs"
 
 
 def test_watch_sees_nothing_when_nothing_runs(world: World) -> None:
@@ -157,7 +169,7 @@ def test_watch_slows_an_instance_down_when_its_job_is_long(world: World) -> None
     with world.pool() as pool:
         instance, clock = pool.instances[0], FakeClock()
         instance._consume(16)
-        attempt = world.send(1, outcome="slow", seconds=0.2)
+        attempt = world.send(1, outcome="slow", seconds=0.8)
         world.wait_for(attempt, "started")
         instance.station.clock = clock
         clock.advance(1e9)
@@ -212,7 +224,7 @@ def test_control_message_is_ignored_when_malformed(world: World) -> None:
 def test_running_job_ends_and_unstarted_ones_go_back_when_the_pool_stops(world: World) -> None:
     with world.pool() as pool:
         pool.instances[0]._consume(16)
-        first = world.send(1, outcome="slow", seconds=0.2)
+        first = world.send(1, outcome="slow", seconds=0.8)
         world.wait_for(first, "started")
         second = world.send(2)
         wait_until(lambda: pool.instances[0]._inbox.qsize() == 1)
@@ -244,7 +256,7 @@ def test_job_that_does_not_end_is_reported_truly_when_the_drain_is_over(
         pytest.skip("a traced CPython 3.11 waits for a thread that has an exception coming")
     monkeypatch.setattr(pools, "CANCEL_GRACE_S", 0.05)
     with world.pool(drain_s=0.05):
-        attempt = world.send(1, headers, outcome="slow", seconds=0.5)
+        attempt = world.send(1, headers, outcome="slow", seconds=1.0)
         world.wait_for(attempt, "started")
     world.wait(attempt, "started", status)
     assert world.waiting(QUEUE) == 0
@@ -266,7 +278,7 @@ def test_run_returns_when_told_to_stop(world: World) -> None:
     world.wait_for(send_when_ready(world), "completed")
     worker._pool = pool
     worker.stop()
-    thread.join(5)
+    thread.join(30)
     assert not thread.is_alive()
 
 

@@ -21,9 +21,9 @@ def test_worker_does_the_steps_of_those_who_name_themselves(process: Start, any_
         core.wait(core.send(1), "started", "completed")
     with FakeCore(any_broker_url) as nobody:
         nobody.wait(nobody.send(2), "failed")
-        wait_until(lambda: nobody.dead, 20, "the dead letter")
+        wait_until(lambda: nobody.dead, 60, "the dead letter")
         nobody.send_control("pause.scripted", {"reason": "by nobody"})
-        wait_until(lambda: len(nobody.dead) == 2, 20, "the order among the dead letters")
+        wait_until(lambda: len(nobody.dead) == 2, 60, "the order among the dead letters")
         reasons = [(one.properties.headers or {})["x-reworker-reason"] for one in nobody.dead]
     assert all("not done: it names no user" in one for one in reasons)
     assert worker.terminate() == 0

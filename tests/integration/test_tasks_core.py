@@ -48,7 +48,7 @@ def test_tasks_run_by_priority_and_age_one_at_a_time(cores: Cores, hands: CodeHa
     hands.take(code)
     cores.start("one")
     service.codes.pause(code, is_paused=False)
-    wait_until(lambda: statuses(service) == {"complete": 8}, 20)
+    wait_until(lambda: statuses(service) == {"complete": 8}, 60)
     assert [one for one in hands.order if one != late] == [*high, *low]
     assert (hands.most["Fib"], set(hands.runs.values())) == (1, {1})
     done = service.tasks.task(late)
@@ -70,21 +70,21 @@ def test_tasks_end_in_every_way_and_what_follows_from_it(
         channel.queue_declare("results")
         good, bad, killed, cancelled = queue(service, "Fib", 4, options=TaskOptions(result_queue="results"))
         (waits,) = queue(service, "Fib", delay_s=60.0)
-        wait_until(lambda: statuses(service) == {"running": 4, "queued": 1}, 20)
+        wait_until(lambda: statuses(service) == {"running": 4, "queued": 1}, 60)
         assert service.tasks.cancel(waits).phase == "over"
         assert service.tasks.cancel(cancelled).status == "cancelled"
         hands.release(cancelled, {"status": "cancelled"})
         hands.release(good)
         hands.release(bad, FAILED)
         hands.release(killed, {"status": "unknown", "reason": "its worker was killed"})
-        wait_until(lambda: len(rows(service)) == 6, 20)
+        wait_until(lambda: len(rows(service)) == 6, 60)
         again = next(row for row in rows(service) if row.original_id == bad)
         assert (again.retry_no, service.tasks.task(bad).retry_task_id) == (1, again.id)
         hands.release(again.id, FAILED)
         expected = {"complete": 1, "error": 2, "killed": 1, "cancelled": 2}
-        wait_until(lambda: statuses(service) == expected, 20)
-        assert all(row.phase == "over" for row in rows(service))
-        wait_until(lambda: _count(channel) == 5, 20)
+        wait_until(lambda: statuses(service) == expected, 60)
+        wait_until(lambda: all(row.phase == "over" for row in rows(service)), 60)
+        wait_until(lambda: _count(channel) == 5, 60)
 
 
 def _count(channel: pika.adapters.blocking_connection.BlockingChannel) -> int:
@@ -99,11 +99,11 @@ def test_all_tasks_of_a_code_are_cancelled(cores: Cores, hands: CodeHands) -> No
     hands.take(code)
     cores.start("one")
     ids = queue(service, "Fib", 6)
-    wait_until(lambda: statuses(service) == {"running": 2, "queued": 4}, 20)
+    wait_until(lambda: statuses(service) == {"running": 2, "queued": 4}, 60)
     assert service.tasks.cancel_all(code) == 6
     for own_id in ids[:2]:
         hands.release(own_id, {"status": "cancelled"})
-    wait_until(lambda: all(row.phase == "over" for row in rows(service)), 20)
+    wait_until(lambda: all(row.phase == "over" for row in rows(service)), 60)
     assert (statuses(service), sum(hands.runs.values())) == ({"cancelled": 6}, 2)
 
 
@@ -117,12 +117,12 @@ def test_two_cores_share_tasks_and_schedules_and_do_nothing_twice(cores: Cores, 
     for code in codes:
         hands.take(code)
     for name in ("one", "two"):
-        cores.start(name)
+        cores.start(name, lease_s=60.0)  # which does not end, however busy the machine is
     project = service.projects.find("default")
     ids = [*queue(service, "Two", 20), *queue(service, "Five", 50)]
     draft = ScheduleDraft("Five", options=ScheduleOptions(priority=2))
     service.schedules.add(project, [draft] * 30)
-    wait_until(lambda: statuses(service) == {"complete": 100}, 40)
+    wait_until(lambda: statuses(service) == {"complete": 100}, 90)
     assert set(ids) <= set(hands.runs)
     assert (len(hands.runs), set(hands.runs.values())) == (100, {1})
     assert (hands.most["Two"], hands.most["Five"]) == (2, 5)

@@ -67,7 +67,7 @@ def test_every_difference_is_shown_at_once(seeing, seen_channel):
 def test_workers_and_the_core_declare_what_their_short_forms_stand_for(seeing):
     seeing.write("core: {type: quorum}\nworkers: {noop: {type: quorum}, sleep: {type: classic}}")
     with closing(PikaBus(mq_settings(seeing.url))) as bus:
-        bus.open(timeout_s=10)
+        bus.open(timeout_s=30)
         bus.declare(core_settings({"queue_type": "quorum"}, {}).topology())
         bus.declare(NoopWorker({}, queue_type="quorum")._settings.topology())
         bus.declare(SleepWorker({}, queue_type="classic")._settings.topology())
@@ -117,7 +117,7 @@ def test_queue_stays_when_a_worker_that_drains_has_its_last_message(seeing, seen
     seen_channel.queue_declare("worker.old", durable=True)
     seen_channel.basic_publish("", "worker.old", b"x", mandatory=True)
     method, _, _ = seen_channel.basic_get("worker.old")
-    wait_until(lambda: "1 messages, 0 consumers" in seeing.type("plan"), 30)
+    wait_until(lambda: "1 messages, 0 consumers" in seeing.type("plan"), 60)
     assert "1 messages that a worker has in hand" in seeing.type("prune", "--yes", code=1)
     seeing.write(FILE + "scope: ['team.*']")
     named = seeing.type("prune", "--queue", "worker.old", "--yes", code=1)
@@ -294,7 +294,7 @@ def test_mismatch_says_what_is_expected_what_is_found_and_what_to_do(
     seen_channel.queue_declare("worker.held", exclusive=True)
     bus = PikaBus(mq_settings(seeing.url))
     with closing(bus):
-        bus.open(timeout_s=10)
+        bus.open(timeout_s=30)
         with pytest.raises(TopologyMismatch) as caught:
             bus.declare(spec, mode)
     assert caught.value.reply_code == code

@@ -55,10 +55,10 @@ def test_everybody_can_do_their_job_with_the_printed_rights(users, seen_channel,
     added = reworker("playbook", "add", "playbook.yaml", "--db", db, "-o", "json", folder=tmp_path)
     with closing(connected(users.url("CLIENT"))) as client, opened_service(db) as service:
         own_id = requested(client, json.loads(added.stdout)["id"])
-        wait_until(lambda: "waiting" in str(service.log_lines(own_id)), 20, "the output of the last step")
+        wait_until(lambda: "waiting" in str(service.log_lines(own_id)), 60, "the output of the last step")
         assert "talking" in str(service.log_lines(own_id))
         service.cancel(own_id)
-        wait_until(lambda: service.deployment(own_id).is_over, 20, "the cancel")
+        wait_until(lambda: service.deployment(own_id).is_over, 60, "the cancel")
         assert str(service.deployment(own_id).state.status) == "cancelled"
         events = service.events(own_id)
         assert [one.data["data"] for one in events if one.kind == "ReplyCompleted"] == [None, {"tries": 2}]
@@ -86,7 +86,7 @@ def test_worker_that_declares_can_do_that_with_the_printed_rights(users, process
     body = b'{"group": "g", "parameters": {"subcommand": "Again"}}'
     properties = pika.BasicProperties(reply_to="worker.ircnotify", correlation_id="x")
     seen_channel.basic_publish("re", "worker.declaring", body, properties, mandatory=True)
-    replies = seen_channel.consume("worker.ircnotify", auto_ack=True, inactivity_timeout=20)
+    replies = seen_channel.consume("worker.ircnotify", auto_ack=True, inactivity_timeout=60)
     statuses = []
     while "completed" not in statuses:
         statuses.append(json.loads(next(replies)[2])["status"])
@@ -100,10 +100,10 @@ def test_core_sees_who_works_in_a_domain_with_the_printed_rights(users, seen_cha
     seen_channel.basic_publish("", "re.polled.worker.blue.frobberworker", b"")
     seen_channel.basic_consume("worker.blue.frobberworker", lambda *_: None)
     with closing(PikaBus(mq_settings(users.url("CORE")))) as core:
-        core.open(timeout_s=10)
+        core.open(timeout_s=30)
         found = {}
         for queue in ("worker.blue.frobberworker", "re.polled.worker.blue.frobberworker", "worker.blue.gone"):
-            core.look(queue, partial(found.__setitem__, queue), deadline_s=10)
+            core.look(queue, partial(found.__setitem__, queue), deadline_s=30)
         wait_until(lambda: len(found) == 3)
         assert list(found.values()) == [QueueState(True, 0, 1), QueueState(True, 1, 0), QueueState(False)]
 
@@ -113,7 +113,7 @@ def test_worker_of_codes_and_core_can_do_their_jobs_with_the_printed_rights(
     users, process, seen_channel, mode
 ):
     with closing(PikaBus(mq_settings(users.url("CORE")))) as core:
-        core.open(timeout_s=10)
+        core.open(timeout_s=30)
         core.declare(code_topology("0" * 24))
         replies, script = [], str(Path(__file__).with_name("many_worker.py"))
         core.consume("re.replies", lambda one: (one.settle(Verdict.ACK), replies.append(one)), prefetch=0)
@@ -137,8 +137,8 @@ def test_worker_of_codes_and_core_can_do_their_jobs_with_the_printed_rights(
 def test_gateway_can_do_its_job_with_the_printed_rights(users, caplog):
     with ExitStack() as stack:
         core, bus = (stack.enter_context(closing(PikaBus(mq_settings(users.url(one))))) for one in BOTH_ENDS)
-        core.open(timeout_s=10)
-        bus.open(timeout_s=10)
+        core.open(timeout_s=30)
+        bus.open(timeout_s=30)
         gateway = stack.enter_context(closing(PollGateway(bus)))
         gateway.start()
         replies, polls, done = [], [], []
@@ -152,10 +152,11 @@ def test_gateway_can_do_its_job_with_the_printed_rights(users, caplog):
             update = Update(polls.pop().offers[0].task_id, Completed({}), lines=("a line",))
             gateway.update(update, done.append)
         wait_until(lambda: len(done) == 2)
+        wait_until(lambda: len(replies) >= 4)
         found = Counter(json.loads(one.body)["status"] for one in replies)
         assert found == {"started": 2, "completed": 2}
         marker = []
-        core.look("re.polled.worker.blue.polled", marker.append, deadline_s=10)
+        core.look("re.polled.worker.blue.polled", marker.append, deadline_s=30)
         wait_until(lambda: marker)
         assert marker == [QueueState(True, 1, 0)]
     assert "ACCESS_REFUSED" not in caplog.text

@@ -61,13 +61,14 @@ class Stage:
             found.extend([properties.headers["x-reworker-reason"]] if method else [])
             return len(found) >= count
 
-        wait_until(is_there, 20, f"{count} dead letters")
+        wait_until(is_there, 60, f"{count} dead letters")
         return found
 
-    def answers(self):
-        """Return the statuses of all answers to forged steps."""
-        found = []
-        while (got := self.channel.basic_get("worker.ircnotify", auto_ack=True))[0]:
+    def answers(self, count):
+        """Return the statuses of all answers to forged steps, once there are so many."""
+        queue, found = "worker.ircnotify", []
+        wait_until(lambda: self.channel.queue_declare(queue, passive=True).method.message_count >= count)
+        while (got := self.channel.basic_get(queue, auto_ack=True))[0]:
             found.append(json.loads(got[2])["status"])
         return found
 
@@ -92,7 +93,7 @@ def test_step_is_not_run_when_another_worker_forges_it(stage):
     assert sum(f"not done: it is of the user '{other}'" in one for one in reasons) == 4
     assert sum("not done: it names no user" in one for one in reasons) == 3
     assert all(f"`accept_from` of worker.narrowworker has {core}" in one for one in reasons)
-    assert stage.answers() == ["failed"] * 7
+    assert stage.answers(7) == ["failed"] * 7
     assert stage.channel.queue_declare("re.output", passive=True).method.message_count == 0
     assert stage.worker.terminate() == 0
 
@@ -106,13 +107,13 @@ def test_steps_retries_and_cancels_of_the_core_are_carried_out(stage, process, t
     added = reworker("playbook", "add", "playbook.yaml", "--db", db, "-o", "json", folder=tmp_path)
     with closing(connected(stage.users.url("CLIENT"))) as client, opened_service(db) as service:
         own_id = requested(client, json.loads(added.stdout)["id"])
-        wait_until(lambda: "waiting" in str(service.log_lines(own_id)), 20, "the output of the last step")
+        wait_until(lambda: "waiting" in str(service.log_lines(own_id)), 60, "the output of the last step")
         order = b'{"reason": "by somebody who says no name"}'
         stage.channel.basic_publish("re.control", "pause.narrow", order, mandatory=True)
         (reason,) = stage.reasons(1)
         assert "not done: it names no user" in reason
         service.cancel(own_id)
-        wait_until(lambda: service.deployment(own_id).is_over, 20, "the cancel")
+        wait_until(lambda: service.deployment(own_id).is_over, 60, "the cancel")
         events = service.events(own_id)
         assert [one.data["data"] for one in events if one.kind == "ReplyCompleted"] == [{"tries": 2}]
         assert events[-1].kind == "ReplyCancelled"
