@@ -83,7 +83,7 @@ def start_staggered(system: System, moments: random.Random) -> list[str]:
     """Start deployments one after the other, each with a pace of its own."""
     ids: list[str] = []
     for number in range(STAGGERED_COUNT):
-        key, pace_s = (AGAIN, ONCE)[number % 2], moments.uniform(0.05, 0.3)
+        key, pace_s = (AGAIN, ONCE)[number % 2], moments.uniform(0.1, 0.4)
         ids.append(system.submit(key, unattended=bool(moments.getrandbits(1)), step_count=6, seconds=pace_s))
         time.sleep(moments.uniform(0, 0.06))  # no wait for anything: the distance between two
     return ids
