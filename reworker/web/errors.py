@@ -177,7 +177,12 @@ def logged_problem(request: Request, error: Exception) -> HttpProblem:
     if problem.status >= HTTPStatus.INTERNAL_SERVER_ERROR:
         logger.error(
             "%s %s failed: %s",
-            *(request.method, _SECRET_PART.sub("/***", request.url.path), error),
+            *(request.method, shown_path(request), error),
             exc_info=error if problem.name == "internal-error" else None,
         )
     return problem
+
+
+def shown_path(request: Request) -> str:
+    """Return the path of a request without the secret of a link."""
+    return _SECRET_PART.sub("/***", request.url.path)

@@ -67,6 +67,11 @@ def test_errors_are_pages_when_a_browser_asks(furnished: tuple[House, dict[str, 
     window = eyes(furnished[0].url, expected=("status of 404",))
     assert look_at(window, "/nowhere", 404) == []
     assert "Not Found" in window.text()
+    assert "There is no page /nowhere." in window.text()
+    assert window.find("main a.button").all_inner_texts() == ["Go to the first page"]
+    assert look_at(window, "/deployments/none", 404) == []
+    window.find("text=Go to Deployments").click()
+    assert window.page.url.endswith("/deployments")
 
 
 def test_theme_is_kept_when_a_person_chooses(home: House, eyes: Open) -> None:

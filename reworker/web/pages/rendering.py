@@ -11,6 +11,7 @@ from urllib.parse import quote
 
 import msgspec
 from jinja2 import Environment, FileSystemLoader, StrictUndefined
+from starlette.exceptions import HTTPException
 from starlette.requests import Request
 from starlette.responses import RedirectResponse, Response
 
@@ -18,7 +19,7 @@ from reworker.core.principal import Principal, Scope
 from reworker.errors import NotAuthenticated, StorageError
 from reworker.web.auth import LOCAL, address_of, cookie_name
 from reworker.web.context import Site, site_of
-from reworker.web.errors import logged_problem
+from reworker.web.errors import HttpProblem, logged_problem, shown_path
 from reworker.web.pages import words
 from reworker.web.pages.assets import asset_url
 from reworker.web.pages.visits import NOBODY, Visit
@@ -29,6 +30,8 @@ FLASH_COOKIE, THEME_COOKIE = "reworker_flash", "reworker_theme"
 THEMES = ("light", "dark")
 #: seconds within which the next page has to show a message; characters of it.
 FLASH_S, FLASH_CHARACTERS = 60, 600
+#: characters of an address that are shown when nothing is there.
+PATH_CHARACTERS = 200
 
 #: key behind ``g`` -> address, name and scope of a page, in the order of the navigation.
 NAVIGATION = (
@@ -179,16 +182,34 @@ def login_url(request: Request) -> str:
 
 def error_page(request: Request, error: Exception) -> Response:
     """Return the page about an error, with its status."""
-    problem = logged_problem(request, error)
+    problem = _found_out(request, logged_problem(request, error), error)
     site = site_of(request)
     visit = Visit(site, _visitor(site, request), request)
     try:
         title = HTTPStatus(problem.status).phrase
     except ValueError:
         title = "Error"
-    response = page(visit, "error.html", status=problem.status, problem=problem, title=title)
+    near = _near(request.url.path) if problem.status == HTTPStatus.NOT_FOUND else None
+    response = page(visit, "error.html", status=problem.status, problem=problem, title=title, near=near)
     response.headers.update(problem.headers)
     return response
+
+
+def _found_out(request: Request, problem: HttpProblem, error: Exception) -> HttpProblem:
+    """Return a problem that says what was looked for, where only an address was."""
+    if not isinstance(error, HTTPException) or problem.status != HTTPStatus.NOT_FOUND:
+        return problem
+    shown = shown_path(request)[:PATH_CHARACTERS]
+    reason = f"There is no page {shown}. The address may be mistyped or cut short, or what it led to is gone."
+    return HttpProblem(problem.status, problem.name, reason, headers=problem.headers)
+
+
+def _near(path: str) -> tuple[str, str] | None:
+    """Return address and name of the page above what was looked for; None is the first page."""
+    for _, url, name, _ in NAVIGATION[1:]:
+        if path == url or path.startswith(f"{url}/"):
+            return url, name
+    return None
 
 
 def _visitor(site: Site, request: Request) -> Principal:
