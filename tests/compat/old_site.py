@@ -21,7 +21,7 @@ from tests.support.processes import Process
 from tests.support.waiting import wait_until
 
 #: seconds for anything on this machine, on a busy day.
-PATIENCE_S = 30.0
+PATIENCE_S = 60.0
 
 Script = Callable[[dict[str, Any]], Iterable[dict[str, Any]]]
 
@@ -144,7 +144,7 @@ class OldSite:
             capture_output=True,
             text=True,
             check=True,
-            timeout=60,
+            timeout=120,
         )
         return result.stdout.strip()
 

@@ -40,7 +40,7 @@ def program_of_the_guide() -> str:
 
 def reworker(folder: Path, *arguments: str) -> str:
     command = [sys.executable, "-m", "reworker", *arguments]
-    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=60).stdout
+    return subprocess.run(command, cwd=folder, capture_output=True, text=True, timeout=120).stdout
 
 
 def test_program_of_the_guide_completes_steps(

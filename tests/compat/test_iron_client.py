@@ -55,13 +55,13 @@ def test_task_is_followed_and_speaks_for_itself_while_it_runs(client: IronWorker
     while not seen.endswith("\n"):
         seen += next(log)
     assert seen == "for you by us\n"
-    found = wait_until(lambda: (now := client.task(task)).percent == 50 and now, 20)
+    found = wait_until(lambda: (now := client.task(task)).percent == 50 and now, 60)
     assert (found.status, found.msg, found.label) == ("running", "half", "patient")
     with pytest.raises(TaskNotOver, match="is still running"):
         client.wait(task, timeout_s=0.1)
     client.set_progress(task, 100)
     assert "".join(log) == "through\n"
-    over = client.wait(task, timeout_s=20)
+    over = client.wait(task, timeout_s=60)
     assert over.is_complete
     assert over.start_time is not None
     assert over.end_time is not None
@@ -98,9 +98,9 @@ def test_tasks_wait_while_their_code_is_paused_and_end_when_told(client: IronWor
     assert [one.status for one in client.tasks("queued", code_name="Paused")] == ["queued"] * 3
     client.cancel(tasks[0])
     client.resume(code)
-    assert client.wait(tasks[1], timeout_s=20).status == "error"
+    assert client.wait(tasks[1], timeout_s=60).status == "error"
     assert client.wait(tasks[1]).msg == "exit code 3"
-    client.wait(tasks[2], timeout_s=20)
+    client.wait(tasks[2], timeout_s=60)
     assert client.task(tasks[0]).status == "cancelled"
     again = client.retry(tasks[0], delay_s=600)
     assert (again.payload, again.delay_s) == ("0", 600)
@@ -123,7 +123,7 @@ def test_schedule_is_made_changed_and_ended(client: IronWorker, tmp_path: Path) 
     assert by_cron.next_start is not None
     assert by_cron.raw["time_zone"] == "Europe/Berlin"
     soon = client.schedule("Clock", delay_s=0, start_at=datetime.now(UTC))
-    fired = wait_until(lambda: client.tasks("complete", code_name="Clock"), 30)
+    fired = wait_until(lambda: client.tasks("complete", code_name="Clock"), 60)
     assert fired[0].schedule_id == soon.id
     assert client.log(fired[0]) == f"{soon.id}\n"
 

@@ -20,7 +20,7 @@ from tests.support.processes import Process
 from tests.support.waiting import wait_until
 
 #: seconds in which a process is ready, on a busy day.
-READY_S = 40.0
+READY_S = 60.0
 #: waits until it is told, by its own progress, to go on.
 PATIENT = """\
 import json, os, sys, time, urllib.request
@@ -72,11 +72,11 @@ def test_client_goes_on_when_the_server_is_killed_and_started_again(
     (tmp_path / "quick.sh").write_text('cat "$PAYLOAD_FILE"\n')
     client.upload(tmp_path / "quick.sh", "Quick")
     tasks = client.queue_many("Quick", [f"{number}\n" for number in range(10)])
-    assert [client.log(client.wait(one, timeout_s=30)) for one in tasks] == [f"{n}\n" for n in range(10)]
+    assert [client.log(client.wait(one, timeout_s=60)) for one in tasks] == [f"{n}\n" for n in range(10)]
 
     client.upload(tmp_path / "patient.py", "Patient")
     task = client.queue("Patient")
-    wait_until(lambda: client.task(task).status == "running" and client.log(task), 30)
+    wait_until(lambda: client.task(task).status == "running" and client.log(task), 60)
     ended: list[Task] = []
     waiting = threading.Thread(target=lambda: ended.append(client.wait(task, timeout_s=60)))
     waiting.start()

@@ -133,6 +133,6 @@ def test_programs_of_the_go_guide_work_when_unmodified_through_a_proxy(
     assert json.loads(uploaded).items() >= {"msg": "Upload successful.", "status_code": 200}.items()
     queued = json.loads(run("go", "run", "enqueue.go", folder=tmp_path, environment=environment).stdout)
     assert queued.items() >= {"msg": "Queued up", "status_code": 200}.items()
-    task = client.wait(queued["tasks"][0]["id"], timeout_s=30)
+    task = client.wait(queued["tasks"][0]["id"], timeout_s=60)
     assert (task.status, task.code_name) == ("complete", "GoWorker")
     assert client.log(task) == "map[another_arg:[apples oranges] arg1:Test]\n"

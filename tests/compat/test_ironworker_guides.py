@@ -136,7 +136,7 @@ def test_python_guide_ends_with_the_sequence_when_followed(
     task = ast.literal_eval(reader.type("run.py", "--max=9000"))["tasks"][0]["id"]
     # Checking the status of the worker
     reader.save("checkTask.py", "Checks the status")
-    wait_until(lambda: reader.type("checkTask.py", f"--task={task}") == "Task is complete.\n", 30, poll_s=0.2)
+    wait_until(lambda: reader.type("checkTask.py", f"--task={task}") == "Task is complete.\n", 60, poll_s=0.2)
     reader.save("getLog.py", "Gets the log")
     assert json.loads(reader.type("getLog.py", f"--task={task}")) == sequence(9000)
 
@@ -160,7 +160,7 @@ def test_calls_between_the_scripts_of_the_guide_work_when_they_are_put_in_a_row(
         upload,
         "payload = {'max': 50}\n",
         queue.replace("WorkerName", "FibWorker"),
-        "worker.wait(task['tasks'][0]['id'], timeout_s=30)\n",
+        "worker.wait(task['tasks'][0]['id'], timeout_s=60)\n",
         details,
         log,
         "print([by_folder[0], zipFile, response['msg'], status, log])\n",
@@ -206,6 +206,6 @@ def test_guide_for_any_language_ends_with_the_sequence_when_followed(
     assert client.createZip("", [str(tmp_path / name) for name in files], package, True)
     assert client.postCode(entry, package, "FibWorker")["msg"] == "Upload successful."
     task = client.postTask("FibWorker", payload)["tasks"][0]["id"]
-    client.wait(task, timeout_s=30)
+    client.wait(task, timeout_s=60)
     assert client.getTaskDetails(task)["status"] == "complete", client.getLog(task)
     assert sequence_in(client.getLog(task)) == sequence(1000)

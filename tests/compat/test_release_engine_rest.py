@@ -37,7 +37,7 @@ def up(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Up]:
 @pytest.fixture
 def client(up: Up) -> Iterator[httpx.Client]:
     """The old client behind the front server, which has let ann in."""
-    with httpx.Client(base_url=f"{up.url}/api/v0", headers={"X-User": "ann"}) as made:
+    with httpx.Client(base_url=f"{up.url}/api/v0", headers={"X-User": "ann"}, timeout=30) as made:
         yield made
 
 
@@ -85,7 +85,7 @@ def test_deployment_runs_and_tells_its_status(client: httpx.Client, own_id: str)
         assert found.status_code in (200, 202), found.text
         return None if found.status_code == 202 else found
 
-    found = wait_until(ended, 20).json()
+    found = wait_until(ended, 60).json()
     assert (found["status"], found["deployment"]) == ("completed", deployment)
     assert parsedate_to_datetime(found["created"]) <= parsedate_to_datetime(found["ended"])
     assert isinstance(found["duration"], int)
@@ -100,17 +100,21 @@ def test_status_is_in_progress_while_a_step_works_and_failed_after_a_cancel(
     }
     own_id = client.put("/web/playbook/", json=slow).json()["id"]
     deployment = client.put(f"/web/playbook/{own_id}/deployment/").json()["id"]
-    found = wait_until(lambda: client.get(f"/deployment/status/{deployment}/"), 10)
-    assert (found.status_code, found.json()["status"]) == (202, "in progress")
-    assert found.json()["active_step"] == "sleep:Seconds"
+
+    def begun() -> bool:
+        found = client.get(f"/deployment/status/{deployment}/")
+        assert (found.status_code, found.json()["status"]) == (202, "in progress")
+        return bool(found.json()["active_step"] == "sleep:Seconds")
+
+    wait_until(begun, 60)
     token = up.token(Scope.ADMIN)
     cancel = f"{up.url}/api/v1/deployments/{deployment}/cancel"
-    httpx.post(cancel, json={}, headers={"Authorization": f"Bearer {token}"}).raise_for_status()
+    httpx.post(cancel, json={}, headers={"Authorization": f"Bearer {token}"}, timeout=30).raise_for_status()
 
     def failed() -> bool:
         return client.get(f"/deployment/status/{deployment}/").status_code == 400
 
-    wait_until(failed, 20)
+    wait_until(failed, 60)
     assert client.get(f"/deployment/status/{deployment}/").json()["status"] == "failed"
 
 

@@ -23,7 +23,7 @@ CHANGING = (
     (re.compile(r"\bin \d+\.\d s"), "in N s"),
 )
 SHOWN_PORT, SHOWN_SMTP_PORT, SHOWN_HTTP_PORT = "5672", "2525", "8080"
-COMMAND_S = 60.0
+COMMAND_S = 120.0
 
 
 class Reader:
