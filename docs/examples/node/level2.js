@@ -48,7 +48,7 @@ async function handle(message, own) {
     ended.set(id, send.bind(null, final, '', replyTo, numbered()));
     if (ended.size > 1000) ended.delete(ended.keys().next().value);
   }
-  ended.get(id)();
+  if (channel === own || headers['x-reworker']) ended.get(id)(); // else a second final reply would follow
   await own.waitForConfirms();
   own.ack(message);
 }
@@ -73,7 +73,7 @@ async function setup(connection) { // after each connect
 }
 
 process.on('unhandledRejection', console.error); // such as of a heartbeat while there is no connection
-process.once('SIGTERM', () => channel.cancel(queue)
-  .then(() => last).then(() => channel.close()).finally(() => process.exit())); // acknowledgements go first
+process.once('SIGTERM', () => Promise.resolve(channel?.cancel(queue)).catch(console.error)
+  .then(() => last).then(() => channel?.close()).finally(() => process.exit())); // acknowledgements go first
 amqp.connect(url, { recovery: { setup, waitForConnect: false } })
   .then((connection) => connection.on('error', console.error).on('connect-failed', console.error));

@@ -5,13 +5,12 @@ import (
 	"context"
 	"encoding/json"
 	"fmt"
+	amqp "github.com/rabbitmq/amqp091-go"
 	"log"
 	"os"
 	"os/signal"
 	"syscall"
 	"time"
-
-	amqp "github.com/rabbitmq/amqp091-go"
 )
 
 // add does the work, and returns the final reply; say sends a line of output.
@@ -37,6 +36,7 @@ func main() {
 		log.Fatal(err)
 	}
 	ch, _ := connection.Channel()
+	refused := ch.NotifyClose(make(chan *amqp.Error, 1)) // what is refused closes the channel
 	ch.ExchangeDeclare("re", "topic", true, false, false, false, nil)
 	ch.ExchangeDeclare("re.dead", "fanout", true, false, false, false, nil)
 	ch.QueueDeclare(queue, true, false, false, false, amqp.Table{"x-dead-letter-exchange": "re.dead"})
@@ -45,8 +45,8 @@ func main() {
 	ch.Confirm(false)
 	confirms := ch.NotifyPublish(make(chan amqp.Confirmation, 1))
 	steps, err := ch.Consume(queue, queue, false, false, false, false, nil)
-	if err != nil { // so it is also when something before was refused
-		log.Fatal(err)
+	if err != nil {
+		log.Fatal(<-refused)
 	}
 	stopping, _ := signal.NotifyContext(context.Background(), syscall.SIGTERM)
 	go func() {

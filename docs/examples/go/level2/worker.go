@@ -27,6 +27,7 @@ func serve(stopping context.Context, url, queue string, ended map[string]amqp.Pu
 	if err != nil {
 		return err
 	}
+	refused := ch.NotifyClose(make(chan *amqp.Error, 1)) // what is refused closes the channel
 	ch.ExchangeDeclare("re", "topic", true, false, false, false, nil)
 	ch.ExchangeDeclare("re.control", "topic", true, false, false, false, nil)
 	ch.ExchangeDeclare("re.dead", "fanout", true, false, false, false, nil)
@@ -39,8 +40,8 @@ func serve(stopping context.Context, url, queue string, ended map[string]amqp.Pu
 	ch.Confirm(false)
 	confirms := ch.NotifyPublish(make(chan amqp.Confirmation, 1))
 	steps, err := ch.Consume(queue, queue, false, false, false, false, nil)
-	if err != nil { // so it is also when something before was refused
-		return err
+	if err != nil {
+		return <-refused
 	}
 	go func() {
 		<-stopping.Done()
