@@ -275,14 +275,14 @@ def test_frozen_connection_is_noticed_by_missing_heartbeats(network_bed: Network
 
 @pytest.mark.slow
 def test_heartbeats_go_on_when_jobs_take_long(network_bed: NetworkBed) -> None:
-    bus = PikaBus(mq_settings(network_bed.url + "?heartbeat=1"))
+    bus = PikaBus(mq_settings(network_bed.url + "?heartbeat=2"))
     bus.open(timeout_s=PATIENCE_S)
     bus.declare(TOPOLOGY)
     inbox = consuming(bus)
     publish_and_wait(bus, outgoing())
     (delivery,) = inbox.wait_for(1)
     # a broker gives up after two missed heartbeats and a little
-    threading.Event().wait(6)
+    threading.Event().wait(9)
     delivery.settle(Verdict.ACK)
     publish_and_wait(bus, outgoing())
     assert bus.health().reconnect_count == 0

@@ -74,7 +74,7 @@ def test_answer_comes_in_one_piece_and_at_once(poller: Poller) -> None:
             assert one.recv(1000).endswith(b"\r\n\r\nx.1")
             times_s.append(time.monotonic() - began_s)
         # each would take 40 ms; some do on a busy machine
-        assert statistics.median(times_s) < 0.02
+        assert statistics.median(times_s) < 0.03
 
 
 def test_end_of_the_server_answers_polls_that_are_held(tmp_path: Path) -> None:

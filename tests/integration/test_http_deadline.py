@@ -57,7 +57,7 @@ def test_request_ends_in_time_when_its_host_is_not_found_for_long(monkeypatch: p
     try:
         with pytest.raises(JobFailed, match=r"^GET http://slow: no answer within 0.4 s$"):
             call("http://slow")
-        assert time.monotonic() - begin_s < 10
+        assert time.monotonic() - begin_s < 15
     finally:
         is_over.set()
 
