@@ -197,7 +197,11 @@ def _read_any(properties: ReceivedProperties, data: bytes, place: int, flags: in
         if read is _read_short:  # most are
             start = place + 1
             place = start + data[place]
-            value: Any = _text(data[start:place])
+            raw = data[start:place]
+            try:
+                value: Any = raw.decode()
+            except UnicodeDecodeError:
+                value = _text(raw)
         else:
             value, place = read(data, place)
         setattr(properties, name, value)
