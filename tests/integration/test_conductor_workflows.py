@@ -85,6 +85,8 @@ def test_domains_of_tasks_are_those_of_the_deployment(poller: Poller, ask: httpx
     own_id = started(ask, taskToDomain={"*": "blue,NO_DOMAIN"})
     plan = poller.api.service.plan(own_id)
     assert plan.step(0).domains == ("blue", "NO_DOMAIN")
+    again = ask.post(f"/api/workflow/{own_id}/restart").text
+    assert poller.api.service.plan(again).step(0).domains == ("blue", "NO_DOMAIN")
 
 
 @pytest.mark.parametrize(

@@ -194,7 +194,11 @@ async def restart(parts: Parts, exchange: Exchange, who: Principal) -> Answer:
 def _restarted(parts: Parts, core: GuardedService, own_id: str) -> Answer:
     row, plan = core.deployment(own_id).row, core.plan(own_id)
     making = made_from(parts.site.service.reader, row, plan)
-    return _id(core.submit(making.text, making.values, playbook_id=making.playbook_id, source=making.name))
+    terms = Terms(domains=making.domains)
+    new_id = core.submit(
+        making.text, making.values, terms=terms, playbook_id=making.playbook_id, source=making.name
+    )
+    return _id(new_id)
 
 
 async def _with(parts: Parts, exchange: Exchange, who: Principal, work: Work) -> Answer:
