@@ -40,21 +40,24 @@ MOVED = {
 LANES: tuple[tuple[tuple[str, ...], ...], ...] = (
     (("integration",),),
     (("contract", *MOVED["contract"]),),
-    (("faults", "unit"),),
+    (("faults", "component", "unit"),),
     (("browser",), (*MOVED["web"], "test_architecture.py")),
     (("docs", "compat", *MOVED["compat"]),),
 )
 #: what holds no tests, or figures that must be measured alone.
 OTHERS = ("bench", "support", "data")
 #: the unit tests in parts that take about as long.
-UNIT_PARTS = (("tests/unit/core",), ("tests/unit", "--ignore=tests/unit/core"))
+UNIT_PARTS = (
+    ("tests/unit/fsm", "tests/unit/worker"),
+    ("tests/unit", "--ignore=tests/unit/fsm", "--ignore=tests/unit/worker"),
+)
 #: fewer examples; no plugin that takes long to load and that no unit test uses; output is captured as Python
 #: writes it, for no unit test starts a process that writes.
 QUICK = ("--hypothesis-profile=quick", "-p", "no:schemathesis", "-p", "no:anyio", "--capture=sys")
 #: more failures than these are no chance.
 UNSTEADY_COUNT = 4
 #: what fails here has failed.
-STRICT = ("tests/faults/", "tests/unit/", "tests/test_")
+STRICT = ("tests/faults/", "tests/component/", "tests/unit/", "tests/test_")
 #: pytest's exit code when tests have failed, and nothing worse has happened.
 TESTS_FAILED = 1
 

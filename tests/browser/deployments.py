@@ -20,7 +20,7 @@ from reworker.ids import attempt_id
 from reworker.storage.contract import AttemptRow, Changes, LogRow
 from reworker.storage.log import SqlLog, log_path
 from tests.browser.house import HOSTILE, House
-from tests.unit.core.kit import Worker
+from tests.component.core.kit import Worker
 
 #: a release with a check, two sequences and a way back.
 RELEASE = """\

@@ -29,8 +29,8 @@ from reworker.web.context import Site as WebSite
 from reworker.web.desk import BusDesk
 from reworker.web.server import WebServer
 from reworker.web.settings import WebSettings
-from tests.unit.core.kit import FakeClock, World, running
-from tests.unit.core.site import Site
+from tests.component.core.kit import FakeClock, World, running
+from tests.component.core.site import Site
 
 #: what nothing stored may do to a page: end a tag, run, or turn what follows.
 HOSTILE = "<script>evil()</script>\"'><img src=x onerror=evil()> \u202eevil\u202c {{7*7}}"

@@ -14,7 +14,7 @@ from reworker.core.publisher import POLL_S
 from reworker.errors import StorageError
 from reworker.fsm.events import Decision
 from reworker.storage.sql import SqlStorage
-from tests.unit.core.kit import Fuse, Worker, World, playbook, running
+from tests.component.core.kit import Fuse, Worker, World, playbook, running
 
 #: points at which the core of this deployment can die; the run without a death passes at most as many.
 POINT_COUNT = 14

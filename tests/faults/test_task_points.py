@@ -16,8 +16,8 @@ from reworker.core import history
 from reworker.core.tasks.options import ScheduleOptions, TaskOptions
 from reworker.core.tasks.schedule_drafts import ScheduleDraft
 from reworker.storage.task_rows import TaskRow
-from tests.unit.core.kit import Fuse, Queue
-from tests.unit.core.tasks.kit import CodeWorker, TaskWorld, failed
+from tests.component.core.kit import Fuse, Queue
+from tests.component.core.tasks.kit import CodeWorker, TaskWorld, failed
 
 pytestmark = pytest.mark.fault
 

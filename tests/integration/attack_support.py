@@ -23,11 +23,11 @@ from reworker.bus.contract import (
 from reworker.config import mq_settings
 from reworker.topology import names
 from reworker.topology.model import worker_topology
+from tests.component.core.kit import playbook
 from tests.contract.raw_client import RawClient
 from tests.integration.core_support import CoreProcess, EchoWorker
 from tests.support.processes import Process
 from tests.support.waiting import wait_until
-from tests.unit.core.kit import playbook
 
 #: values of header fields that a client in another language may send; bytes as on the wire, with their type.
 ODD_FIELDS = {

@@ -10,10 +10,10 @@ import pytest
 
 from reworker.bus.contract import Outgoing, Properties, publish_and_wait
 from reworker.topology import names
+from tests.component.core.kit import playbook
 from tests.integration.core_support import Cores, EchoWorker
 from tests.support.processes import Process
 from tests.support.waiting import wait_until
-from tests.unit.core.kit import playbook
 
 EXIT_WAITING = 4
 

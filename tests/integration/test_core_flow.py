@@ -18,10 +18,10 @@ from reworker.core.settings import CoreSettings
 from reworker.storage.log import SqlLog, log_path
 from reworker.storage.sql import SqlStorage
 from reworker.topology import names
+from tests.component.core.kit import playbook
 from tests.integration.core_support import EchoWorker
 from tests.support.processes import Process
 from tests.support.waiting import wait_until
-from tests.unit.core.kit import playbook
 
 STEP_EVENTS = ["DispatchConfirmed", "ReplyStarted", "ReplyCompleted"]
 

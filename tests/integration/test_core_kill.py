@@ -11,10 +11,10 @@ import pytest
 
 from reworker.core import history
 from reworker.fsm.events import Decision
+from tests.component.core.kit import playbook
 from tests.integration.core_support import CoreProcess, EchoWorker
 from tests.support.processes import Process
 from tests.support.waiting import wait_until
-from tests.unit.core.kit import playbook
 
 KILL_COUNT = 6
 #: steps between two kills, so that each hits another moment of a step's life.

@@ -12,10 +12,10 @@ import pytest
 
 from reworker.core import history
 from reworker.fsm.events import Decision
+from tests.component.core.kit import playbook
 from tests.integration.core_support import Cores, EchoWorker
 from tests.support.processes import Process
 from tests.support.waiting import wait_until
-from tests.unit.core.kit import playbook
 
 DEPLOYMENT_COUNT = 12
 STEP_COUNT = 6

@@ -9,8 +9,8 @@ from reworker.bus.memory import MemoryBroker, MemoryBus
 from reworker.core.core import Core
 from reworker.core.settings import CoreSettings
 from reworker.storage.log import SqlLog, log_path
+from tests.component.core.kit import FusedStorage, playbook
 from tests.support.waiting import wait_until
-from tests.unit.core.kit import FusedStorage, playbook
 
 #: seconds within which a thread that has been told to end would have ended.
 END_S = 0.5

@@ -21,9 +21,9 @@ from reworker.storage.rows import AttemptRow
 from reworker.storage.sql import SqlStorage
 from reworker.topology import names
 from reworker.worker import Job, Worker, step
+from tests.component.core.kit import playbook
 from tests.integration.gateway_support import gateway_on
 from tests.support.waiting import wait_until
-from tests.unit.core.kit import playbook
 
 ORDER = ["blue", "green", "NO_DOMAIN"]
 OVER = ("completed", "failed", "unroutable")

@@ -27,8 +27,8 @@ from reworker.storage.log import SqlLog, log_path
 from reworker.storage.sql import SqlStorage
 from reworker.topology import names
 from reworker.worker import Job, Worker, step
+from tests.component.core.kit import playbook
 from tests.support.waiting import wait_until
-from tests.unit.core.kit import playbook
 
 NOTIFY = {"started": {"irc": ["#ops"]}, "completed": {"irc": ["#ops"]}, "failed": {"irc": ["#ops"]}}
 CONTROL = {"cancel": "cancel", "pause": "order", "resume": "order"}

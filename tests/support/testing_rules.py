@@ -26,8 +26,8 @@ PATCHED_BY_OLD_SUITES = ("reworker.worker.pika", "reworker.worker.logging", "rew
 
 
 def unit_tests_stay_inside(tree: SourceTree) -> Iterator[Violation]:
-    """A unit test opens no socket, starts no process and does not sleep."""
-    for module in tree.below("tests.unit"):
+    """A unit test opens no socket, starts no process and does not sleep; nor does one of a whole core."""
+    for module in tree.below("tests.unit", "tests.component"):
         for found in module.imports:
             if is_below(found.target, *OUTSIDE_WORLD):
                 yield Violation(module.path, found.line, f"a unit test imports {found.target}")

@@ -12,15 +12,13 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import TYPE_CHECKING
 
 import pytest
-from hypothesis import settings
+from hypothesis import HealthCheck, settings
 
-if TYPE_CHECKING:
-    from tests.unit.core.kept import Kept
-
-settings.register_profile("quick", max_examples=10)
+settings.register_profile(
+    "quick", max_examples=10, deadline=None, suppress_health_check=[HealthCheck.too_slow]
+)
 
 #: where files are in memory; and the bytes that have to be free there.
 MEMORY, ROOM_BYTES = Path("/dev/shm"), 100 << 20
@@ -54,16 +52,6 @@ def tmp_path(memory_folder: Path, folder_numbers: Iterator[int]) -> Iterator[Pat
     folder.mkdir()
     yield folder
     shutil.rmtree(folder)
-
-
-@pytest.fixture(scope="session")
-def kept(memory_folder: Path) -> Iterator[Kept]:
-    """Open databases for worlds of a core."""
-    from tests.unit.core.kept import Kept
-
-    made = Kept(memory_folder)
-    yield made
-    made.close()
 
 
 @pytest.fixture(autouse=True)
