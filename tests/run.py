@@ -47,10 +47,8 @@ LANES: tuple[tuple[tuple[str, ...], ...], ...] = (
 #: what holds no tests, or figures that must be measured alone.
 OTHERS = ("bench", "support", "data")
 #: the unit tests in parts that take about as long.
-UNIT_PARTS = (
-    ("tests/unit/fsm", "tests/unit/worker"),
-    ("tests/unit", "--ignore=tests/unit/fsm", "--ignore=tests/unit/worker"),
-)
+_FIRST = ("tests/unit/fsm", "tests/unit/worker", "tests/unit/cli")
+UNIT_PARTS = (_FIRST, ("tests/unit", *(f"--ignore={one}" for one in _FIRST)))
 #: fewer examples; no plugin that takes long to load and that no unit test uses; output is captured as Python
 #: writes it, for no unit test starts a process that writes.
 QUICK = ("--hypothesis-profile=quick", "-p", "no:schemathesis", "-p", "no:anyio", "--capture=sys")
