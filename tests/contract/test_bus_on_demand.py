@@ -237,9 +237,9 @@ def test_quorum_queue_gives_on_demand(bus: Bus) -> None:
     bus.declare(TopologySpec(queues=(QueueSpec(queue, arguments={"x-queue-type": "quorum"}),)))
     waiting = Waiting(bus, queue)
     for number in range(3):
+        before = waiting.empty_count
         waiting.ask(1)
         if number:
-            before = waiting.empty_count
             wait_until(lambda before=before: waiting.empty_count > before, PATIENCE_S)  # type: ignore[misc]  # bound on purpose
         bus.publish(outgoing(b"%d" % number, queue, exchange=""))
         waiting.wait_for(number + 1)

@@ -8,11 +8,12 @@ import shutil
 import tempfile
 import threading
 import zipfile
-from collections.abc import Iterator
+from collections.abc import Iterable, Iterator
 from pathlib import Path
 
 import pytest
 
+from reworker.bus.contract import Outgoing
 from reworker.codes.process import PATH
 from tests.integration.code_support import CODE, DOWNLOAD, PROJECT, TASK, Bed, log_of, package
 from tests.support.http_server import Answer, HttpServer
@@ -29,12 +30,30 @@ def bed() -> Iterator[Bed]:
         found.close()
 
 
-def fifo(bed: Bed) -> Path:
-    """Make a pipe that tasks wait at until the test writes to it."""
-    made = bed.top / "go"
-    os.mkfifo(made)
-    made.chmod(0o666)
-    return made
+class Gate:
+    """A named pipe at which tasks wait, one after the other, until the test opens it."""
+
+    def __init__(self, bed: Bed) -> None:
+        self.path = bed.top / "go"
+        os.mkfifo(self.path)
+        self.path.chmod(0o666)
+        # Open at both ends: a write then waits for no reader, so a task that is gone holds up no test.
+        self._file = os.open(self.path, os.O_RDWR | os.O_CLOEXEC)
+
+    def open(self) -> None:
+        """Let one task pass that reads a line."""
+        os.write(self._file, b"x\n")
+
+    def __enter__(self) -> Gate:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        os.close(self._file)
+
+
+def wrote(sent: Iterable[Outgoing], word: bytes) -> bool:
+    """Tell whether a task's output has come that has a word."""
+    return any(word in one.body for one in list(sent) if one.routing_key == "output")
 
 
 def test_process_gets_the_arguments_in_their_order(bed: Bed) -> None:
@@ -157,32 +176,31 @@ def test_log_has_both_streams_in_the_order_in_which_they_were_written(bed: Bed) 
 
 
 def test_stdout_is_known_apart_when_that_is_wanted(bed: Bed) -> None:
-    go, sent, found = fifo(bed), bed.harness.bus.sent, []
-    script = f"echo one; read x < {go}; echo two >&2; read x < {go}; printf three"
-    thread = threading.Thread(target=lambda: found.append(bed.shell(script, splits_output=True)))
-    thread.start()
-    for word in (b"one", b"two"):  # which stream was written to first can be told when each has been read
-        wait_until(
-            lambda word=word: any(word in one.body for one in list(sent) if one.routing_key == "output"), 30
-        )  # type: ignore[misc]  # bound in the loop
-        go.write_text("x\n")
-    thread.join()
-    (found,) = found
+    sent, ended = bed.harness.bus.sent, []
+    with Gate(bed) as gate:
+        script = f"echo one; read x < {gate.path}; echo two >&2; read x < {gate.path}; printf three"
+        thread = threading.Thread(target=lambda: ended.append(bed.shell(script, splits_output=True)))
+        thread.start()
+        for word in (b"one", b"two"):  # which stream was written to first is known when each was read
+            wait_until(lambda word=word: wrote(sent, word), 30)  # type: ignore[misc]  # bound in the loop
+            gate.open()
+        thread.join(60)
+    (found,) = ended
     assert log_of(found) == "one\ntwo\nthree"
     assert log_of(found, "out") == "one\nthree"
     assert log_of(found, "err") == "two\n"
 
 
 def test_log_is_sent_while_the_process_runs(bed: Bed) -> None:
-    go = fifo(bed)
     sent = bed.harness.bus.sent
-    thread = threading.Thread(target=bed.shell, args=(f"echo first; read x < {go}; echo last",))
-    thread.start()
-    wait_until(lambda: any(b"first" in one.body for one in list(sent)), 30)
-    assert not any(b"last" in one.body for one in list(sent))
-    go.write_text("x\n")
-    thread.join()
-    assert any(b"last" in one.body for one in sent)
+    with Gate(bed) as gate:
+        thread = threading.Thread(target=bed.shell, args=(f"echo first; read x < {gate.path}; echo last",))
+        thread.start()
+        wait_until(lambda: wrote(sent, b"first"), 30)
+        assert not wrote(sent, b"last")
+        gate.open()
+        thread.join(60)
+    assert wrote(sent, b"last")
 
 
 def test_log_has_replacements_for_what_is_no_utf_8(bed: Bed) -> None:
