@@ -2,8 +2,9 @@
 
     python -m tests.bench.bench_step [--url URL] [--steps N] [--pairs N] [--prefetch N] [--write PAGE]
 
-The two run in turn (A B A B ...), each in a process of its own on a queue filled beforehand; medians and
-their ratio are printed with the machine, the versions and the settings.
+It and two consumers on bare pika, one that sends the same replies and one that sends them without an id and
+headers, run in turn (A B C A B C ...), each in a process of its own on a queue filled beforehand; medians and
+their ratios are printed with the machine, the versions and the settings.
 """
 
 from __future__ import annotations
@@ -24,10 +25,11 @@ from tests.bench.step_contenders import QUEUE, REPLY_QUEUE, WARM_UP_COUNT
 from tests.support.rabbitmq import RabbitMQNode
 
 STEP_BYTES = 250
-BASELINE = "hand-written"
+BASELINES = ("hand-written", "plain")
 MARK = "step"
 TITLES = {
-    BASELINE: "hand-written pika consumer",
+    "hand-written": "hand-written pika consumer, the same replies",
+    "plain": "hand-written pika consumer, replies without id and headers",
     "worker": "`Worker` with one `@step`, one instance",
     "bus": "our bus alone, one thread",
 }
@@ -78,16 +80,16 @@ def run_once(name: str, url: str, steps: int, prefetch: int) -> tuple[float, flo
 
 
 def compare(contender: str, url: str, *, steps: int, pairs: int, prefetch: int) -> list[str]:
-    """Run both in turn and return what was measured: a line of settings, then a table."""
+    """Run it and both baselines in turn and return what was measured: a line of settings, then a table."""
     version = fill(url, 0)
-    results: dict[str, list[tuple[float, float]]] = {BASELINE: [], contender: []}
+    results: dict[str, list[tuple[float, float]]] = {name: [] for name in (*BASELINES, contender)}
     for _ in range(pairs):
         for name, runs in results.items():
             runs.append(run_once(name, url, steps, prefetch))
     lines = [
         f"{place()}; pika {pika.__version__}, RabbitMQ {version}; {steps} steps of {STEP_BYTES} bytes, "
-        f"{pairs} pairs, medians, prefetch {prefetch}; persistent, mandatory, confirms on, acknowledged "
-        "late.",
+        f"{pairs} runs in turn, medians, prefetch {prefetch}; persistent, mandatory, confirms on, "
+        "acknowledged late.",
         "",
         "| | processor time per step | steps per second | of each run, µs |",
         "|---|---|---|---|",
@@ -97,8 +99,11 @@ def compare(contender: str, url: str, *, steps: int, pairs: int, prefetch: int) 
         medians[name] = cpu_us, per_s = [median(run[index] for run in runs) for index in (0, 1)]
         spread = ", ".join(f"{run[0]:.0f}" for run in runs)
         lines.append(f"| {TITLES[name]} | {cpu_us:.0f} µs | {per_s:,.0f} | {spread} |")
-    (cpu_a, rate_a), (cpu_b, rate_b) = medians[BASELINE], medians[contender]
-    lines.append(f"| ratio | **{cpu_b / cpu_a:.2f}** | **{rate_b / rate_a:.2f}** | |")
+    cpu_us, per_s = medians[contender]
+    for name, of in zip(BASELINES, ("the first", "the second"), strict=True):
+        lines.append(
+            f"| ratio to {of} | **{cpu_us / medians[name][0]:.2f}** | **{per_s / medians[name][1]:.2f}** | |"
+        )
     return lines
 
 

@@ -4,19 +4,22 @@
 
 prints ``{"cpu_s": float, "wall_s": float, "steps": int}`` for the steps after the warm-up. Each consumes the
 queue `QUEUE`, answers every step with `started` and `completed` (persistent, mandatory, confirmed) and
-acknowledges it when both are confirmed.
+acknowledges it when both are confirmed. All but ``plain`` send the same replies, with the id and the headers
+by which the core knows a reply that comes twice: they cost the broker more than any of the programs.
 """
 
 from __future__ import annotations
 
 import json
 import os
+import platform
 import queue
 import resource
 import signal
 import sys
 import time
 from collections import deque
+from functools import partial
 from typing import Any
 
 import pika
@@ -30,6 +33,8 @@ from reworker.worker import Job, Worker, step
 QUEUE, REPLY_QUEUE = "worker.benchworker", "bench.replies"
 #: steps before the measurement begins.
 WARM_UP_COUNT = 500
+#: host, process and instance, as `Worker` sends them.
+WORKER_ID = f"{platform.node()}:{os.getpid()}:0"
 
 
 class Meter:
@@ -64,11 +69,23 @@ def replies(step_body: bytes) -> tuple[bytes, bytes]:
     return started, json.dumps({"status": "completed", "data": {"frobbed": parameters["speed"]}}).encode()
 
 
-class HandWritten:
-    """What a user would write: everything in the callbacks of pika's `SelectConnection`."""
+def identity(correlation_id: str | None, seq: int) -> dict[str, Any]:
+    """Return the properties that make a reply known: its id, its worker and its number within the attempt."""
+    return {
+        "message_id": f"{correlation_id}:{'started' if seq == 1 else 'completed'}",
+        "headers": {"x-reworker": 2, "x-worker": WORKER_ID, "x-seq": seq},
+    }
 
-    def __init__(self, url: str, count: int, prefetch: int) -> None:
-        self._meter, self._prefetch = Meter(count), prefetch
+
+class HandWritten:
+    """What a user would write: everything in the callbacks of pika's `SelectConnection`.
+
+    Args:
+        is_plain: send replies without an id and headers.
+    """
+
+    def __init__(self, url: str, count: int, prefetch: int, *, is_plain: bool = False) -> None:
+        self._meter, self._prefetch, self._is_plain = Meter(count), prefetch, is_plain
         self._channel: Any = None
         self._sequence = 0
         self._unconfirmed: deque[tuple[int, int]] = deque()
@@ -92,7 +109,8 @@ class HandWritten:
 
     def _on_message(self, channel: Any, method: Any, properties: Any, body: bytes) -> None:
         self._left[method.delivery_tag] = 2
-        for reply in replies(body):
+        for seq, reply in enumerate(replies(body), 1):
+            own = {} if self._is_plain else identity(properties.correlation_id, seq)
             channel.basic_publish(
                 "",
                 properties.reply_to,
@@ -103,6 +121,7 @@ class HandWritten:
                     reply_to="log",
                     delivery_mode=2,
                     content_type="application/json",
+                    **own,
                 ),
                 mandatory=True,
             )
@@ -158,13 +177,14 @@ class OnTheBus:
                 delivery.settle(Verdict.ACK)
 
         received = delivery.properties
-        for reply in replies(delivery.body):
+        for seq, reply in enumerate(replies(delivery.body), 1):
             properties = Properties(
                 app_id="benchworker",
                 correlation_id=received.correlation_id,
                 reply_to="log",
                 delivery_mode=2,
                 content_type="application/json",
+                **identity(received.correlation_id, seq),
             )
             self._bus.publish(Outgoing("", received.reply_to or "", reply, properties), on_done)
 
@@ -196,7 +216,12 @@ class WithTheWorker:
         return _meters[0].figures
 
 
-CONTENDERS: dict[str, Any] = {"hand-written": HandWritten, "bus": OnTheBus, "worker": WithTheWorker}
+CONTENDERS: dict[str, Any] = {
+    "hand-written": HandWritten,
+    "plain": partial(HandWritten, is_plain=True),
+    "bus": OnTheBus,
+    "worker": WithTheWorker,
+}
 
 if __name__ == "__main__":
     name, url, count, prefetch = sys.argv[1:]
