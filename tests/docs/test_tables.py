@@ -113,6 +113,13 @@ def test_tests_that_the_words_of_the_matrix_name_are_there():
     assert [name for file, name in named if not is_defined(file, name)] == []
 
 
+def test_figures_of_the_readme_are_those_of_the_page():
+    section = (ROOT / "README.md").read_text().partition("\n## How fast\n")[2].partition("\n## ")[0]
+    shown = [line for line in section.splitlines() if line.startswith(("|", "- "))]
+    assert len(shown) > 5
+    assert set(shown) <= set((DOCS / "benchmarks.md").read_text().splitlines()), "make bench wrote others"
+
+
 def is_defined(file, name):
     path = ROOT / "tests" / file
     return path.exists() and f"\ndef {name}(" in path.read_text()
