@@ -30,7 +30,7 @@ MOVED = {
         ),
         "web": (
             *("api_bad_input", "api_bad_requests", "api_contract", "api_flow", "api_streams", "bus_desk"),
-            *("web_deployment_page", "web_first_steps", "web_pages", "web_server", "web_oidc"),
+            *("web_deployment_page", "web_first_steps", "web_pages", "web_server", "web_oidc", "cli_waiting"),
         ),
         "compat": ("bad_messages", "core_commands", "core_flow", "core_kill", "core_pair"),
     }.items()
