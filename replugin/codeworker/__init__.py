@@ -5,6 +5,7 @@ Its settings are in conf/code.yaml; docs/code-worker.md says what keeps tasks ap
 
 from __future__ import annotations
 
+import errno
 import itertools
 import os
 import re
@@ -34,7 +35,7 @@ from reworker.codes.process import (
 )
 from reworker.codes.running import Bounds, End, Status, TaskRun
 from reworker.codes.runtimes import Runtimes
-from reworker.codes.slots import Slot, require_way_to
+from reworker.codes.slots import Slot, require_place, require_way_to
 from reworker.errors import ConfigError, JobCancelled, JobFailed, JobRetry, JobTimeout
 from reworker.worker import Job, Worker, runner, step, tls_context
 
@@ -44,6 +45,8 @@ WAIT_S = 0.05
 TOKEN_CHARACTERS = 32
 #: what is said of a task that was cut short by the end of its worker.
 STOPPED = "its worker was stopped while it ran"
+#: what our folders, not the package, are to blame for: the disk, or somebody who has removed or closed them.
+PLACE_ERRORS = DISK_ERRORS | {errno.ENOENT, errno.EACCES, errno.EPERM}
 _ID = re.compile(r"[0-9A-Za-z._-]{1,200}")
 
 
@@ -65,6 +68,7 @@ class CodeWorker(Worker):
             raise ConfigError(str(error), path=self._config_path) from error
         self._source = Source(self._own.server, self._own.token or "", self._own.download_timeout_s, tls)
         self._cache = self._opened_cache()
+        require_place(Path(self._own.work_dir))
         self._isolation = isolation_here(self._own.first_uid)
         if self._isolation.own_users:
             require_way_to(Path(self._own.work_dir))
@@ -117,7 +121,7 @@ class CodeWorker(Worker):
         try:
             argv = self._prepared(job, order, slot)
         except OSError as error:
-            if error.errno not in DISK_ERRORS:
+            if error.errno not in PLACE_ERRORS:
                 raise
             where = f"{error.filename}: " if error.filename else ""
             text = f"{socket.gethostname()} has no room for the package: {where}{error.strerror}"
@@ -177,16 +181,27 @@ class CodeWorker(Worker):
             self.close()
 
     def _opened_slot(self) -> Slot:
+        if self._slot is not None and not self._slot.top.exists():  # somebody has removed it
+            self.close()
         if self._slot is None:
-            own = self._own
-            uids = range(own.first_uid, own.first_uid + own.uid_count)
-            self._slot = slot = Slot(Path(own.work_dir), self._isolation, uids, self._hidden)
-            weakref.finalize(self, slot.close)
-            self._others_count = 0 if self._isolation.counts_processes else others_count()
-            programs = slot.top / "bin"
-            self._path = path_with([str(programs)] if make_python(programs, own.path) else [], own.path)
-            self._runtimes = Runtimes(self._path, own.runtimes)
+            try:
+                self._open_slot()
+            except (ConfigError, OSError) as error:
+                self.close()
+                text = f"{socket.gethostname()} has no place for a task: {error}"
+                raise JobRetry(AGAIN_S, text) from error
+        assert self._slot is not None
         return self._slot
+
+    def _open_slot(self) -> None:
+        own = self._own
+        uids = range(own.first_uid, own.first_uid + own.uid_count)
+        self._slot = slot = Slot(Path(own.work_dir), self._isolation, uids, self._hidden)
+        weakref.finalize(self, slot.close)
+        self._others_count = 0 if self._isolation.counts_processes else others_count()
+        programs = slot.top / "bin"
+        self._path = path_with([str(programs)] if make_python(programs, own.path) else [], own.path)
+        self._runtimes = Runtimes(self._path, own.runtimes)
 
     def _opened_cache(self) -> PackageCache:
         try:

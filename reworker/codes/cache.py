@@ -104,6 +104,7 @@ class PackageCache:
     @contextlib.contextmanager
     def _lock(self, digest: str, wait: Wait) -> Iterator[None]:
         """Be the only one who fetches this package; the file stays, there are sixteen of them."""
+        self._folder.mkdir(0o700, parents=True, exist_ok=True)  # people empty their caches
         with open(self._folder / f".lock-{digest[0]}", "wb") as file:
             while True:
                 try:

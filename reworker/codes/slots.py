@@ -55,8 +55,11 @@ class Slot:
             _sweep(work)
             self.uid = self._taken(uids) if isolation.own_users else None
             self.top = self._made()
-        except OSError as error:
-            raise ConfigError(f"cannot be used: {error}", key="work_dir") from error
+        except BaseException as error:
+            self._locks.close()  # the next one may have this user
+            if isinstance(error, OSError):
+                raise ConfigError(f"cannot be used: {error}", key="work_dir") from error
+            raise
         self.folder, self.temporary = self.top / "task", self.top / "tmp"
 
     def keeper(self, limits: dict[str, int]) -> Keeper:
@@ -182,6 +185,22 @@ def _is_locked(file: int) -> bool:
 def _can_be_private(place: str, top: Path) -> bool:
     """Tell whether a folder can be put in place of another one, which must not be above it."""
     return os.path.isdir(place) and not os.path.islink(place) and Path(place) not in top.resolve().parents
+
+
+def require_place(work: Path) -> None:
+    """See that a folder for slots is there, is one, and can be written.
+
+    Raises:
+        ConfigError: it cannot be made, or not be used.
+    """
+    try:
+        _make_way(work)
+    except OSError as error:
+        raise ConfigError(f"cannot be made: {error}", key="work_dir") from error
+    if not work.is_dir():
+        raise ConfigError(f"{work} is no folder", key="work_dir")
+    if not os.access(work, os.W_OK | os.X_OK):
+        raise ConfigError(f"{work} cannot be written", key="work_dir")
 
 
 def require_way_to(work: Path) -> None:
