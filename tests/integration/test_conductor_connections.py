@@ -11,7 +11,8 @@ from pathlib import Path
 
 import pytest
 
-from reworker.gateway.contract import Completed
+from reworker.gateway.contract import Completed, Failed
+from reworker.web.conductor.exchange import BODY_BYTES
 from tests.integration.conductor_support import Poller, polled
 from tests.support.waiting import wait_until
 
@@ -44,6 +45,25 @@ def test_body_that_is_too_large_is_refused_before_all_has_come(poller: Poller) -
             for _ in range(17):
                 one.sendall(part)
         assert one.recv(1000).startswith(b"HTTP/1.1 413")
+
+
+@pytest.mark.parametrize(("path", "status"), [("tasks", 200), ("task/update-v2", 204)])
+@pytest.mark.parametrize("is_chunked", [False, True])
+def test_task_fails_when_its_result_is_too_large(
+    poller: Poller, path: str, status: int, *, is_chunked: bool
+) -> None:
+    task_id = poller.taken()
+    body = json.dumps({"taskId": task_id, "status": "COMPLETED", "outputData": {"x": "y" * BODY_BYTES}})
+    answer = poller.http.post(f"/api/{path}", content=iter([body.encode()]) if is_chunked else body.encode())
+    assert answer.status_code == status, answer.text
+    reason = f"its result is not read: the body is larger than {BODY_BYTES} bytes, the limit here"
+    assert [one.result for one in poller.gateway.updates] == [Failed(reason, {}, True)]
+
+
+def test_result_that_is_too_large_is_refused_for_a_task_that_nobody_has(poller: Poller) -> None:
+    body = json.dumps({"taskId": "x.1", "status": "COMPLETED", "outputData": {"x": "y" * BODY_BYTES}})
+    assert poller.http.post("/api/tasks", content=body.encode()).status_code == 413
+    assert poller.gateway.updates == []
 
 
 def test_step_has_begun_when_its_poller_wants_the_connection_closed(poller: Poller) -> None:

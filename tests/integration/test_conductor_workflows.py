@@ -128,6 +128,13 @@ def test_same_key_starts_one_deployment(ask: httpx.Client) -> None:
     held = started(ask, idempotencyKey="r", idempotencyStrategy="RETURN_EXISTING")
     again = {"idempotencyKey": "r", "idempotencyStrategy": "RETURN_EXISTING", "correlationId": "other"}
     assert started(ask, **again) == held
+    assert started(ask, idempotencyKey="k", idempotencyStrategy="RETURN_EXISTING", input={}) == first
+
+
+def test_version_that_is_not_there_is_said_with_the_newest(ask: httpx.Client) -> None:
+    answer = ask.post("/api/workflow", json={"name": "restart", "version": 9})
+    assert answer.status_code == 404
+    assert answer.json()["message"] == "the playbook 'restart' has no version 9; its newest is 1"
 
 
 def test_deployment_is_paused_resumed_and_ended(poller: Poller, ask: httpx.Client) -> None:

@@ -117,7 +117,10 @@ class AddressBook:
         """
         for prefix in self._prefixes if len(raw_path) <= PATH_CHARACTERS else ():
             if raw_path.startswith(f"{prefix}/"):
-                words = [unquote(one) for one in raw_path[len(prefix) + 1 :].split("/")]
+                rest = raw_path[len(prefix) + 1 :]
+                # clients put their own slash behind that of an address which ends with one
+                rest = rest.removeprefix("/") if prefix else rest
+                words = [unquote(one) for one in rest.split("/")]
                 found = self._below(method, words, has_prefix=bool(prefix))
                 if found is not None:
                     return found

@@ -3,9 +3,10 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import Mapping
 from functools import lru_cache
-from typing import Any, NamedTuple, NoReturn
+from typing import Any, NamedTuple
 from urllib.parse import parse_qs
 
 from starlette.types import Receive, Scope, Send
@@ -17,6 +18,8 @@ from reworker.web.protocol import CONNECTION
 
 #: bytes of a body: as much as brokers take in one message.
 BODY_BYTES = 16 << 20
+#: of a body that is too large, bytes that are looked at, how many are enough, and seconds until they come.
+BEGINNING_BYTES, ENOUGH_BYTES, BEGINNING_S = 1 << 16, 1 << 12, 1.0
 #: queries that are remembered: each worker always asks the same.
 QUERY_COUNT = 1024
 #: characters of a query.
@@ -24,6 +27,15 @@ QUERY_CHARACTERS = 4096
 JSON, TEXT = b"application/json", b"text/plain; charset=utf-8"
 #: headers of every answer.
 _ALWAYS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosniff"))
+
+
+class BodyTooLarge(HttpProblem):
+    """The body is over the limit; `beginning` is what had come of it by then."""
+
+    def __init__(self, beginning: bytes) -> None:
+        self.beginning = beginning[:BEGINNING_BYTES]
+        reason = f"the body is larger than {BODY_BYTES} bytes, the limit here"
+        super().__init__(413, "body-too-large", reason)
 
 
 class Answer(NamedTuple):
@@ -75,11 +87,12 @@ class Exchange:
         """Return the body.
 
         Raises:
-            HttpProblem: 413 it is too large, 408 it takes too long, 400 the client went away.
+            BodyTooLarge: 413 it is.
+            HttpProblem: 408 it takes too long, 400 the client went away.
         """
         length = self.headers.get(b"content-length", b"")
         if length.isdigit() and int(length[:20]) > BODY_BYTES:
-            _refuse_size()
+            raise BodyTooLarge(await self._beginning())
         message = await self._receive()
         if message["type"] == "http.request" and not message.get("more_body"):
             return _checked(message.get("body", b""))
@@ -94,11 +107,25 @@ class Exchange:
         while message["type"] == "http.request":
             found += bytes(message.get("body", b""))  # type: ignore[call-overload]  # bytes, says ASGI
             if len(found) > BODY_BYTES:
-                _refuse_size()
+                raise BodyTooLarge(bytes(found[:BEGINNING_BYTES]))
             if not message.get("more_body"):
                 return bytes(found)
             message = await self._receive()
         raise HttpProblem(400, "body-incomplete", "the connection ended within the body")
+
+    async def _beginning(self) -> bytes:
+        """Return how a body begins that nobody reads to its end; it may be nothing."""
+        found = bytearray()
+        with contextlib.suppress(TimeoutError):
+            await asyncio.wait_for(self._begin(found), BEGINNING_S)
+        return bytes(found)
+
+    async def _begin(self, found: bytearray) -> None:
+        has_more = True
+        while has_more and len(found) < ENOUGH_BYTES:
+            message = await self._receive()
+            found += bytes(message.get("body", b""))
+            has_more = bool(message.get("more_body"))
 
     async def waited(self, done: asyncio.Future[Any]) -> bool:
         """Wait for something; tell whether it came before the client has gone."""
@@ -134,12 +161,8 @@ class Exchange:
 
 def _checked(body: bytes | bytearray) -> bytes:
     if len(body) > BODY_BYTES:
-        _refuse_size()
+        raise BodyTooLarge(bytes(body[:BEGINNING_BYTES]))
     return bytes(body)
-
-
-def _refuse_size() -> NoReturn:
-    raise HttpProblem(413, "body-too-large", f"the body is larger than {BODY_BYTES} bytes, the limit here")
 
 
 @lru_cache(QUERY_COUNT)

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import math
+import re
 from collections.abc import Mapping
 from typing import Any
 
@@ -22,6 +23,10 @@ _DONE = ("COMPLETED", "COMPLETED_WITH_ERRORS", "SKIPPED")
 _GOES_ON = ("IN_PROGRESS", "SCHEDULED")
 _FINAL = ("FAILED_WITH_TERMINAL_ERROR", "CANCELED")
 _FAILED = ("FAILED", "TIMED_OUT")
+
+#: a task's id in the beginning of a result: the outputs, which may name other tasks, come after it.
+_VALUE = rb'(?:"(?:[^"\\]|\\.)*"|[-+.\w]+)'
+_TASK_ID = re.compile(rb'\s*\{(?:\s*"\w*"\s*:\s*' + _VALUE + rb'\s*,)*?\s*"taskId"\s*:\s*"([^"\\]+)"')
 
 
 class Heartbeat(msgspec.Struct, frozen=True):
@@ -55,6 +60,21 @@ def parsed_result(body: bytes, *, takes_next: bool = False) -> Update | Heartbea
         lines_of(found.get("logs")),
         takes_next,
     )
+
+
+def oversized_result(beginning: bytes, reason: str) -> Update | None:
+    """Return what a result says that is too large to be read; None when it does not say of which task.
+
+    It ends the task for good: the work is done, so that another try would do it twice.
+
+    Args:
+        beginning: of the body.
+        reason: why it is not read.
+    """
+    found = _TASK_ID.match(beginning)
+    if found is None:
+        return None
+    return Update(found[1].decode("utf-8", "replace"), Failed(f"its result is not read: {reason}", {}, True))
 
 
 def result_of(found: Mapping[str, Any]) -> Result:

@@ -20,9 +20,15 @@ from reworker.gateway.contract import (
 from reworker.web.conductor.authority import require_worker
 from reworker.web.conductor.definitions import require_queue
 from reworker.web.conductor.documents import TaskDocument, task_document
-from reworker.web.conductor.exchange import TEXT, Answer, Exchange
+from reworker.web.conductor.exchange import TEXT, Answer, BodyTooLarge, Exchange
 from reworker.web.conductor.parts import Parts
-from reworker.web.conductor.results import Heartbeat, parsed_result, patient_json, result_of
+from reworker.web.conductor.results import (
+    Heartbeat,
+    oversized_result,
+    parsed_result,
+    patient_json,
+    result_of,
+)
 from reworker.web.errors import RETRY_AFTER_S, HttpProblem
 
 #: tasks that one poll may ask for; more are not refused, but not given.
@@ -95,7 +101,7 @@ def told_to_loop() -> tuple[asyncio.Future[Any], Callable[[Any], None]]:
 async def update(parts: Parts, exchange: Exchange, who: Principal) -> Answer:
     """Take a result; the answer is the id of the task."""
     require_worker(who)
-    said = parsed_result(await exchange.body())
+    said = await _said(parts, exchange)
     if isinstance(said, Heartbeat):
         parts.gateway.extend(said.task_id)
     else:
@@ -106,12 +112,27 @@ async def update(parts: Parts, exchange: Exchange, who: Principal) -> Answer:
 async def update_with_next(parts: Parts, exchange: Exchange, who: Principal) -> Answer:
     """Take a result; the answer is the next task of the type, or 204."""
     require_worker(who)
-    said = parsed_result(await exchange.body(), takes_next=True)
+    said = await _said(parts, exchange, takes_next=True)
     if isinstance(said, Heartbeat):
         parts.gateway.extend(said.task_id)
         return _NOTHING
     poll = (await _updated(parts, said)).next_poll
     return _found(parts, poll) if poll is not None and poll.offers else _NOTHING
+
+
+async def _said(parts: Parts, exchange: Exchange, *, takes_next: bool = False) -> Update | Heartbeat:
+    """Return what a worker says; of what is too large, that its task failed: refused, it would come again.
+
+    Raises:
+        HttpProblem: it cannot be read, or is too large and not about a task that somebody has here.
+    """
+    try:
+        return parsed_result(await exchange.body(), takes_next=takes_next)
+    except BodyTooLarge as error:
+        found = oversized_result(error.beginning, error.detail)
+        if found is None or parts.gateway.find(found.task_id) is None:
+            raise
+        return found
 
 
 async def update_by_name(parts: Parts, exchange: Exchange, who: Principal) -> Answer:

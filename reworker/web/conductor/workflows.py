@@ -15,6 +15,7 @@ from reworker.core.guarded import GuardedService
 from reworker.core.principal import Principal
 from reworker.core.service import AttemptView
 from reworker.core.submission import Terms
+from reworker.errors import KeyReused, PlaybookNotFound
 from reworker.fsm.domains import domains_by_command
 from reworker.storage.contract import PlaybookRow
 from reworker.web.conductor.exchange import TEXT, Answer, Exchange
@@ -27,8 +28,8 @@ from reworker.web.errors import HttpProblem
 #: attempts that are shown of a deployment.
 ATTEMPT_COUNT = 10_000
 _PAGE_COUNT = 1000
-#: what becomes of a second request with one key.
-_FAIL = "FAIL"
+#: says that another request with the key of one before gets the deployment of that; else it is an error.
+_RETURN_EXISTING = "RETURN_EXISTING"
 
 Work = Callable[[GuardedService, str], Answer]
 
@@ -78,18 +79,28 @@ async def _started(parts: Parts, exchange: Exchange, who: Principal, wanted: Sta
 
 def _start(parts: Parts, core: GuardedService, wanted: Start, request: bytes) -> str:
     row = playbook_named(core, wanted.name)
-    if wanted.version:
-        row = core.library.playbook(row.id, wanted.version)
-    key = wanted.idempotency_key or ""
-    strategy = wanted.idempotency_strategy or _FAIL
+    if wanted.version and wanted.version != row.version:
+        row = _version_of(core, row, wanted.version)
     terms = Terms(
-        key,
-        # who wants the one that is there says so; else another request of the same key is an error
-        b"" if strategy == "RETURN_EXISTING" else request,
+        wanted.idempotency_key or "",
+        request,
         reason=wanted.correlation_id or "",
         domains=domains_by_command(wanted.task_to_domain or {}, "taskToDomain"),
     )
-    return core.submit(row.text, wanted.input or {}, terms=terms, playbook_id=row.id, source=row.name)
+    try:
+        return core.submit(row.text, wanted.input or {}, terms=terms, playbook_id=row.id, source=row.name)
+    except KeyReused as error:
+        if wanted.idempotency_strategy != _RETURN_EXISTING:
+            raise
+        return error.deployment_id
+
+
+def _version_of(core: GuardedService, row: PlaybookRow, version: int) -> PlaybookRow:
+    try:
+        return core.library.playbook(row.id, version)
+    except PlaybookNotFound as error:
+        reason = f"the playbook {row.name!a} has no version {version}; its newest is {row.version}"
+        raise HttpProblem(404, "playbook-not-found", reason) from error
 
 
 def playbook_named(core: GuardedService, name: str) -> PlaybookRow:

@@ -27,6 +27,8 @@ def test_every_address_says_who_may_ask() -> None:
         ("POST", "/api/tasks/w/a%3Ab/COMPLETED", "update_by_name", {"workflow": "w", "reference": "a:b"}),
         ("DELETE", "/api/metadata/taskdef/poll", "drop", {"type": "poll"}),
         ("POST", "/token", "token", {}),
+        # whose server's address ends with a slash
+        ("GET", "/api//tasks/poll/a", "poll_one", {"type": "a"}),
     ],
 )
 def test_address_is_found(method: str, path: str, act: str, parts: dict[str, str]) -> None:
@@ -50,7 +52,7 @@ def test_address_is_found(method: str, path: str, act: str, parts: dict[str, str
         ("PUT", "/api/v0/web/playbook/"),
         ("GET", "/apitasks/poll/a"),
         ("GET", "//tasks/poll/a"),
-        ("GET", "/api//tasks/poll/a"),
+        ("GET", "/api///tasks/poll/a"),
         ("GET", "/api/Tasks/poll/a"),
         ("GET", "/tasks/poll/" + "a" * 2000),
     ],

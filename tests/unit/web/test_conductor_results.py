@@ -11,7 +11,14 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from reworker.gateway.contract import CallLater, Completed, Failed, Update
-from reworker.web.conductor.results import Heartbeat, log_lines, parsed_result, patient_json, result_of
+from reworker.web.conductor.results import (
+    Heartbeat,
+    log_lines,
+    oversized_result,
+    parsed_result,
+    patient_json,
+    result_of,
+)
 from reworker.web.errors import HttpProblem
 
 ANYTHING = st.recursive(
@@ -90,3 +97,25 @@ def test_any_log_becomes_lines(body: bytes) -> None:
 
 def test_lines_of_a_log_are_bounded() -> None:
     assert len(log_lines(b"x\n" * 20_000)) == 10_000
+
+
+@pytest.mark.parametrize(
+    ("beginning", "task_id"),
+    [
+        (b'{"workflowInstanceId": "wf", "taskId": "m.1", "outputData": {"x": "yyyy', "m.1"),
+        (b'{"taskId":"m.1","outputData"', "m.1"),
+        (b' {\n"a": "\\"taskId\\": \\"n.1\\"", "b": null, "c": -1.5e3,"taskId" : "m.1", ', "m.1"),
+        (b'{"outputData": {"taskId": "n.1"}, "taskId": "m.1"', None),
+        (b'{"outputData": "yyyyy', None),
+        (b'{"taskId": "m.', None),
+        (b'[{"taskId": "m.1"', None),
+        (b"", None),
+    ],
+)
+def test_task_of_a_result_that_is_too_large_is_found_before_its_outputs(
+    beginning: bytes, task_id: str | None
+) -> None:
+    found = oversized_result(beginning, "too large")
+    assert found == (
+        None if task_id is None else Update(task_id, Failed("its result is not read: too large", {}, True))
+    )
