@@ -29,7 +29,7 @@ from reworker.gateway.ending import end, fail, reply_of
 from reworker.gateway.house import House
 from reworker.gateway.keeping import look_after
 from reworker.gateway.lane import Lane
-from reworker.gateway.late import accept_late
+from reworker.gateway.late import Dropped, accept_late
 from reworker.gateway.lease import Lease, Phase
 from reworker.gateway.lease_book import LeaseBook, LeaseRow
 from reworker.gateway.lines import send_lines
@@ -80,6 +80,7 @@ class PollGateway:
         self.house = House(
             bus, settings, self.timers, self._submit, book, clock, open_ledger(settings.ledger), logger
         )
+        self._dropped = Dropped(clock, logger)
         self._count_messages = count_messages
         self._lanes: dict[str, Lane] = {}
         self.desk = Desk(self.house, self._lanes)
@@ -207,6 +208,8 @@ class PollGateway:
                 lease: Lease | None = house.late.pop(update.task_id)
             if lease is not None and accept_late(lease, update.result, lambda one: on_done(Updated(one))):
                 return
+        with house.lock:
+            self._dropped.note(update.task_id, update.worker_id)
         on_done(Updated(Standing.DROPPED))
 
     def _listener(

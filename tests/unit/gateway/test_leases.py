@@ -365,3 +365,19 @@ def test_steps_of_users_that_are_not_accepted_are_turned_away(make_world: MakeWo
     assert world.take().attempt_id == accepted
     world.wait(stranger, "failed")
     wait_until(lambda: world.broker.message_count("re.dead") == 1)
+
+
+def test_dropped_results_are_said_in_the_log_once_a_minute(
+    world: World, caplog: pytest.LogCaptureFixture
+) -> None:
+    world.send()
+    offer = world.take("a")
+    assert world.complete(offer).standing is Standing.DONE
+    assert "results dropped" not in caplog.text
+    for number in range(3):
+        world.complete(offer, number=number)
+    assert caplog.text.count("results dropped") == 1
+    assert f"results dropped: 1, the last one of worker '' for task {offer.task_id!a}" in caplog.text
+    world.advance(61)
+    world.complete(offer)
+    assert f"results dropped: 3, the last one of worker '' for task {offer.task_id!a}" in caplog.text
