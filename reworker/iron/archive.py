@@ -11,19 +11,24 @@ from pathlib import Path
 
 from reworker.task_errors import PackageInvalid
 
-#: what is known by the end of a program's name; anything else is Python, as it always was.
+#: what is known by the end of a program's name.
 RUNTIMES = {
     ".py": "python",
     ".sh": "sh",
+    ".bash": "bash",
     ".js": "node",
+    ".mjs": "node",
+    ".cjs": "node",
     ".rb": "ruby",
     ".php": "php",
     ".pl": "perl",
+    ".go": "go",
+    ".jar": "java",
 }
 
 
 def runtime_of(file_name: str) -> str:
-    """Return the runtime of a program."""
+    """Return the runtime of a program; what is unknown is Python, as it was for the calls of 2012."""
     return RUNTIMES.get(posixpath.splitext(file_name)[1].lower(), "python")
 
 
@@ -91,8 +96,27 @@ def _fill(path: Path, members: list[tuple[str, Path]]) -> None:
             made.write(source, name)
 
 
-def require_entry(package: str, entry: str) -> None:
+def runtime_told_by(file_name: str) -> str:
+    """Return the runtime that the end of a program's name tells.
+
+    Raises:
+        PackageInvalid: it tells none.
+    """
+    found = RUNTIMES.get(posixpath.splitext(file_name)[1].lower())
+    if found is None:
+        raise PackageInvalid(
+            f"what runs {file_name!r}? Say it: runtime='python', 'sh', 'node', 'binary', ..."
+        )
+    return found
+
+
+def require_entry(package: str, entry: str, *, called: str = "") -> None:
     """Let a zip pass that holds a program; in another folder only if no other has its name.
+
+    Args:
+        package: path of the zip.
+        entry: of the program, in it.
+        called: what errors call the zip, when it was made of something else.
 
     Raises:
         PackageInvalid: it does not, or is no zip.
@@ -106,4 +130,4 @@ def require_entry(package: str, entry: str) -> None:
     alike = [name for name in names if posixpath.basename(name) == posixpath.basename(plain)]
     if plain not in names and len(alike) != 1:
         shown = ", ".join(sorted(names)[:10]) or "nothing"
-        raise PackageInvalid(f"there is no {entry!r} in {package!r}; it holds {shown}")
+        raise PackageInvalid(f"there is no {entry!r} in {(called or package)!r}; it holds {shown}")

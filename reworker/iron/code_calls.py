@@ -14,7 +14,7 @@ from pathlib import Path, PurePosixPath
 from typing import Any, Unpack
 
 from reworker.errors import ServerAway
-from reworker.iron.archive import require_entry, runtime_of, zip_files, zip_folder
+from reworker.iron.archive import require_entry, runtime_told_by, zip_files, zip_folder
 from reworker.iron.link import PIECE_BYTES, Body, Link, Linked, pieces_of, quoted, raised_by
 from reworker.iron.options import CodeOptions, on_wire
 from reworker.iron.records import Code, Revision, id_of, record
@@ -48,12 +48,14 @@ class CodeCalls(Linked):
             PackageInvalid: it cannot be packed, or the server does not take it.
         """
         path = Path(target)
+        if not path.exists():
+            raise PackageInvalid(f"{str(path)!r} is no file or folder")
         entry = entry or (path.name if path.is_file() and path.suffix.lower() != ".zip" else "")
         if not entry:
             raise PackageInvalid(f"say which file of {str(path)!r} is run: entry=...")
-        about = {"name": name or path.stem, "file_name": entry, "runtime": runtime or runtime_of(entry)}
+        about = {"name": name or path.stem, "file_name": entry, "runtime": runtime or runtime_told_by(entry)}
         with _packed(path) as package:
-            require_entry(package, entry)
+            require_entry(package, entry, called=str(path))
             answer = send_package(self._link, {**about, **on_wire(CodeOptions, options)}, package)
         return self.code(answer["id"])
 

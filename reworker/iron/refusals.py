@@ -12,6 +12,7 @@ from reworker.task_errors import PackageInvalid, TaskRefused, ThingNotFound
 #: characters of a server's reason that are shown.
 REASON_CHARACTERS = 500
 _THING = re.compile(r"(codes|tasks|schedules)/([^/?]+)(?:/(log|outlog|download))?")
+_ID = re.compile(r"[0-9a-f]{24}")
 _KINDS = {"codes": "code", "tasks": "task", "schedules": "schedule"}
 
 
@@ -71,6 +72,7 @@ def _not_found(path: str, reason: str, settings: IronSettings, about: tuple[str,
         return ThingNotFound("project", settings.project_id, f"on {settings.url}; it says: {reason}")
     if not kind:
         return ServerAway(settings.url, f"no {path} there ({reason}); is it a reworker server?")
-    return ThingNotFound(
-        kind, key, f"in project {settings.project_id!r} of {settings.url}; it says: {reason}"
-    )
+    where = f"in project {settings.project_id!r} of {settings.url}; it says: {reason}"
+    if found and not about[0] and not _ID.fullmatch(key):
+        where += f"; here a {_KINDS[found[1]]} is given by its id, or as what an earlier call returned"
+    return ThingNotFound(kind, key, where)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import codecs
-from collections.abc import Callable, Iterator, Sequence
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from functools import partial
 from typing import Any, Unpack
 
@@ -39,7 +39,13 @@ class TaskCalls(Linked):
     def queue_many(
         self, code_name: str, payloads: Sequence[Any], **options: Unpack[TaskOptions]
     ) -> list[Task]:
-        """Queue a task for each payload, all or none, in one request; return them in the same order."""
+        """Queue a task for each payload, all or none, in one request; return them in the same order.
+
+        Raises:
+            TaskRefused: it is one payload, not a list of them; or a value is wrong.
+        """
+        if isinstance(payloads, str | bytes | Mapping):
+            raise TaskRefused(f"takes a list of them, found a {type(payloads).__name__}", field="payloads")
         said = on_wire(TaskOptions, options)
         tasks = [{"code_name": code_name, "payload": text_of(one), **said} for one in payloads]
         found = self._link.ask("POST", "tasks", {"tasks": tasks}, about=("code", code_name))

@@ -246,15 +246,36 @@ def test_program_is_not_sent_when_it_cannot_be_run(server: HttpServer, tmp_path:
     client = client_of(server)
     (tmp_path / "app").mkdir()
     (tmp_path / "app" / "main.py").touch()
-    for arguments, words in [
+    (tmp_path / "notes.txt").touch()
+    cases: list[tuple[tuple[Any, ...], str]] = [
         ((tmp_path / "app",), "say which file of"),
-        ((tmp_path / "app", "App", "gone.py"), "there is no 'gone.py'"),
+        ((tmp_path / "app", "App", "gone.py"), f"there is no 'gone.py' in '{tmp_path}/app'"),
+        ((tmp_path / "notes.txt", "App"), "what runs 'notes.txt'"),
+        ((tmp_path / "gone",), "is no file"),
         ((tmp_path / "gone.zip", "App", "main.py"), "is no file"),
         ((tmp_path / "gone", "App", "main.py"), "is no file"),
-    ]:
+    ]
+    for arguments, words in cases:
         with pytest.raises(PackageInvalid, match=words):
             client.upload(*arguments)
     assert server.requests == []
+
+
+def test_one_payload_is_not_taken_for_a_list_of_them(server: HttpServer) -> None:
+    for payload in ("abc", b"abc", {"max": 3}):
+        with pytest.raises(TaskRefused, match="payloads: takes a list of them"):
+            client_of(server).queue_many("Hello", payload)  # type: ignore[arg-type]  # what people do
+    assert server.requests == []
+
+
+def test_error_says_how_a_code_is_named_when_a_name_was_given(server: HttpServer) -> None:
+    for key in ("Hello", "c" * 24):
+        server.answers[f"/2/projects/p/codes/{key}"] = told(404, msg="there is no such code")
+    with pytest.raises(ThingNotFound, match="here a code is given by its id"):
+        client_of(server).code("Hello")
+    with pytest.raises(ThingNotFound) as found:
+        client_of(server).code("c" * 24)
+    assert "by its id" not in str(found.value)
 
 
 def test_download_has_the_name_of_the_server_without_its_folders(server: HttpServer, tmp_path: Path) -> None:
