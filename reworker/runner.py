@@ -9,9 +9,6 @@
 from __future__ import annotations
 
 import argparse
-import contextlib
-import faulthandler
-import io
 import logging
 import os
 import sys
@@ -26,7 +23,7 @@ from reworker.drill.faults import Fuse, faulty_bus, faulty_ledger, faulty_worker
 from reworker.errors import BusError, CannotConnect, ConfigError
 from reworker.host.health import Report, combined
 from reworker.host.probes import PoolProbe
-from reworker.host.serving import serve
+from reworker.host.serving import serve, show_crashes
 from reworker.host.vigil import watched
 from reworker.jobs.settings import WorkerSettings
 from reworker.jobs.sources import strange_variables
@@ -94,7 +91,7 @@ def run_worker(worker_cls: Any, mq: str | None, config_file: str | None, chosen:
         chosen: what else the command line says.
     """
     setup(chosen.log_level, is_json=chosen.log_format == "json")
-    _show_crashes()
+    show_crashes()
     before = threading.enumerate()
     code = _ended(partial(_run, worker_cls, mq, config_file, chosen))
     _leave_threads(before, code)
@@ -180,13 +177,6 @@ def _pool_of(workers: Sequence[Any], fuse: Fuse | None) -> WorkerPool:
     bus = faulty_bus(open_bus(first._read_mq(), first._queue, first._settings.suffix), fuse)
     ledger = faulty_ledger(first._settings.open_ledger(), fuse)
     return WorkerPool(bus, workers, ledger=ledger, read_mq=first._read_mq)
-
-
-def _show_crashes() -> None:
-    """Have a crash in C, and SIGABRT, write the stacks of all threads to stderr."""
-    with contextlib.suppress(AttributeError, ValueError, io.UnsupportedOperation):  # stderr is no file
-        if not faulthandler.is_enabled():
-            faulthandler.enable()
 
 
 def _is_waited_for(thread: threading.Thread) -> bool:

@@ -15,7 +15,7 @@ from reworker.errors import BusError, CannotConnect, ConfigError, ReworkerError
 from reworker.host.plugins import load_worker
 from reworker.host.probes import PoolProbe
 from reworker.host.processes import Group
-from reworker.host.serving import serve
+from reworker.host.serving import serve, show_crashes
 from reworker.host.vigil import watched
 from reworker.host.wire import teller_to
 from reworker.jobs.settings import WorkerSettings
@@ -112,6 +112,7 @@ class Crew:
         Args:
             report_to: file descriptor of the pipe for reports.
         """
+        show_crashes()
         try:
             with given_by_host(self._given):
                 return self._run(report_to)

@@ -28,6 +28,7 @@ class Report(msgspec.Struct, frozen=True):
         dead: why it has to be started anew, in words; empty while nothing speaks for that.
         unready: why it does no work at this moment, in words; what is dead is not repeated.
         families: its figures.
+        drain_s: seconds that its running jobs may take at a stop, as its settings are now.
     """
 
     name: str
@@ -35,6 +36,7 @@ class Report(msgspec.Struct, frozen=True):
     dead: tuple[str, ...] = ()
     unready: tuple[str, ...] = ()
     families: tuple[Family, ...] = ()
+    drain_s: float | None = None
 
     @property
     def is_alive(self) -> bool:
@@ -147,6 +149,7 @@ def _sum_of(name: str, reports: Sequence[Report], own: Iterable[Family]) -> Repo
         dead=tuple(reason for one in reports for reason in one.dead),
         unready=tuple(reason for one in reports for reason in one.waits()),
         families=tuple(merged([own, *(one.families for one in reports)])),
+        drain_s=max((one.drain_s for one in reports if one.drain_s is not None), default=None),
     )
 
 

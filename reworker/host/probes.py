@@ -48,7 +48,8 @@ class PoolProbe:
         health = pool.bus.health()
         dead, unready = self._bus.judge(health)
         families = (*self._families(), *bus_families(self._worker, health))
-        return Report(self.name, state, (*self._ended_threads(state), *dead), unready, families)
+        drain_s = pool.settings.drain_s
+        return Report(self.name, state, (*self._ended_threads(state), *dead), unready, families, drain_s)
 
     def _ended_threads(self, state: str) -> Iterator[str]:
         """Yield what is wrong when a thread that should run does not."""

@@ -1,7 +1,10 @@
-"""Running the pool of a worker, as the worker wants it."""
+"""Running the pool of a worker, as the worker wants it; and what a crash of its process says."""
 
 from __future__ import annotations
 
+import contextlib
+import faulthandler
+import io
 from typing import Any
 
 from reworker.pool.pool import WorkerPool
@@ -24,3 +27,10 @@ def serve(worker: Any, pool: WorkerPool, *, is_alone: bool) -> int:
     except SystemExit as end:
         return end.code if isinstance(end.code, int) else 0
     return 0
+
+
+def show_crashes() -> None:
+    """Have a crash in C, and SIGABRT, write the stacks of all threads to stderr."""
+    with contextlib.suppress(AttributeError, ValueError, io.UnsupportedOperation):  # stderr is no file
+        if not faulthandler.is_enabled():
+            faulthandler.enable()

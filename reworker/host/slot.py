@@ -34,7 +34,7 @@ class Slot:
 
     Args:
         name: for people, such as ``sleep`` or ``sleep.2``.
-        drain_s: seconds that its running jobs may take at a stop.
+        drain_s: seconds that its running jobs may take at a stop; its process may say that this has changed.
         rand: returns a float in [0, 1); randomness of pauses.
     """
 
@@ -45,7 +45,7 @@ class Slot:
         self.failed_count = 0
         #: next moment at which something is due: a start, or the end of the drain.
         self.due_mono_s = 0.0
-        self._drain_s, self._rand = drain_s, rand
+        self.drain_s, self._rand = drain_s, rand
         self._started_mono_s = 0.0
 
     def is_due(self, now_mono_s: float) -> bool:
@@ -64,7 +64,7 @@ class Slot:
     def stop(self, now_mono_s: float) -> bool:
         """Let nothing be started any more; return whether a process is there that has to be told."""
         if self.phase is Phase.RUNNING:
-            self.phase, self.due_mono_s = Phase.DRAINING, now_mono_s + self._drain_s + MARGIN_S
+            self.phase, self.due_mono_s = Phase.DRAINING, now_mono_s + self.drain_s + MARGIN_S
             return True
         if self.phase is Phase.WAITING:
             self.phase = Phase.STOPPED
@@ -74,7 +74,7 @@ class Slot:
         """Have another process take the place of a running one; return whether that has to be told."""
         if self.phase is not Phase.RUNNING or self.due_mono_s != float("inf"):
             return False
-        self.due_mono_s = now_mono_s + self._drain_s + MARGIN_S
+        self.due_mono_s = now_mono_s + self.drain_s + MARGIN_S
         return True
 
     def ended(self, code: int, now_mono_s: float) -> str:

@@ -17,6 +17,7 @@ from reworker.host.children import Children
 from reworker.host.ears import Ears
 from reworker.host.slot import Phase, Slot
 from reworker.host.wire import ReportPipe
+from reworker.pool.states import REPLACE_EXIT_CODE
 
 logger = logging.getLogger("reworker.host")
 
@@ -135,6 +136,8 @@ class Supervisor:
         pipe = self._ears.pipes[slot]
         for report in pipe.reports():
             self._children.take(slot.name, report)
+            if report.drain_s is not None:  # it may have read its settings again
+                slot.drain_s = report.drain_s
             if report.dead and slot.replace(self._clock.mono_s()):
                 self._note(slot, f"is replaced: {'; '.join(report.dead)}")
                 self._send(slot, signal.SIGTERM)
@@ -161,7 +164,9 @@ class Supervisor:
         # ended while it started, before it knew of signals
         was_draining = slot.phase is Phase.DRAINING
         self._has_failed |= was_draining and code not in (0, -signal.SIGTERM)
-        self._note(slot, slot.ended(code, self._clock.mono_s()))
+        is_well = code in (0, REPLACE_EXIT_CODE) or was_draining
+        text = slot.ended(code, self._clock.mono_s())
+        logger.log(logging.INFO if is_well else logging.WARNING, "%s: %s", slot.name, text)
         if slot.phase is Phase.WAITING:
             self._children.expect(slot.name)  # until it is back, something is missing
         else:

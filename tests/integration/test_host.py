@@ -143,6 +143,17 @@ def test_settings_are_read_again_at_a_hangup_unless_they_are_wrong(host: Host, b
     assert process.terminate() == 0
 
 
+def test_crash_leaves_its_stacks_and_a_warning_when_a_process_of_a_host_dies(
+    host: Host, broker_url: str
+) -> None:
+    process = host.begin(broker_url, "  - small:T0Worker\n", count=1)
+    os.kill(host.pids()["t0worker"], signal.SIGABRT)
+    process.wait_for_line("Fatal Python error: Aborted")
+    process.wait_for_line(r"reworker.host - WARNING - t0worker: ended with SIGABRT after .*; again in")
+    process.wait_for_line("t0worker: consuming")
+    assert process.terminate() == 0
+
+
 def test_process_is_replaced_when_it_has_had_its_share(host: Host, broker_url: str) -> None:
     process = host.begin(broker_url, "  - {worker: small:T0Worker, max_jobs: 1}\n", count=1)
     first = host.pids()["t0worker"]

@@ -18,7 +18,7 @@ from reworker.host.processes import Group, ProcessHost
 
 def work(pipe):
     signal.signal(signal.SIGTERM, {on_term})
-    os.write(pipe, encoded(Report("x", "consuming", dead={dead})))
+    os.write(pipe, encoded(Report("x", "consuming", dead={dead}, drain_s={told_s})))
     while True:
         signal.pause()
 
@@ -27,8 +27,11 @@ sys.exit(ProcessHost({{"x": Group(work, 1, {drain_s})}}).run())
 """
 
 
-def started(process: Callable[..., Process], on_term: str, dead: str = "()", drain_s: str = "5") -> Process:
-    return process("-c", textwrap.dedent(SCRIPT).format(on_term=on_term, dead=dead, drain_s=drain_s))
+def started(
+    process: Callable[..., Process], on_term: str, dead: str = "()", drain_s: str = "5", told_s: str = "None"
+) -> Process:
+    script = textwrap.dedent(SCRIPT).format(on_term=on_term, dead=dead, drain_s=drain_s, told_s=told_s)
+    return process("-c", script)
 
 
 def test_process_is_replaced_when_it_says_that_it_is_dead(process: Callable[..., Process]) -> None:
@@ -46,6 +49,16 @@ def test_process_is_killed_when_its_drain_takes_too_long(process: Callable[..., 
     assert host.terminate() == 1
     host.wait_for_line("x: killed: its drain took too long")
     host.wait_for_line("x: ended with SIGKILL")
+
+
+def test_process_has_the_drain_that_it_tells_when_it_has_read_its_settings_again(
+    process: Callable[..., Process],
+) -> None:
+    on_term = "lambda *_: (time.sleep(1), sys.exit(0))"
+    host = started(process, on_term, drain_s="-14.9", told_s="20.0")  # the margin is 15
+    host.wait_for_line("x: consuming")
+    assert host.terminate() == 0
+    assert "killed" not in host.output
 
 
 def test_process_is_killed_when_a_second_signal_does_not_end_it(process: Callable[..., Process]) -> None:

@@ -125,6 +125,12 @@ def test_parts_of_one_process_are_ready_when_all_are() -> None:
     assert combined([lambda: Report("a"), lambda: Report("b", state="consuming")], "up")().is_ready
 
 
+def test_drain_of_a_process_is_the_longest_of_its_parts() -> None:
+    short, unsaid, long = Report("a", drain_s=5.0), Report("b"), Report("c", drain_s=7.0)
+    assert combined([lambda: short, lambda: long, lambda: unsaid], "up")().drain_s == 7.0
+    assert combined([lambda: Report("a")], "up")().drain_s is None
+
+
 def test_figures_of_parts_are_added_and_their_process_counts_once() -> None:
     part = Report("a", families=(counter("jobs_total", "", {(): 2}),))
     families = {one.name: one for one in combined([lambda: part, lambda: part], "up")().families}

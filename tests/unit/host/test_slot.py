@@ -78,6 +78,15 @@ def test_slot_is_overdue_when_its_drain_takes_too_long() -> None:
     assert (made.phase, made.pid) == (Phase.STOPPED, 0)
 
 
+def test_drain_is_as_long_as_the_process_says_when_it_has_read_its_settings_again() -> None:
+    made = slot()
+    made.started(7, 0.0)
+    made.drain_s = 50.0
+    made.stop(100.0)
+    assert not made.is_overdue(100.0 + 50.0 + MARGIN_S - 0.1)
+    assert made.is_overdue(100.0 + 50.0 + MARGIN_S)
+
+
 def test_process_is_given_its_drain_when_it_is_to_be_replaced() -> None:
     made = slot()
     assert not made.replace(0.0)
