@@ -19,6 +19,8 @@ from reworker.clock import iso
 #: the line format of 2014 workers; operators' log parsers know it.
 LINE_FORMAT = "%(asctime)s - %(name)s - %(levelname)s - %(message)s"
 
+#: descriptors of the streams. Source: unistd.h.
+STDOUT, STDERR = 1, 2
 #: correlation id of the job that this thread or task works on; empty outside of jobs.
 correlation_id: contextvars.ContextVar[str] = contextvars.ContextVar("correlation_id", default="")
 
@@ -159,6 +161,17 @@ class RedactedLog(logging.StreamHandler[TextIO]):
     def __init__(self, stream: TextIO, redactor: Redactor) -> None:
         super().__init__(stream)
         self.redactor = redactor
+
+    def emit(self, record: logging.LogRecord) -> None:
+        """Write a record; a job that has closed the stream must cost nobody the log."""
+        if self.stream.closed:
+            self.stream = reopened(STDERR)
+        super().emit(record)
+
+
+def reopened(descriptor: int) -> TextIO:
+    """Return a fresh stream for stdout (1) or stderr (2): closing the old one has not closed these."""
+    return open(descriptor, "w", buffering=1, encoding="utf-8", errors="backslashreplace", closefd=False)
 
 
 def hide(*secrets: str) -> None:

@@ -21,9 +21,9 @@ class LineCutter:
         *lines, self._rest = (self._rest + text).split("\n")
         for line in lines:
             yield from _pieces(line)
-        while len(self._rest) > LINE_LENGTH:
-            piece, self._rest = self._rest[:LINE_LENGTH], self._rest[LINE_LENGTH:]
-            yield piece
+        if len(self._rest) > LINE_LENGTH:
+            *whole, self._rest = _pieces(self._rest)
+            yield from whole
 
     def end(self) -> Iterator[str]:
         """Yield what has come after the last end of a line."""

@@ -61,6 +61,9 @@ class CapturedStream:
         for line in lines:
             self.write(line)
 
+    def close(self) -> None:
+        """Nothing: the process's stream is not the job's to close."""
+
     def __getattr__(self, name: str) -> Any:
         return getattr(self.original, name)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import faulthandler
 import logging
 import os
@@ -69,7 +70,8 @@ def end_process(
         close: takes no new work, waits for the reply and closes the bus.
     """
     if sys.__stderr__ is not None:
-        faulthandler.dump_traceback_later(LAST_WORDS_S, exit=True, file=sys.__stderr__)
+        with contextlib.suppress(ValueError):  # the job has closed it
+            faulthandler.dump_traceback_later(LAST_WORDS_S, exit=True, file=sys.__stderr__)
     try:
         logger.error("%s: %s; this process ends, to be replaced", attempt.correlation_id, text)
         end_trees(children_of(os.getpid()), signal.SIGKILL)

@@ -40,7 +40,7 @@ from reworker.pool.reloading import News, Renewable, redactor_of
 from reworker.pool.signals import SIGNAL_CHECK_S, Order, Orders, StopRequested, leave_on_signals, stop_signals
 from reworker.pool.stacks import log_stacks
 from reworker.pool.states import REPLACE_EXIT_CODE, State
-from reworker.pool.surroundings import Folder, SignalKeeper
+from reworker.pool.surroundings import Folder, SignalKeeper, restore_streams
 from reworker.pool.watch import Watch
 from reworker.topology import names
 from reworker.tracing import step_tracer
@@ -312,6 +312,7 @@ class WorkerPool:
     def _after_job(self, folder: Folder) -> None:
         """On an instance's thread."""
         folder.restore()
+        restore_streams(self._logger)
         excess = self._share.excess(self.settings) if self._owns_process else ""
         if excess and self.state in (State.CONSUMING, State.QUIET) and not self.exit_code:
             self.exit_code = REPLACE_EXIT_CODE

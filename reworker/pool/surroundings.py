@@ -1,4 +1,4 @@
-"""What user code may change about the whole process, and putting it back: working folder, signal handlers."""
+"""What user code may change about the whole process, and putting it back: folder, streams, handlers."""
 
 from __future__ import annotations
 
@@ -6,8 +6,11 @@ import contextlib
 import ctypes
 import os
 import signal
+import sys
 from collections.abc import Iterable
 from logging import Logger
+
+from reworker.logs import STDERR, STDOUT, reopened
 
 #: bytes of the longest path. Source: PATH_MAX of Linux.
 _PATH_BYTES = 4096
@@ -44,6 +47,22 @@ class Folder:
 
     def _found(self) -> bytes:
         return self._buffer.value if self._getcwd(self._buffer, _PATH_BYTES) else b""
+
+
+def restore_streams(logger: Logger) -> None:
+    """Open stdout and stderr again when a job has closed them: the next one may print.
+
+    Args:
+        logger: is told.
+    """
+    if not (sys.stdout.closed or sys.stderr.closed):
+        return
+    for name, descriptor in (("stdout", STDOUT), ("stderr", STDERR)):
+        if getattr(sys, name).closed:
+            fresh = reopened(descriptor)
+            setattr(sys, name, fresh)
+            setattr(sys, f"__{name}__", fresh)
+            logger.warning("a job closed sys.%s; it is open again", name)
 
 
 class SignalKeeper:

@@ -85,6 +85,12 @@ class LifeWorker(Worker):
         ctypes.CDLL(None).signal(int(signal.SIGTERM), handler(1))  # SIG_IGN
         return before
 
+    @step("CloseStreams")
+    def close_streams(self, job: Job) -> None:
+        """Close what the whole process writes to."""
+        sys.stdout.close()
+        sys.stderr.close()
+
 
 def main() -> None:
     """Run it."""

@@ -6,6 +6,7 @@ import asyncio
 import os
 import signal
 import threading
+import time
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -13,6 +14,7 @@ from typing import Any
 import pytest
 
 from reworker.errors import JobTimeout
+from reworker.jobs.lines import LINE_LENGTH, LineCutter
 from reworker.testing import Harness, Transcript
 from reworker.worker import Job, Worker, step
 from tests.support.waiting import wait_until
@@ -144,6 +146,16 @@ def test_command_ends_when_its_job_is_told_to(subcommand: str, is_cancelled: boo
     transcript = run(action, subcommand)
     assert transcript.statuses == ["started", "failed"]
     assert transcript.message.startswith("cancelled" if is_cancelled else "ran longer")
+
+
+def test_very_long_line_takes_no_more_time_for_each_of_its_characters() -> None:
+    def spent_s(count: int) -> float:
+        began_s = time.thread_time()
+        assert sum(map(len, LineCutter().feed("x" * count))) > count - LINE_LENGTH - 1
+        return time.thread_time() - began_s
+
+    few_s = min(spent_s(2_000_000) for _ in range(3))
+    assert spent_s(40_000_000) < 100 * few_s, "20 times the length took more than 100 times the time"
 
 
 def test_long_lines_come_in_pieces_and_odd_bytes_are_shown() -> None:

@@ -232,6 +232,28 @@ def test_folder_and_handlers_are_put_back_when_a_job_has_changed_them(start: Sta
     assert worker.terminate() == 0
 
 
+def test_log_and_streams_are_there_for_the_next_job_when_one_has_closed_them(
+    start: Start, core: FakeCore
+) -> None:
+    worker = start()
+    final(core, send(core, 1, "CloseStreams"))
+    worker.wait_for_line("WARNING - a job closed sys.stdout; it is open again")
+    worker.wait_for_line("WARNING - a job closed sys.stderr; it is open again")
+    assert final(core, send(core, 2, "Print", text="x"))["status"] == "completed"
+    worker.wait_for_line("out x")
+    worker.wait_for_line("err x")
+    assert worker.terminate() == 0
+
+
+def test_streams_that_are_captured_stay_so_when_a_job_closes_them(start: Start, core: FakeCore) -> None:
+    worker = start(capture_stdout="true")
+    assert final(core, send(core, 1, "CloseStreams"))["status"] == "completed"
+    assert final(core, send(core, 2, "Rudeness"))["status"] == "completed"
+    worker.wait_for_line("working folder to /; it is put back")
+    worker.wait_for_line("handler of SIGTERM; it is put back")
+    assert worker.terminate() == 0
+
+
 # replacement
 
 
