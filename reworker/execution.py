@@ -246,7 +246,11 @@ def report(attempt: Attempt, reply: Reply | None) -> None:
         attempt.reply(reply)
     except MessageError as error:
         attempt.station.logger.error("%s: %s", attempt.correlation_id, error)
-        attempt.reply(Reply("failed", message=f"the job ended as {reply.status}, but its {error}"))
+        attempt.reply(
+            Reply(
+                "failed", message=f"the job ended as {reply.status}, but its {str(error).removeprefix('a ')}"
+            )
+        )
 
 
 def log_phase(worker: Performer, attempt: Attempt, output: Output, word: str) -> None:

@@ -18,6 +18,9 @@ from reworker.logs import escaped
 if TYPE_CHECKING:
     from reworker.topology.plan import Entry
 
+#: what the broker answers about a thing that is not there. Source: AMQP 0-9-1.
+NOT_FOUND = 404
+
 F = TypeVar("F", bound=Callable[..., Any])
 
 
@@ -134,12 +137,23 @@ def _doomed(found: Comparison, queues: tuple[str, ...], exchanges: tuple[str, ..
     from reworker.topology.plan import State
 
     if queues or exchanges:
-        return named_entries(found.file, found.plan, exchanges, queues)
+        return [
+            one for one in named_entries(found.file, found.plan, exchanges, queues) if _is_there(found, one)
+        ]
     if found.in_hand is None:
         raise BusError(
             f"what is not in the file cannot be listed: {found.plan.unseen[-1]}, or name it with --queue"
         )
     return found.plan.of(State.EXTRA)
+
+
+def _is_there(found: Comparison, entry: Entry) -> bool:
+    """Tell whether the broker has it, and say so when not: to a broker, deleting nothing is no mistake."""
+    find = found.broker.find_queue if entry.kind == "queue" else found.broker.find_exchange
+    is_there = find(entry.name).reply_code != NOT_FOUND
+    if not is_there:
+        click.echo(escaped(f"{entry.kind} {entry.name} is not there"), err=True)
+    return is_there
 
 
 def _require_sight(found: Comparison, doomed: list[Entry]) -> None:

@@ -149,6 +149,15 @@ def test_prune_deletes_a_queue_that_is_named(typist, channel):
     assert typist.type("prune", "--queue", "worker.old", "--yes", "--blind") == "deleted queue worker.old\n"
 
 
+def test_prune_says_so_when_what_is_named_is_not_there(typist, channel):
+    channel.queue_declare("worker.old")
+    names = ("--queue", "worker.odl", "--queue", "worker.old", "--exchange", "none")
+    assert typist.type("prune", *names, "--yes", "--blind") == "deleted queue worker.old\n"
+    assert "queue worker.odl is not there" in typist.error
+    assert "exchange none is not there" in typist.error
+    assert typist.type("prune", *names, "--yes") == "nothing to delete\n"
+
+
 def test_prune_keeps_what_is_in_use_unless_forced(typist, channel):
     channel.queue_declare("worker.full", durable=True)
     channel.basic_publish("", "worker.full", b"x", mandatory=True)

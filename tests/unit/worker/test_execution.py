@@ -131,6 +131,16 @@ def test_result_is_failed_saying_so_when_json_cannot_carry_it() -> None:
     assert b"the job ended as completed, but its reply cannot be sent as JSON" in final
 
 
+def test_result_is_failed_saying_so_when_it_is_too_large() -> None:
+    harness = Harness(StepWorker)
+    attempt = Attempt(harness.station, harness.delivery(step_body(), headers=LEVEL_2))
+    attempt.owes_status = True
+    execution.report(attempt, execution.Reply("completed", data="x" * (2 << 20)))
+    final = harness.bus.sent[-1].body
+    assert b"the job ended as completed, but its reply of 2097" in final
+    assert b"send less data" in final
+
+
 def test_worker_thread_goes_on_when_a_step_returns_what_json_cannot_carry() -> None:
     class Odd(Worker):
         @step("Do")
