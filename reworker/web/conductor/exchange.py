@@ -18,8 +18,9 @@ from reworker.web.protocol import CONNECTION
 
 #: bytes of a body: as much as brokers take in one message.
 BODY_BYTES = 16 << 20
-#: of a body that is too large, bytes that are looked at, how many are enough, and seconds until they come.
-BEGINNING_BYTES, ENOUGH_BYTES, BEGINNING_S = 1 << 16, 1 << 12, 1.0
+#: of a body that is too large, bytes at its beginning and at its end that are kept; how long it may be for
+#: that, and seconds until its next part.
+KEPT_BYTES, LONGEST_BYTES, PAUSE_S = 1 << 12, 256 << 20, 1.0
 #: queries that are remembered: each worker always asks the same.
 QUERY_COUNT = 1024
 #: characters of a query.
@@ -30,12 +31,25 @@ _ALWAYS = ((b"cache-control", b"no-store"), (b"x-content-type-options", b"nosnif
 
 
 class BodyTooLarge(HttpProblem):
-    """The body is over the limit; `beginning` is what had come of it by then."""
+    """The body is over the limit.
 
-    def __init__(self, beginning: bytes) -> None:
-        self.beginning = beginning[:BEGINNING_BYTES]
+    Args:
+        found: what has come of it; how it begins and ends is kept, see `Exchange.read_on`.
+        has_more: it goes on.
+    """
+
+    def __init__(self, found: bytes = b"", *, has_more: bool = True) -> None:
+        self.beginning, self.end, self.has_more = found[:KEPT_BYTES], found[-KEPT_BYTES:], has_more
         reason = f"the body is larger than {BODY_BYTES} bytes, the limit here"
         super().__init__(413, "body-too-large", reason)
+
+    def add(self, message: Mapping[str, Any]) -> int:
+        """Take a further part; return how long it is."""
+        part = bytes(message.get("body", b""))
+        self.beginning = (self.beginning + part)[:KEPT_BYTES]
+        self.end = (self.end + part)[-KEPT_BYTES:]
+        self.has_more = bool(message.get("more_body"))
+        return len(part)
 
 
 class Answer(NamedTuple):
@@ -92,7 +106,7 @@ class Exchange:
         """
         length = self.headers.get(b"content-length", b"")
         if length.isdigit() and int(length[:20]) > BODY_BYTES:
-            raise BodyTooLarge(await self._beginning())
+            raise BodyTooLarge
         message = await self._receive()
         if message["type"] == "http.request" and not message.get("more_body"):
             return _checked(message.get("body", b""))
@@ -107,25 +121,19 @@ class Exchange:
         while message["type"] == "http.request":
             found += bytes(message.get("body", b""))  # type: ignore[call-overload]  # bytes, says ASGI
             if len(found) > BODY_BYTES:
-                raise BodyTooLarge(bytes(found[:BEGINNING_BYTES]))
+                raise BodyTooLarge(bytes(found), has_more=bool(message.get("more_body")))
             if not message.get("more_body"):
                 return bytes(found)
             message = await self._receive()
         raise HttpProblem(400, "body-incomplete", "the connection ended within the body")
 
-    async def _beginning(self) -> bytes:
-        """Return how a body begins that nobody reads to its end; it may be nothing."""
-        found = bytearray()
+    async def read_on(self, error: BodyTooLarge) -> None:
+        """Find out how a body that is too large begins and ends, as long as it goes on coming."""
+        left_bytes = LONGEST_BYTES
         with contextlib.suppress(TimeoutError):
-            await asyncio.wait_for(self._begin(found), BEGINNING_S)
-        return bytes(found)
-
-    async def _begin(self, found: bytearray) -> None:
-        has_more = True
-        while has_more and len(found) < ENOUGH_BYTES:
-            message = await self._receive()
-            found += bytes(message.get("body", b""))
-            has_more = bool(message.get("more_body"))
+            async with asyncio.timeout(BODY_S):
+                while error.has_more and left_bytes > 0:
+                    left_bytes -= error.add(await asyncio.wait_for(self._receive(), PAUSE_S))
 
     async def waited(self, done: asyncio.Future[Any]) -> bool:
         """Wait for something; tell whether it came before the client has gone."""
@@ -161,7 +169,7 @@ class Exchange:
 
 def _checked(body: bytes | bytearray) -> bytes:
     if len(body) > BODY_BYTES:
-        raise BodyTooLarge(bytes(body[:BEGINNING_BYTES]))
+        raise BodyTooLarge(bytes(body), has_more=False)
     return bytes(body)
 
 

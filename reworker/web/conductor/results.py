@@ -24,9 +24,11 @@ _GOES_ON = ("IN_PROGRESS", "SCHEDULED")
 _FINAL = ("FAILED_WITH_TERMINAL_ERROR", "CANCELED")
 _FAILED = ("FAILED", "TIMED_OUT")
 
-#: a task's id in the beginning of a result: the outputs, which may name other tasks, come after it.
-_VALUE = rb'(?:"(?:[^"\\]|\\.)*"|[-+.\w]+)'
-_TASK_ID = re.compile(rb'\s*\{(?:\s*"\w*"\s*:\s*' + _VALUE + rb'\s*,)*?\s*"taskId"\s*:\s*"([^"\\]+)"')
+#: a task's id before and after the outputs of a result, which may name other tasks: only what is no object
+#: stands between it and the beginning, or the end.
+_VALUE, _ID = rb'(?:"(?:[^"\\]|\\.)*"|[-+.\w]+)', rb'"taskId"\s*:\s*"([^"\\]+)"'
+_FIRST_ID = re.compile(rb'\s*\{(?:\s*"\w*"\s*:\s*' + _VALUE + rb"\s*,)*?\s*" + _ID)
+_LAST_ID = re.compile(_ID + rb'(?:\s*,\s*"\w*"\s*:\s*' + _VALUE + rb")*\s*\}\s*\Z")
 
 
 class Heartbeat(msgspec.Struct, frozen=True):
@@ -62,16 +64,17 @@ def parsed_result(body: bytes, *, takes_next: bool = False) -> Update | Heartbea
     )
 
 
-def oversized_result(beginning: bytes, reason: str) -> Update | None:
+def oversized_result(beginning: bytes, end: bytes, reason: str) -> Update | None:
     """Return what a result says that is too large to be read; None when it does not say of which task.
 
     It ends the task for good: the work is done, so that another try would do it twice.
 
     Args:
         beginning: of the body.
+        end: of it; empty when it is not known.
         reason: why it is not read.
     """
-    found = _TASK_ID.match(beginning)
+    found = _FIRST_ID.match(beginning) or _LAST_ID.search(end)
     if found is None:
         return None
     return Update(found[1].decode("utf-8", "replace"), Failed(f"its result is not read: {reason}", {}, True))

@@ -129,7 +129,9 @@ async def _said(parts: Parts, exchange: Exchange, *, takes_next: bool = False) -
     try:
         return parsed_result(await exchange.body(), takes_next=takes_next)
     except BodyTooLarge as error:
-        found = oversized_result(error.beginning, error.detail)
+        await exchange.read_on(error)
+        end = b"" if error.has_more else error.end
+        found = oversized_result(error.beginning, end, error.detail)
         if found is None or parts.gateway.find(found.task_id) is None:
             raise
         return found

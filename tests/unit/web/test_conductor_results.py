@@ -100,22 +100,28 @@ def test_lines_of_a_log_are_bounded() -> None:
 
 
 @pytest.mark.parametrize(
-    ("beginning", "task_id"),
+    ("beginning", "end", "task_id"),
     [
-        (b'{"workflowInstanceId": "wf", "taskId": "m.1", "outputData": {"x": "yyyy', "m.1"),
-        (b'{"taskId":"m.1","outputData"', "m.1"),
-        (b' {\n"a": "\\"taskId\\": \\"n.1\\"", "b": null, "c": -1.5e3,"taskId" : "m.1", ', "m.1"),
-        (b'{"outputData": {"taskId": "n.1"}, "taskId": "m.1"', None),
-        (b'{"outputData": "yyyyy', None),
-        (b'{"taskId": "m.', None),
-        (b'[{"taskId": "m.1"', None),
-        (b"", None),
+        (b'{"workflowInstanceId": "wf", "taskId": "m.1", "outputData": {"x": "yyyy', b"", "m.1"),
+        (b'{"taskId":"m.1","outputData"', b'"y"}, "taskId": "n.1"}', "m.1"),
+        (b' {\n"a": "\\"taskId\\": \\"n.1\\"", "b": null, "c": -1.5e3,"taskId" : "m.1", ', b"", "m.1"),
+        (b'{"outputData": {"taskId": "n.1"}', b'yy"},"taskId":"m.1"}', "m.1"),
+        (
+            b'{"outputData": {"x": "',
+            b'{"taskId": "n.1"}}, "taskId" : "m.1", "a": "b}\\"" , "c":1 } \n',
+            "m.1",
+        ),
+        (b'{"outputData": {"x": "', b'yyyy", "taskId": "n.1"}}', None),
+        (b'{"outputData": {"x": "', b'yy\\"taskId\\": \\"n.1\\"}', None),
+        (b'{"outputData": {"x": "', b'"}, "taskId": "m.1", "logs": []', None),
+        (b'{"taskId": "m.', b"", None),
+        (b'[{"taskId": "m.1"', b"}]", None),
+        (b"", b"", None),
     ],
 )
-def test_task_of_a_result_that_is_too_large_is_found_before_its_outputs(
-    beginning: bytes, task_id: str | None
+def test_task_of_a_result_that_is_too_large_is_found_before_or_after_its_outputs(
+    beginning: bytes, end: bytes, task_id: str | None
 ) -> None:
-    found = oversized_result(beginning, "too large")
-    assert found == (
-        None if task_id is None else Update(task_id, Failed("its result is not read: too large", {}, True))
-    )
+    wanted = Failed("its result is not read: too large", {}, True)
+    found = oversized_result(beginning, end, "too large")
+    assert found == (None if task_id is None else Update(task_id, wanted))
