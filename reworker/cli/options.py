@@ -102,7 +102,15 @@ def place_of_bus_options(function: F) -> F:
 
 
 def _server_option(help_text: str) -> Callable[[F], F]:
-    return click.option("--server", envvar="REWORKER_SERVER", metavar="URL", help=help_text)
+    return click.option(
+        "--server", envvar="REWORKER_SERVER", metavar="URL", callback=_server_url, help=help_text
+    )
+
+
+def _server_url(_ctx: click.Context, _param: click.Parameter, value: str | None) -> str | None:
+    if value and not value.startswith(("http://", "https://")):
+        raise click.BadParameter(f"{value[:100]!a} is no address of a server, such as http://127.0.0.1:8080")
+    return value
 
 
 def output_option(function: F) -> F:

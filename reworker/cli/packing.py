@@ -80,6 +80,8 @@ def packed(path: str, *, name: str = "", file_name: str = "", runtime: str = "")
         elif zipfile.is_zipfile(place):
             file = place.open("rb")
             names = _names_in(file)
+        elif place.suffix.lower() == ".zip" and place.is_file():
+            raise ConfigError(f"{path} is no zip file; it may not be whole", key="PATH")
         else:
             file, names = _zipped(place.parent, [place])
     except OSError as error:
@@ -158,6 +160,8 @@ def _entry_of(names: Sequence[str], name: str, runtime: str) -> str:
     if not names:
         raise ConfigError("there is no file in this zip", key="PATH")
     at_top = [one for one in names if "/" not in one]
+    if len(at_top) == len(names) == 1:
+        return at_top[0]
     fitting = [
         one for one in at_top if not runtime or RUNTIME_BY_END.get(Path(one).suffix, runtime) == runtime
     ]

@@ -105,6 +105,8 @@ def _asked(values: dict[str, Any]) -> dict[str, Any]:
 @output_option
 def add(name: str, project: str, db: str, output: str, **values: Any) -> None:
     """Make a schedule of the code NAME and print its id; without --cron and --every it makes one task."""
+    if values["time_zone"] and not values["cron"]:
+        raise click.UsageError("--time-zone says which clocks --cron means; give --cron too")
     with opened_work(db) as work, _by_option():
         found = code_meant(work, project, name)
         own = {"code": found.name, "project": found.project_id}

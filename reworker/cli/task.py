@@ -37,6 +37,8 @@ from reworker.task_errors import ThingNotFound
 LOOK_S = 0.3
 #: seconds within which a task that failed has another one for its next try.
 RETRY_LOOK_S = 1.5
+#: characters of what a task says of itself in a line about it; `task show` has all.
+REASON_CHARACTERS = 80
 STATUSES = click.Choice([str(one) for one in TaskStatus])
 
 
@@ -119,7 +121,9 @@ def ls(db: str, output: str, **wanted: Any) -> None:
 def _line(one: Task) -> str:
     took = f"  {one.took_s:.1f} s" if one.took_s is not None else f"  {one.percent} %" if one.percent else ""
     label = f"  [{one.label}]" if one.label else ""
-    why = f"  ({' '.join(one.message.split())[:80]})" if one.message else ""
+    reason = " ".join(one.message.split())
+    shown = reason if len(reason) <= REASON_CHARACTERS else f"{reason[: REASON_CHARACTERS - 3]}..."
+    why = f"  ({shown})" if reason else ""
     return f"{one.id}  {iso(one.created_at)}  {one.status:<9}  {one.project} / {one.code}{label}{took}{why}"
 
 
@@ -134,16 +138,19 @@ def show(task_id: str, db: str, output: str) -> None:
     if output == "json":
         click.echo(json_line(found))
         return
-    for line in _facts(found):
+    for line in facts_of(found):
         click.echo(escaped(line))
 
 
-def _facts(one: Task) -> Iterable[str]:
+def facts_of(one: Task) -> Iterable[str]:
+    """Yield the lines of `task show`."""
     yield _line(one)
     who = one.actor or "nobody"
     yield f"revision {one.rev}, priority {one.priority}, timeout {one.timeout_s:g} s, queued by {who}"
     moments = (("due", one.due_at), ("started", one.started_at), ("ended", one.ended_at))
     yield "; ".join(f"{name} {iso(at)}" for name, at in moments if at)
+    if len(one.message) > REASON_CHARACTERS:
+        yield from (f"says: {line}" for line in one.message.splitlines())
     if one.schedule_id:
         yield f"made by schedule {one.schedule_id}"
     if one.original_id:

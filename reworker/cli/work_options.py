@@ -30,6 +30,9 @@ T = TypeVar("T")
 #: codes that an error, or a shell, looks through.
 _LISTED_COUNT = 1000
 _LENGTH = re.compile(r"([0-9]{1,9}(?:\.[0-9]{1,3})?)(ms|s|m|h|d|)")
+#: what msgspec says of a value that is out of its bounds.
+_BOUND = re.compile(r"Expected `[a-z]+`( of length)? (<=|>=|<|>) ([0-9.]+)")
+_SIGNS = {"<=": "at most", ">=": "at least", "<": "less than", ">": "more than"}
 _UNITS = {"ms": 0.001, "": 1.0, "s": 1.0, "m": 60.0, "h": 3600.0, "d": 86_400.0}
 
 
@@ -149,7 +152,17 @@ def made(kind: type[T], **values: Any) -> T:
     except msgspec.ValidationError as error:
         reason, _, place = str(error).partition(" - at `$.")
         name = place.rstrip("`").removesuffix("_s").replace("_", "-")
-        raise ConfigError(reason, key=f"--{name}") from error
+        raise ConfigError(_in_words(reason, is_time=place.endswith("_s`")), key=f"--{name}") from error
+
+
+def _in_words(reason: str, *, is_time: bool) -> str:
+    """Return a bound that a value breaks, as msgspec tells it, without the names of types."""
+    found = _BOUND.fullmatch(reason)
+    if found is None:
+        return reason
+    is_length, sign, bound = found.groups()
+    unit = " characters" if is_length else " seconds" if is_time else ""
+    return f"{_SIGNS[sign]} {bound.removesuffix('.0')}{unit}"
 
 
 def rows(found: Iterator[T], limit: int) -> Iterator[T]:

@@ -180,14 +180,17 @@ WRONG: tuple[tuple[tuple[str, ...], int, str], ...] = (
     (("task", "queue", "count", "--delay", "soon"), 2, "is no length of time"),
     (("task", "queue", "count", "--delay", "8d"), 2, "--delay: "),
     (("task", "queue", "count", "--wait", "--count", "2"), 2, "--wait is for one task"),
+    (("task", "queue", "count", "--timeout", "2d"), 2, "--timeout: at most 86400 seconds"),
     (("task", "show", "f" * 24), 1, "there is no task"),
     (("task", "log", "../x"), 1, "`reworker task ls` lists them"),
     (("task", "retry", "f" * 24), 1, "there is no task"),
     (("schedule", "add", "count", "--cron", "now"), 2, "give five fields"),
+    (("schedule", "add", "count", "--time-zone", "Europe/Paris"), 2, "give --cron too"),
     (("schedule", "add", "count", "--every", "5s"), 2, "--every: 60 to"),
     (("schedule", "add", "count", "--at", "noon"), 2, "is no moment such as"),
     (("schedule", "show", "f" * 24), 1, "there is no schedule"),
     (("project", "add", ""), 2, "name"),
+    (("task", "ls", "--server", "localhost:8080"), 2, "'localhost:8080' is no address of a server"),
     (("task", "ls", "--project", "nowhere"), 1, "there is no project 'nowhere'"),
 )
 

@@ -155,3 +155,14 @@ def test_form_that_is_sent_is_the_one_that_is_read(tmp_path, has_file):
         (tmp_path / "f").read_bytes() if has_file else None
     )
     read.close()
+
+
+def test_file_that_is_alone_is_run_by_what_is_said_whatever_its_name_says(tmp_path):
+    (tmp_path / "old.sh").write_text("")
+    assert described(tmp_path / "old.sh", runtime="python") == ("old", "old.sh", "python", "runs old.sh")
+
+
+def test_zip_that_is_none_is_not_taken_for_a_program(tmp_path):
+    (tmp_path / "cut.zip").write_bytes(b"PK\x03\x04")
+    with pytest.raises(ConfigError, match=r"cut\.zip is no zip file"):
+        packed(str(tmp_path / "cut.zip"), runtime="sh")
