@@ -8,6 +8,7 @@ from datetime import UTC, datetime
 import msgspec
 import pytest
 
+from reworker.cli.schedule import add
 from reworker.core.tasks.firing import LATE_S, MOST_AT_ONCE, Missed
 from reworker.core.tasks.schedule_drafts import LEAST_EVERY_S, ScheduleDraft, made
 from tests.docs.pages import ROOT
@@ -32,6 +33,13 @@ def test_page_has_expressions_and_all_policies_with_their_bounds() -> None:
     assert f"a task for each, {MOST_AT_ONCE} at most" in PAGE
     assert f"seconds between two tasks, {LEAST_EVERY_S:g} at least" in PAGE
     assert (LATE_S, "more than a minute ago" in PAGE) == (60, True)
+
+
+def test_page_has_every_option_of_the_command_and_no_other() -> None:
+    general = {"--project", "--db", "--server", "--output", "-o"}
+    known = {text for one in add.params for text in one.opts if text.startswith("-")} - general
+    table = PAGE.split("| option | key |")[1].split("\n\n")[0]
+    assert set(re.findall(r"`(--[a-z-]+)`", table)) == known
 
 
 def test_example_is_a_schedule() -> None:

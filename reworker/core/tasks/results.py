@@ -7,6 +7,7 @@ from typing import Any
 
 from reworker import messages
 from reworker.bus.contract import Outgoing, Properties
+from reworker.clock import iso
 from reworker.core.outgoing import PERSISTENT, Cause, row_of
 from reworker.core.tasks.options import CodeOptions, TaskOptions, decoded
 from reworker.core.tasks.outcomes import TaskStatus
@@ -33,10 +34,14 @@ def result_of(task: TaskRow) -> dict[str, Any]:
         "percent": task.percent,
         "retry_no": task.retry_no,
         "retry_task_id": task.retry_task_id,
-        "created_at": task.created_at,
-        "start_time": task.start_at,
-        "end_time": task.end_at,
+        "created_at": iso(task.created_at),
+        "start_time": _moment(task.start_at),
+        "end_time": _moment(task.end_at),
     }
+
+
+def _moment(at: datetime | None) -> str | None:
+    return iso(at) if at else None
 
 
 def send(unit: Unit, task: TaskRow, code: CodeOptions, now: datetime) -> None:

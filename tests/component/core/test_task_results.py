@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import re
 from typing import Any
 
 import pytest
@@ -118,7 +119,8 @@ def test_place_that_no_result_can_go_to_is_refused(world: World, options: Any, f
 
 def test_result_is_json_that_any_client_reads(world: World) -> None:
     queue = world.queue("mine")
+    world.advance(0.123456)
     ended(world, CodeOptions(result_queue="mine"))
     body = json.loads(queue.messages()[0].body)
-    assert body["created_at"].startswith("2026-01-02T03:04:05")
+    assert re.fullmatch(r"2026-01-02T03:04:05\.\d{3}Z", body["created_at"])
     assert body["end_time"] is None
