@@ -174,7 +174,9 @@ def log(task_id: str, follow: bool, db: str) -> None:
         own_id = whole_id("task", task_id)
         if follow:
             sys.exit(_awaited(work, own_id, "text"))
-        _print_output(work, own_id, 0)
+        last_no = _print_output(work, own_id, 0)
+        if not last_no and not (found := work.task(own_id)).is_over:
+            click.echo(f"reworker: it has written nothing yet: task {own_id} is {found.status}", err=True)
 
 
 @task.command()

@@ -103,6 +103,16 @@ def test_task_is_cancelled_and_queued_anew(shell: Shell) -> None:
     assert shell("task", "cancel", *many).returncode == 0
 
 
+def test_log_that_is_empty_says_why_as_long_as_more_may_come(shell: Shell) -> None:
+    uploaded(shell, "count", "--name", "late")
+    own_id = shell("task", "queue", "late", "--delay", "1h").stdout.strip()
+    found = shell("task", "log", own_id)
+    assert (found.returncode, found.stdout) == (0, "")
+    assert f"it has written nothing yet: task {own_id} is queued" in found.stderr
+    shell("task", "cancel", own_id)
+    assert shell("task", "log", own_id).stderr == ""
+
+
 def test_packages_come_back_and_codes_are_changed_paused_and_removed(shell: Shell) -> None:
     (shell.home / "app" / "lib").mkdir(parents=True)
     (shell.home / "app" / "main.sh").write_text("echo hi\n")
