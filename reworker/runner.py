@@ -22,6 +22,7 @@ from reworker.config import MQ_VARIABLE, mq_mapping, mq_settings
 from reworker.drill.faults import Fuse, faulty_bus, faulty_ledger, faulty_worker, fuse_of
 from reworker.errors import BusError, CannotConnect, ConfigError
 from reworker.host.health import Report, combined
+from reworker.host.making import made
 from reworker.host.probes import PoolProbe
 from reworker.host.serving import serve, show_crashes
 from reworker.host.vigil import watched
@@ -118,7 +119,7 @@ def _run(
     mapping = mq_mapping(mq, os.environ)
     fuse = fuse_of("worker", os.environ)
     make = partial(faulty_worker(worker_cls, fuse), mapping, config_file=config_file)
-    worker = make()
+    worker = made(make)
     worker._read_mq = partial(mq_settings, mq, os.environ)
     settings = getattr(worker, "_settings", None)
     if not isinstance(settings, WorkerSettings) or worker._is_driven():

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import os
-import traceback
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import partial
@@ -11,7 +10,8 @@ from typing import Any
 
 from reworker.bus.parameters import connection_parameters
 from reworker.config import MqSettings, mq_mapping, mq_settings
-from reworker.errors import BusError, CannotConnect, ConfigError, ReworkerError
+from reworker.errors import BusError, CannotConnect, ConfigError
+from reworker.host.making import made
 from reworker.host.plugins import load_worker
 from reworker.host.probes import PoolProbe
 from reworker.host.processes import Group
@@ -92,19 +92,9 @@ class Crew:
         """
         connection_parameters(self._read_mq(), "reworker host")
         with given_by_host(self._given):
-            worker = self._checked()
+            worker = made(self._make, self._place)
         self.types = types_of(type(worker).__name__, worker._layers.get("queue"))
         return worker._settings
-
-    def _checked(self) -> Worker:
-        try:
-            return self._make()
-        except ReworkerError:
-            raise
-        except Exception as error:  # a plugin's constructor may raise anything; its author wants the place
-            place = traceback.extract_tb(error.__traceback__)[-1]
-            reason = f"{type(error).__name__}: {error} ({place.filename}:{place.lineno})"
-            raise ConfigError(f"a worker cannot be made: {reason}", path=self._place) from error
 
     def work(self, report_to: int) -> int:
         """Run one process of it until that is told to stop; return the exit code.

@@ -5,7 +5,6 @@ from __future__ import annotations
 import inspect
 import os
 import sys
-import traceback
 from collections.abc import Iterable
 from importlib import import_module
 from importlib.metadata import EntryPoint, entry_points
@@ -13,6 +12,7 @@ from importlib.util import find_spec
 from types import ModuleType
 
 from reworker.errors import ConfigError
+from reworker.host.making import reason_of
 from reworker.plugin_path import join_plugin_folders
 from reworker.worker import Worker
 
@@ -85,10 +85,8 @@ def _imported(candidates: tuple[str, ...], name: str) -> ModuleType:
         except ModuleNotFoundError as error:
             if error.name is None or not f"{candidate}.".startswith(f"{error.name}."):
                 raise ConfigError(f"{candidate} needs the module {error.name}", key=name) from error
-        except Exception as error:  # a plugin may raise anything; its author wants the place
-            place = traceback.extract_tb(error.__traceback__)[-1]
-            reason = f"{type(error).__name__}: {error} ({place.filename}:{place.lineno})"
-            raise ConfigError(f"{candidate} cannot be imported: {reason}", key=name) from error
+        except (Exception, SystemExit) as error:  # a plugin may raise anything, and want to exit
+            raise ConfigError(f"{candidate} cannot be imported: {reason_of(error)}", key=name) from error
     hint = "Is its plugin installed, or its file in the current folder?"
     raise ConfigError(f"no such worker; tried {', '.join(candidates)}. {hint}", key=name)
 

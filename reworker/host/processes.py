@@ -126,9 +126,9 @@ class ProcessHost:
             self._announcer.on_reload(is_begun)
 
 
-def _error_of(check: Callable[[], object]) -> Exception | None:
+def _error_of(check: Callable[[], object]) -> BaseException | None:
     try:
         check()
-    except Exception as error:  # noqa: BLE001  a plugin's constructor may raise anything
+    except (Exception, SystemExit) as error:  # noqa: BLE001  a plugin's constructor may raise anything
         return error
     return None

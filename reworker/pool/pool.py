@@ -214,7 +214,7 @@ class WorkerPool:
         """Read the settings again; each instance takes them over before its next job. What is wrong stays."""
         try:
             news = News(self.instances, self.settings, self._read_mq)
-        except Exception as error:  # noqa: BLE001  a plugin's constructor may raise anything; it must end nobody
+        except (Exception, SystemExit) as error:  # noqa: BLE001  a plugin's constructor; it must end nobody
             self._logger.error("the settings were not read again, the old ones stay: %s", error)
             return
         if news.waiting:

@@ -17,6 +17,7 @@ from tests.support.waiting import wait_until
 
 WORKERS = """
 import os
+import sys
 from pathlib import Path
 from reworker.worker import Job, Worker, step
 
@@ -25,6 +26,8 @@ class Small(Worker):
         super().__init__(*args, **kwargs)
         if Path(f"crash-{type(self).__name__.lower()}").exists():
             os._exit(9)
+        if Path(f"quit-{type(self).__name__.lower()}").exists():
+            sys.exit("no key")
 
     @step("Play", idempotent=True)
     def play(self, job: Job, *, seconds: float = 0.0) -> int:

@@ -143,10 +143,29 @@ def test_settings_are_read_again_at_a_hangup_unless_they_are_wrong(host: Host, b
     assert process.terminate() == 0
 
 
+def test_nobody_ends_when_a_constructor_wants_to_exit_at_a_hangup(host: Host, broker_url: str) -> None:
+    process = host.begin(broker_url, "  - small:T0Worker\n", count=1)
+    quits = host.folder / "quit-t0worker"
+    quits.touch()
+    process.send_signal(signal.SIGHUP)
+    process.wait_for_line(
+        "the settings are not read again, the old ones stay: t0worker: .*SystemExit: no key"
+    )
+    host.wait(host.send("t0"))
+    os.kill(host.pids()["t0worker"], signal.SIGHUP)
+    process.wait_for_line("the settings were not read again, the old ones stay: no key")
+    quits.unlink()
+    host.wait(host.send("t0"))
+    assert process.terminate() == 0
+
+
 def test_crash_leaves_its_stacks_and_a_warning_when_a_process_of_a_host_dies(
     host: Host, broker_url: str
 ) -> None:
     process = host.begin(broker_url, "  - small:T0Worker\n", count=1)
+    process.wait_for_line(
+        "t0worker: consuming"
+    )  # at rest: looking at the frames of running threads may crash
     os.kill(host.pids()["t0worker"], signal.SIGABRT)
     process.wait_for_line("Fatal Python error: Aborted")
     process.wait_for_line(r"reworker.host - WARNING - t0worker: ended with SIGABRT after .*; again in")

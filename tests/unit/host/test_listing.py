@@ -138,6 +138,30 @@ def test_constructor_that_raises_is_named_with_its_place(tmp_path: Path) -> None
         WorkerHost([entry], MQ)
 
 
+class Leaving(ScriptedWorker):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        raise SystemExit("no licence")
+
+
+class Bare(ScriptedWorker):
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        """Forget the constructor of the library."""
+
+
+@pytest.mark.parametrize(
+    ("kind", "error"),
+    [
+        (Leaving, r"a worker cannot be made: SystemExit: no licence \(.*test_listing\.py:\d+\)"),
+        (Bare, r"a worker cannot be made: Bare\.__init__ calls no super\(\)\.__init__\(\.\.\.\)"),
+    ],
+)
+def test_constructor_is_named_when_it_wants_to_exit_or_forgets_ours(
+    kind: type[ScriptedWorker], error: str
+) -> None:
+    with pytest.raises(ConfigError, match=rf"host\.yaml:3: {error}"):
+        WorkerHost([Entry(kind, place="host.yaml:3")], MQ)
+
+
 def test_section_that_nearly_fits_gets_a_warning(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> None:
     ini = written(tmp_path, "[DEFAULT]\n[nooop]\n[noop]\n[other]\n[Frob]\n", "w.ini")
     WorkerHost(["noop", ScriptedWorker(MQ, queue="frob")], MQ, ini=ini)
