@@ -13,7 +13,7 @@ from reworker.core.principal import Limits, Principal, Scope
 from reworker.core.worker_tokens import PREFIX, WorkerTokens
 from reworker.errors import Forbidden, NotAuthenticated
 from reworker.web.auth import LOCAL, refuse_pages_of_others, require_known_host, require_same_site
-from reworker.web.conductor.errors import EXPIRED, INVALID, TokenRefused
+from reworker.web.conductor.errors import EXPIRED, INVALID, WRONG_SECRET, TokenRefused
 from reworker.web.conductor.exchange import Exchange
 from reworker.web.context import Site
 
@@ -92,13 +92,15 @@ class Authority:
         """Return a token for an hour to who shows one of ours; waits for the database.
 
         Raises:
-            NotAuthenticated: it is none of ours, or counts no more.
+            TokenRefused: it is none of ours, or counts no more.
         """
-        who = self._site.access.principal_of(secret, source_ip) if secret.startswith("rw_") else None
-        if who is None:
-            raise TokenRefused(
-                INVALID, "the keySecret is no token of ours; make one with `reworker token create`"
-            )
+        if not secret.startswith("rw_"):
+            reason = "the keySecret is no token of ours; make one with `reworker token create`"
+            raise TokenRefused(WRONG_SECRET, reason)
+        try:
+            who = self._site.access.principal_of(secret, source_ip)
+        except NotAuthenticated as error:
+            raise TokenRefused(WRONG_SECRET, str(error)) from error
         return self._tokens.token_of(who)
 
 

@@ -14,6 +14,8 @@ from reworker.web.errors import HttpProblem, logged_problem
 
 #: with which clients ask for another token, and try again once.
 INVALID, EXPIRED = "INVALID_TOKEN", "EXPIRED_TOKEN"
+#: to who asks for a token: at one of the others, conductor-python asks again from within, 200 times.
+WRONG_SECRET = "INVALID_CREDENTIALS"
 #: statuses of our own API that these clients know under another.
 _STATUSES = {415: 400, 422: 400}
 
