@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -12,7 +13,7 @@ import pytest
 
 from reworker.topology import names
 from tests.conftest import require_server
-from tests.support.foreign_workers import WORKERS, declare, needs, program
+from tests.support.foreign_workers import EXAMPLES, WORKERS, declare, needs, program
 from tests.support.kit_runs import QUEUE
 from tests.support.processes import Process
 
@@ -137,3 +138,15 @@ def _kept(tmp_path_factory: pytest.TempPathFactory) -> Path:
     folder = tmp_path_factory.getbasetemp() / "foreign-bad-input"
     folder.mkdir(exist_ok=True)
     return folder
+
+
+@pytest.mark.parametrize("arguments", [(), ("amqp://127.0.0.1:1/",)])
+def test_shell_worker_ends_saying_what_is_missing_when_it_is_not_told_its_queue(
+    arguments: tuple[str, ...],
+) -> None:
+    script = EXAMPLES / "shell" / "frob.sh"
+    done = subprocess.run(
+        [script, *arguments], capture_output=True, text=True, timeout=PATIENCE_S, check=False
+    )
+    assert done.returncode != 0
+    assert ("the queue" if arguments else "the address of the broker") in done.stderr

@@ -2,7 +2,7 @@
 # A worker of the command frob, with amqp-tools and jq: frob.sh amqp://guest:guest@localhost worker.frob
 # amqp-consume runs this file again for each message, with the body on stdin. It shows no property of a
 # message: the core says under "attempt" of the body what and where to answer.
-url=$1 queue=$2 what=${3:-serve}
+url=${1:?the address of the broker} queue=${2:?the queue} what=${3:-serve}
 state=${FROB_STATE:-/var/tmp/frob} # a folder for each attempt: that it was begun here, and how it ended
 
 add() { # prints the data of the reply; or says what is wrong, and fails
