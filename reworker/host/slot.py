@@ -15,6 +15,8 @@ RETRY_BASE_S, RETRY_CAP_S = 0.2, 30.0
 WELL_S = 60.0
 #: seconds that a process may need on top of its drain: for jobs to notice, the last confirms and goodbyes.
 MARGIN_S = 15.0
+#: seconds that a process may live on without its pipe; one that ends closes it a moment before.
+MUTE_S = 2.0
 
 
 class Phase(enum.StrEnum):
@@ -43,6 +45,8 @@ class Slot:
         self.phase = Phase.WAITING
         self.pid = 0
         self.failed_count = 0
+        #: whether what is due is the replacement of a process that can report nothing any more.
+        self.is_mute = False
         #: next moment at which something is due: a start, or the end of the drain.
         self.due_mono_s = 0.0
         self.drain_s, self._rand = drain_s, rand
@@ -59,10 +63,11 @@ class Slot:
     def started(self, pid: int, now_mono_s: float) -> None:
         """Note that a process was started."""
         self.phase, self.pid, self._started_mono_s = Phase.RUNNING, pid, now_mono_s
-        self.due_mono_s = float("inf")
+        self.due_mono_s, self.is_mute = float("inf"), False
 
     def stop(self, now_mono_s: float) -> bool:
         """Let nothing be started any more; return whether a process is there that has to be told."""
+        self.is_mute = False
         if self.phase is Phase.RUNNING:
             self.phase, self.due_mono_s = Phase.DRAINING, now_mono_s + self.drain_s + MARGIN_S
             return True
@@ -70,10 +75,16 @@ class Slot:
             self.phase = Phase.STOPPED
         return False
 
+    def mute(self, now_mono_s: float) -> None:
+        """Note that its process has closed its pipe: unless it ends soon, its descriptors are gone."""
+        if self.phase is Phase.RUNNING and self.due_mono_s == float("inf"):
+            self.is_mute, self.due_mono_s = True, now_mono_s + MUTE_S
+
     def replace(self, now_mono_s: float) -> bool:
         """Have another process take the place of a running one; return whether that has to be told."""
-        if self.phase is not Phase.RUNNING or self.due_mono_s != float("inf"):
+        if self.phase is not Phase.RUNNING or not (self.is_mute or self.due_mono_s == float("inf")):
             return False
+        self.is_mute = False
         self.due_mono_s = now_mono_s + self.drain_s + MARGIN_S
         return True
 

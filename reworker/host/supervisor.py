@@ -102,9 +102,21 @@ class Supervisor:
             self._pass_on(self._to_pass_on.pop(0))
         for slot in self._work:
             if slot.is_overdue(self._clock.mono_s()):
-                logger.warning("%s: killed: its drain took too long", slot.name)
-                slot.due_mono_s = float("inf")
-                self._send(slot, signal.SIGKILL)
+                self._press(slot)
+
+    def _press(self, slot: Slot) -> None:
+        """Have an end be made of a process that is overdue."""
+        if slot.is_mute:
+            self._replace(slot, "a job has closed its descriptors")
+            return
+        logger.warning("%s: killed: its drain took too long", slot.name)
+        slot.due_mono_s = float("inf")
+        self._send(slot, signal.SIGKILL)
+
+    def _replace(self, slot: Slot, reason: str) -> None:
+        if slot.replace(self._clock.mono_s()):
+            logger.warning("%s: is replaced: %s", slot.name, reason)
+            self._send(slot, signal.SIGTERM)
 
     def _start(self, slot: Slot, work: Work) -> None:
         pipe: ReportPipe | None = None
@@ -138,14 +150,14 @@ class Supervisor:
             self._children.take(slot.name, report)
             if report.drain_s is not None:  # it may have read its settings again
                 slot.drain_s = report.drain_s
-            if report.dead and slot.replace(self._clock.mono_s()):
-                self._note(slot, f"is replaced: {'; '.join(report.dead)}")
-                self._send(slot, signal.SIGTERM)
+            if report.dead:
+                self._replace(slot, "; ".join(report.dead))
             if self._states.get(slot) != report.state:
                 self._states[slot] = report.state
                 self._note(slot, report.state)
         if pipe.is_at_end:
             self._ears.drop(slot)
+            slot.mute(self._clock.mono_s())
 
     def _reap(self) -> None:
         for slot in self._work:

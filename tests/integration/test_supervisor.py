@@ -19,6 +19,7 @@ from reworker.host.processes import Group, ProcessHost
 def work(pipe):
     signal.signal(signal.SIGTERM, {on_term})
     os.write(pipe, encoded(Report("x", "consuming", dead={dead}, drain_s={told_s})))
+    {then}
     while True:
         signal.pause()
 
@@ -28,10 +29,10 @@ sys.exit(ProcessHost({{"x": Group(work, 1, {drain_s})}}).run())
 
 
 def started(
-    process: Callable[..., Process], on_term: str, dead: str = "()", drain_s: str = "5", told_s: str = "None"
+    process: Callable[..., Process], on_term: str, dead: str = "()", drain_s: str = "5", **more: str
 ) -> Process:
-    script = textwrap.dedent(SCRIPT).format(on_term=on_term, dead=dead, drain_s=drain_s, told_s=told_s)
-    return process("-c", script)
+    values = {"on_term": on_term, "dead": dead, "drain_s": drain_s, "told_s": "None", "then": "", **more}
+    return process("-c", textwrap.dedent(SCRIPT).format(**values))
 
 
 def test_process_is_replaced_when_it_says_that_it_is_dead(process: Callable[..., Process]) -> None:
@@ -39,6 +40,15 @@ def test_process_is_replaced_when_it_says_that_it_is_dead(process: Callable[...,
     for _ in range(2):
         host.wait_for_line("x: started as process")
         host.wait_for_line("x: is replaced: it is deaf")
+        host.wait_for_line("x: ended with exit code 0 after .*; again in")
+    assert host.terminate() in (0, 1)
+
+
+def test_process_is_replaced_when_a_job_has_closed_its_descriptors(process: Callable[..., Process]) -> None:
+    host = started(process, "lambda *_: sys.exit(0)", then="os.closerange(3, 100)")
+    for _ in range(2):
+        host.wait_for_line("x: started as process")
+        host.wait_for_line("x: is replaced: a job has closed its descriptors")
         host.wait_for_line("x: ended with exit code 0 after .*; again in")
     assert host.terminate() in (0, 1)
 
