@@ -64,8 +64,8 @@ def fetch(source: Source, path: str, file: BinaryIO, sleep: Callable[[float], No
         clock: for how long it is tried.
 
     Raises:
-        JobFailed: the server has no such package, or does not give it to us.
-        JobRetry: the server was away for too long.
+        JobFailed: the server has no such package.
+        JobRetry: the server was away for too long, or does not give it to us.
         OSError: the file cannot be written, see `DISK_ERRORS`.
     """
     deadline_mono_s = clock.mono_s() + source.timeout_s
@@ -133,9 +133,11 @@ def _refuse(response: http.client.HTTPResponse) -> NoReturn:
     if response.status >= http.client.INTERNAL_SERVER_ERROR or response.status in (408, 429):
         raise _TryAgain(words)
     if response.status in (401, 403):
-        _fail(
+        # Not the task's fault: a worker whose token has run out must not end all tasks there are.
+        text = (
             f"the server does not give the package to this worker ({words}): give it a token of scope worker"
         )
+        raise JobRetry(AGAIN_S, text)
     _fail(f"the server has no such package any more ({words})")
 
 

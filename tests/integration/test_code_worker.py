@@ -269,13 +269,24 @@ def test_package_is_a_fresh_copy_for_each_task(bed: Bed) -> None:
     assert log_of(bed.shell(script)) == log_of(bed.shell(script)) == "main.sh\ntask_payload.json\n"
 
 
-@pytest.mark.parametrize(("status", "word"), [(404, "no such package any more"), (403, "scope worker")])
-def test_task_fails_when_the_server_has_no_package_for_it(bed: Bed, status: int, word: str) -> None:
+def test_task_fails_when_the_server_has_no_package_for_it(bed: Bed) -> None:
+    content = package({"main.sh": "echo"})
+    bed.server.answers[DOWNLOAD] = Answer(status=404, body=b'{"msg":"Not found"}')
+    found = bed.run_package(content, "main.sh")
+    assert found.data == {"status": "error", "exit_code": None}
+    assert "no such package any more" in found.message
+
+
+@pytest.mark.parametrize("status", [401, 403])
+def test_task_waits_in_its_queue_when_the_token_of_the_worker_is_not_good(bed: Bed, status: int) -> None:
     content = package({"main.sh": "echo"})
     bed.server.answers[DOWNLOAD] = Answer(status=status, body=b'{"msg":"Not found"}')
     found = bed.run_package(content, "main.sh")
-    assert found.data == {"status": "error", "exit_code": None}
-    assert word in found.message
+    assert found.statuses == ["started", "running"]
+    assert found.replies[-1]["again_in_s"] == 5
+    assert "scope worker" in found.replies[-1]["message"]
+    bed.server.answers[DOWNLOAD] = Answer(body=content)
+    assert bed.run_package(content, "main.sh").statuses[-1] == "completed"
 
 
 def test_task_waits_in_its_queue_when_the_server_is_away(bed: Bed) -> None:
