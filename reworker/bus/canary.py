@@ -79,7 +79,11 @@ class Host(Protocol):
         ...
 
     def progress(self) -> object:
-        """Return something that changes with every confirm of the broker."""
+        """Return something that changes with every confirm of the broker, and when it ends to block."""
+        ...
+
+    def is_blocked(self) -> bool:
+        """Tell whether the broker blocks publishing; a message of ours may be what it has begun at."""
         ...
 
     def cut(self, reason: str) -> None:
@@ -162,12 +166,13 @@ class Canary:
 
     def _judge(self) -> None:
         """The last message has not come back: find out whether that is the broker's fault."""
-        outcome, is_moving = self._outcome, self._host.progress() != self._progress
+        outcome = self._outcome
+        is_explained = self._host.is_blocked() or self._host.progress() != self._progress
         if self.consumer is None or not self.consumer.is_active:
             return  # its queue was deleted, and is being repaired
         is_confirmed = outcome is not None and outcome.outcome is Outcome.CONFIRMED
         is_unsaid = outcome is None or (outcome.outcome is Outcome.TIMED_OUT and outcome.is_sent)
-        if not is_confirmed and (is_moving or not is_unsaid):
+        if not is_confirmed and (is_explained or not is_unsaid):
             return
         did = (
             "took a test message but did not deliver it" if is_confirmed else "did not confirm a test message"

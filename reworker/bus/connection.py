@@ -280,7 +280,10 @@ class _Perch:
         self.declare, self.call_later = engine.declare, engine.call_later
 
     def progress(self) -> object:
-        return self._engine.publisher.confirm_count
+        return self._engine.publisher.confirm_count, self.is_blocked()
+
+    def is_blocked(self) -> bool:
+        return self._engine.publishing.is_blocked
 
     def cut(self, reason: str) -> None:
         if self._engine.link is not None:

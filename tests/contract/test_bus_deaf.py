@@ -73,6 +73,27 @@ def test_bus_is_deaf_when_nothing_comes_through_though_the_connection_is_up(
     assert inbox.wait_for(1)[0].body == b"after"
 
 
+def test_nobody_is_accused_when_the_broker_blocks_at_the_message_of_a_quiet_bus(
+    watched: PikaBus, network_bed: NetworkBed, caplog: pytest.LogCaptureFixture
+) -> None:
+    canary = watched._engine.canary
+    assert canary
+    wait_until(lambda: canary._number >= 2, PATIENCE_S, "messages to itself")
+    network_bed.block()
+    try:
+        wait_until(lambda: watched.health().is_blocked, PATIENCE_S, "the broker to block")
+        number = canary._number
+        wait_until(lambda: canary._number >= number + 4, PATIENCE_S, "looks at a blocked broker")
+    finally:
+        network_bed.unblock()
+    wait_until(lambda: not watched.health().is_blocked, PATIENCE_S, "the broker to go on")
+    number = canary._number
+    wait_until(lambda: canary._number >= number + 2, PATIENCE_S, "messages to itself again")
+    assert "test message" not in caplog.text
+    assert not watched.health().is_deaf
+    assert watched.health().reconnect_count == 0
+
+
 def test_bus_hears_again_when_the_queue_of_its_canary_was_deleted(
     watched: PikaBus, network_bed: NetworkBed
 ) -> None:

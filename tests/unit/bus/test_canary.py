@@ -50,7 +50,7 @@ class FakeBus:
         self.consumers: list[FakeConsumer] = []
         self.timers: list[tuple[float, Callable[[], object]]] = []
         self.sent: list[tuple[Outgoing, Callable[[Published], None]]] = []
-        self.moves = 0
+        self.moves, self.blocks = 0, False
         self.cuts: list[str] = []
 
     def declare(self, topology: TopologySpec, _mode: object, on_done: Any) -> None:
@@ -71,6 +71,9 @@ class FakeBus:
 
     def progress(self) -> object:
         return self.moves
+
+    def is_blocked(self) -> bool:
+        return self.blocks
 
     def cut(self, reason: str) -> None:
         self.cuts.append(reason)
@@ -168,6 +171,15 @@ def test_nobody_is_accused_when_others_are_confirmed_before(bus: FakeBus, canary
     bus.moves += 1
     bus.pass_time(EVERY_S)
     assert canary.reason == ""
+
+
+def test_nobody_is_accused_when_the_broker_blocks_at_its_message(bus: FakeBus, canary: Canary) -> None:
+    bus.blocks = True
+    bus.pass_time(3 * EVERY_S)
+    assert canary.reason == ""
+    bus.blocks = False
+    bus.pass_time(EVERY_S)
+    assert "did not confirm" in canary.reason
 
 
 def test_nobody_is_accused_when_its_own_consumer_is_missing(bus: FakeBus, canary: Canary) -> None:
