@@ -208,7 +208,7 @@ def test_loss_and_return_are_logged_once_each(
     network_bed.stop()
     wait_until(lambda: "cannot connect" in caplog.text, PATIENCE_S)
     network_bed.start()
-    wait_connected(bus, 1)
+    wait_until(lambda: "reconnected" in caplog.text, PATIENCE_S)
     lines = [record.getMessage() for record in caplog.records if record.name.startswith("reworker.bus")]
     assert [line.split(" to ")[0] for line in lines] == ["connection", "cannot connect", "reconnected"]
     assert not [record for record in caplog.records if record.name.startswith("pika")]
