@@ -116,7 +116,8 @@ class Attempt:
         self.method: StepMethod | None = None
         self.retry: Retry | None = None
         self.result: Reply | None = None
-        self.final_status = ""
+        #: of the replies, the status of the final one, and the number of the last one.
+        self.final_status, self.seq = "", 0
         self.is_cancelled = self.is_unanswerable = False
         self.timeout_s: float | None = None
         self.started_mono_s = self.last_heartbeat_mono_s = 0.0
@@ -127,8 +128,6 @@ class Attempt:
         self._lock = threading.Lock()
         self._deliveries = [delivery]
         self._verdict: Verdict | None = None
-        #: number of the last reply.
-        self.seq = 0
         #: a mark for each publish that the bus has not answered for.
         self._pending: set[object] = set()
         self._refusal = "its worker rejected it"
